@@ -1,0 +1,16 @@
+"""The two ways in which a computation may end without a result."""
+
+
+class InputError(ValueError):
+    """What the user gave cannot be used.
+
+    The message names the argument, what it was and what to change. The
+    command line prints it as one line and exits with code 2.
+    """
+
+
+class SolveError(RuntimeError):
+    """A linear or nonlinear solve failed, or a coefficient overflowed.
+
+    Flows take it as a rejected step; outside a flow it is an error.
+    """
