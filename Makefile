@@ -1,0 +1,41 @@
+# `make run` and `make test` need Python 3.11 or newer with pip, and nothing else.
+PYTHON ?= python3
+VENV ?= .venv
+OUT ?= runs/diffusion
+BIN := $(VENV)/bin
+# One thread: reproducible numbers, and no BLAS threads that fight each other on a busy machine.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: run test lint docs clean
+.DEFAULT_GOAL := run
+
+run: $(VENV)/.installed
+	$(BIN)/fem-ngf run cases/diffusion.py --out $(OUT)
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/sphinx-build -b html -W --keep-going docs docs/_build/html
+	@echo "documentation: docs/_build/html/index.html"
+
+clean:
+	rm -rf docs/_build build dist .pytest_cache .ruff_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "fem_ngf needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	@# Debian's python3 without python3-venv cannot put pip into an environment: its own pip can.
+	$(PYTHON) -m venv $(VENV) \
+		|| { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $@ install pip; }
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,docs]'
+	@touch $@
