@@ -1,0 +1,220 @@
+"""Meshes with named boundaries: model domains, and files that meshio reads.
+
+Names of the sides are scikit-fem's: left/right in x, bottom/top in y,
+front/back in z. Curved or re-entrant parts have names of their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import meshio
+import numpy as np
+from scipy.spatial import Delaunay, cKDTree
+from skfem import MeshHex, MeshLine, MeshQuad, MeshQuad2, MeshTet, MeshTet2, MeshTri, MeshTri2
+from skfem.io.meshio import from_meshio
+
+from .errors import InputError
+
+LINEAR = {  # meshio's quadratic cells: (the linear cell, its number of corners)
+    "line3": ("line", 2), "triangle6": ("triangle", 3), "quad8": ("quad", 4), "quad9": ("quad", 4),
+    "tetra10": ("tetra", 4), "hexahedron20": ("hexahedron", 8), "hexahedron27": ("hexahedron", 8),
+}
+CURVED = {  # scikit-fem's mesh, and the corners whose mean is the straight place of each further node
+    "triangle6": (MeshTri2, [(0, 1), (1, 2), (2, 0)]),
+    "tetra10": (MeshTet2, [(0, 1), (1, 2), (2, 0), (0, 3), (1, 3), (2, 3)]),
+    "quad9": (MeshQuad2, [(0, 1), (1, 2), (2, 3), (3, 0), (0, 1, 2, 3)]),
+}
+DIMENSION = {"vertex": 0, "line": 1, "triangle": 2, "quad": 2, "tetra": 3, "hexahedron": 3}
+
+
+def interval(n: int, lower: float = 0.0, upper: float = 1.0) -> MeshLine:
+    """`n` equal cells of ``[lower, upper]``; boundaries left and right."""
+    _check_grid((n,), (lower,), (upper,))
+    ends = {"left": lambda x: x[0] < 0.5 * (lower + upper), "right": lambda x: x[0] > 0.5 * (lower + upper)}
+    return MeshLine(np.linspace(lower, upper, n + 1)).with_boundaries(ends)
+
+
+def rectangle(cells: tuple[int, int], lower=(0.0, 0.0), upper=(1.0, 1.0), kind: str = "triangle"):
+    """Uniform grid of a rectangle.
+
+    Parameters
+    ----------
+    cells
+        Number of cells in x and y.
+    lower, upper
+        Opposite corners.
+    kind
+        ``"quad"``, or ``"triangle"``: each cell is cut by the diagonal from its
+        lower left to its upper right corner (FEniCS calls it "right").
+    """
+    _check_grid(cells, lower, upper)
+    if kind not in ("triangle", "quad"):
+        raise InputError(f"kind is {kind!r}; choose 'triangle' or 'quad'")
+    grid = [np.linspace(a, b, n + 1) for a, b, n in zip(lower, upper, cells, strict=True)]
+    return (MeshTri if kind == "triangle" else MeshQuad).init_tensor(*grid).with_defaults()
+
+
+def unit_square(n: int, kind: str = "triangle"):
+    """Unit square, `n` x `n` cells; see :func:`rectangle`."""
+    return rectangle((n, n), kind=kind)
+
+
+def unit_cube(n: int, kind: str = "tetrahedron"):
+    """Unit cube, `n` cells a side, of kind ``"tetrahedron"`` (six a cell) or ``"hexahedron"``."""
+    _check_grid((n,) * 3, (0.0,) * 3, (1.0,) * 3)
+    if kind not in ("tetrahedron", "hexahedron"):
+        raise InputError(f"kind is {kind!r}; choose 'tetrahedron' or 'hexahedron'")
+    grid = np.linspace(0.0, 1.0, n + 1)
+    return (MeshTet if kind == "tetrahedron" else MeshHex).init_tensor(grid, grid, grid).with_defaults()
+
+
+def disk(radius: float = 1.0, size: float = 0.1, centre=(0.0, 0.0)) -> MeshTri:
+    """Disk of triangles with edges of about `size`, on concentric rings of 6, 12, 18, ... nodes; boundary "circle"."""
+    if not (np.isfinite(radius) and np.isfinite(size) and 0 < size <= radius):
+        raise InputError(f"disk has radius {radius} and size {size}; it needs 0 < size <= radius")
+    rings = int(np.ceil(radius / size))
+    radii = np.concatenate([[0.0], *(np.full(6 * k, k / rings) for k in range(1, rings + 1))])
+    angles = np.concatenate([[0.0], *(2 * np.pi * np.arange(6 * k) / (6 * k) for k in range(1, rings + 1))])
+    points = radii * np.array([np.cos(angles), np.sin(angles)])
+    mesh = MeshTri(points * radius + np.reshape(centre, (2, 1)), np.ascontiguousarray(Delaunay(points.T).simplices.T))
+    return mesh.with_boundaries({"circle": mesh.boundary_facets()})
+
+
+def l_shape(n: int) -> MeshTri:
+    """``(-1, 1)^2`` without ``[0, 1)^2``, `n` cells a unit: the corner at the origin is re-entrant.
+
+    Boundaries left, bottom, right, top and, for the two edges that meet at the
+    re-entrant corner, "reentrant".
+    """
+    mesh = rectangle((2 * n, 2 * n), (-1.0, -1.0), (1.0, 1.0))
+    mesh = replace(mesh, _boundaries=None)
+    mesh = mesh.remove_elements(mesh.elements_satisfying(lambda x: (x[0] > 0) & (x[1] > 0))).with_defaults()
+    outer = np.concatenate(list(mesh.boundaries.values()))
+    return mesh.with_boundaries({"reentrant": np.setdiff1d(mesh.boundary_facets(), outer)})
+
+
+def _check_grid(cells, lower, upper) -> None:
+    if not all(isinstance(n, (int, np.integer)) and n >= 1 for n in cells):
+        raise InputError(f"number of cells is {cells}; give whole numbers of at least 1")
+    if not all(np.isfinite([a, b]).all() and a < b for a, b in zip(lower, upper, strict=True)):
+        raise InputError(f"corners {tuple(lower)} and {tuple(upper)} span no box; each lower must be below its upper")
+
+
+def boundary(mesh, name: str) -> np.ndarray:
+    """Facets of a named boundary; an unknown name is an `InputError` that lists the known ones."""
+    return _named(mesh.boundaries, "boundary", name)
+
+
+def subdomain(mesh, name: str) -> np.ndarray:
+    """Cells of a named subdomain; an unknown name is an `InputError` that lists the known ones."""
+    return _named(mesh.subdomains, "subdomain", name)
+
+
+def _named(names: dict | None, what: str, name: str) -> np.ndarray:
+    if name not in (names or {}):
+        known = ", ".join(sorted(names or {})) or f"none, the mesh has no named {what}"
+        raise InputError(f"unknown {what} {name!r}; known: {known}")
+    return names[name]
+
+
+def read_mesh(path):
+    """Read a mesh in any format of meshio (gmsh, vtu, xdmf, med, abaqus, ...).
+
+    Named boundaries and subdomains are kept; tags that are only numbers become
+    names such as ``"3"``. Quadratic triangles, quadrilaterals (nine nodes) and
+    tetrahedra keep their curved sides and their names; where all sides are
+    straight, and for other quadratic cells, the mesh is linear.
+
+    Raises
+    ------
+    InputError
+        No such file, unreadable, no cells, mixed cells, or a surface in space.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"mesh file {str(path)!r} does not exist")
+    try:
+        raw = meshio.read(path)
+    except (SystemExit, Exception) as error:  # meshio ends the process when a known suffix does not parse
+        raise InputError(f"mesh file {str(path)!r} cannot be read: {error or 'unknown format'}") from error
+    kind = _cell_type(raw, path)
+    mesh = _import(_linearised(raw), LINEAR.get(kind, (kind,))[0], path)
+    if kind not in CURVED:
+        return mesh
+    return _curved(mesh, *CURVED[kind], raw.points[:, : mesh.dim()], raw.cells_dict[kind])
+
+
+def _cell_type(raw: meshio.Mesh, path: Path) -> str:
+    """The one type of the cells of the highest dimension."""
+    kinds = {block.type for block in raw.cells if len(block.data)}
+    dimension = {kind: DIMENSION.get(LINEAR.get(kind, (kind,))[0], -1) for kind in kinds}
+    top = max(dimension.values(), default=0)
+    if unsupported := sorted(kind for kind, d in dimension.items() if d < 0):
+        raise InputError(f"mesh file {str(path)!r} has cells of unsupported type: {', '.join(unsupported)}")
+    if top < 1:
+        raise InputError(f"mesh file {str(path)!r} has no cells (only points); export its lines, triangles, ...")
+    cells = sorted(kind for kind, d in dimension.items() if d == top)
+    if len(cells) > 1:
+        raise InputError(f"mesh file {str(path)!r} mixes cells of types {', '.join(cells)}; give a mesh of one type")
+    if not np.isfinite(raw.points).all():
+        raise InputError(f"mesh file {str(path)!r} has coordinates that are not finite")
+    if np.ptp(raw.points[:, top:], axis=0).max(initial=0.0) > 1e-10 * np.ptp(raw.points):
+        raise InputError(f"mesh file {str(path)!r} holds {top}-D cells not flat in its first {top} coordinates")
+    return cells[0]
+
+
+def _linearised(raw: meshio.Mesh) -> meshio.Mesh:
+    """The same mesh with the corners of its cells only and without unused points."""
+    cells = [(LINEAR[b.type][0], b.data[:, : LINEAR[b.type][1]]) if b.type in LINEAR else (b.type, b.data)
+             for b in raw.cells]
+    corners = np.concatenate([data.ravel() for kind, data in cells if kind != "vertex"])
+    used, flat = np.unique(corners, return_inverse=True)
+    renumbered, start, kept = [], 0, []
+    for index, (kind, data) in enumerate(cells):
+        if kind == "vertex":
+            continue
+        renumbered.append((kind, flat[start : start + data.size].reshape(data.shape)))
+        start, kept = start + data.size, [*kept, index]
+    return meshio.Mesh(raw.points[used], renumbered, field_data=raw.field_data,
+                       cell_data={key: [value[i] for i in kept] for key, value in raw.cell_data.items()},
+                       cell_sets={key: [np.asarray(() if value[i] is None else value[i], dtype=int) for i in kept]
+                                  for key, value in raw.cell_sets.items() if not key.startswith("gmsh:")})
+
+
+def _sets_from_tags(raw: meshio.Mesh) -> dict:
+    """Cell sets for files that tag cells by numbers only, or with names in a table (gmsh 2.2)."""
+    names = {tuple(map(int, value)): key for key, value in raw.field_data.items() if np.size(value) == 2}
+    known = [key for key in ("gmsh:physical", "medit:ref", "cell_tags") if key in raw.cell_data]
+    sets: dict[str, list] = {}
+    for index, tags in enumerate(raw.cell_data[known[0]] if known else ()):
+        for value in np.setdiff1d(tags, [0]).astype(int):
+            name = names.get((value, DIMENSION[raw.cells[index].type]), str(value))
+            blocks = sets.setdefault(name, [np.array([], dtype=int) for _ in raw.cells])
+            blocks[index] = np.flatnonzero(np.asarray(tags) == value)
+    return sets
+
+
+def _import(raw: meshio.Mesh, kind: str, path: Path):
+    raw.cell_sets = raw.cell_sets or _sets_from_tags(raw)
+    try:
+        mesh = from_meshio(raw, force_meshio_type=kind)
+    except Exception as error:
+        raise InputError(f"mesh file {str(path)!r} cannot be used: {error}") from error
+    keep = {name: cells for name, cells in (mesh.subdomains or {}).items() if len(cells)}
+    sides = {name: facets for name, facets in (mesh.boundaries or {}).items() if len(facets)}
+    return replace(mesh, _subdomains=keep or None, _boundaries=sides or None)
+
+
+def _curved(mesh, quadratic, edges, points: np.ndarray, cells: np.ndarray):
+    """Quadratic mesh with the nodes of the file, matched by where straight sides would have them."""
+    straight = np.stack([points[cells[:, edge]].mean(axis=1) for edge in edges], axis=1)
+    nodes = points[cells[:, -len(edges):]]
+    if np.abs(nodes - straight).max() <= 1e-10 * np.ptp(points):
+        return mesh
+    curved = quadratic.from_mesh(mesh)
+    _, match = cKDTree(curved.doflocs.T).query(straight.reshape(-1, points.shape[1]))
+    doflocs = curved.doflocs.copy()
+    doflocs[:, match] = nodes.reshape(-1, points.shape[1]).T
+    return replace(curved, doflocs=doflocs, _boundaries=mesh.boundaries, _subdomains=mesh.subdomains)
