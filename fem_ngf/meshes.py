@@ -6,6 +6,8 @@ front/back in z. Curved or re-entrant parts have names of their own.
 
 from __future__ import annotations
 
+import io
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,10 +137,13 @@ def read_mesh(path):
     path = Path(path)
     if not path.is_file():
         raise InputError(f"mesh file {str(path)!r} does not exist")
+    said = io.StringIO()
     try:
-        raw = meshio.read(path)
-    except (SystemExit, Exception) as error:  # meshio ends the process when a known suffix does not parse
-        raise InputError(f"mesh file {str(path)!r} cannot be read: {error or 'unknown format'}") from error
+        with redirect_stdout(said), redirect_stderr(said):
+            raw = meshio.read(path)
+    except (SystemExit, Exception) as error:  # meshio prints and ends the process when a known suffix does not parse
+        reason = said.getvalue() if isinstance(error, SystemExit) else str(error)
+        raise InputError(f"mesh file {str(path)!r} cannot be read: {' '.join(reason.split())}") from error
     kind = _cell_type(raw, path)
     mesh = _import(_linearised(raw), LINEAR.get(kind, (kind,))[0], path)
     if kind not in CURVED:
