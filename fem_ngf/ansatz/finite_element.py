@@ -1,0 +1,113 @@
+"""The finite-element ansatz: the parameters are the coefficients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import InputError
+from .checks import jacobian_buffer, parameters, points, samples_of
+from .linearized import Recomputed
+from .locate import gradient_interpolation, interpolation
+
+
+@dataclass(frozen=True)
+class FiniteElement:
+    """Functions of a finite-element space, so that nodal methods run through the code of the networks.
+
+    Parameters
+    ----------
+    space : HilbertSpace
+        Any value with a scalar scikit-fem `basis`, `size`, `points`, `evaluate` and `project`.
+    start : float
+        Constant value at `initial`.
+
+    Notes
+    -----
+    The value is linear in theta: the tangent space is the whole space, whatever theta.
+    """
+
+    space: object
+    start: float = 0.0
+
+    @property
+    def inputs(self) -> int:
+        """Dimension d of the points."""
+        return self.space.basis.mesh.p.shape[0]
+
+    @property
+    def outputs(self) -> int:
+        """Number of components of the value: one."""
+        return 1
+
+    @property
+    def size(self) -> int:
+        """Number P of parameters, the n unknowns of the space."""
+        return self.space.size
+
+    def initial(self, generator: np.random.Generator | None = None) -> np.ndarray:
+        """Coefficients (n,) of the constant `start`; nothing is drawn."""
+        if set(self.space.basis.elem.dofnames) == {"u"}:
+            return np.full(self.size, float(self.start))
+        return self.space.project(np.full(len(self.space.points), float(self.start)))
+
+    def matrix(self, x: np.ndarray):
+        """Sparse Jacobian (q, n) at points x (q, d)."""
+        return interpolation(self.space.basis, points(x, self.inputs))
+
+    def __call__(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Samples (q,) at points x (q, d); points outside the mesh take the value of the nearest point of it."""
+        theta, own = parameters(theta, self.size), self.space.points
+        if x is own or np.array_equal(x, own):
+            return self.space.evaluate(theta)
+        return self.matrix(x) @ theta
+
+    def jacobian(self, theta: np.ndarray, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Values of all basis functions (q, n), dense: for small spaces; use `matrix` otherwise."""
+        parameters(theta, self.size)
+        out = jacobian_buffer(out, len(x), 1, self.size)
+        out[:] = self.matrix(x).toarray()
+        return out
+
+    def jvp(self, theta: np.ndarray, x: np.ndarray, dtheta: np.ndarray) -> np.ndarray:
+        """Samples (q,) of the direction dtheta (n,)."""
+        parameters(theta, self.size)
+        return self(parameters(dtheta, self.size, "dtheta"), x)
+
+    def vjp(self, theta: np.ndarray, x: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        """J^T samples (n,)."""
+        parameters(theta, self.size)
+        return self.matrix(x).T @ samples_of(samples, len(x), 1)[:, 0]
+
+    def gradient(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Derivative (q, d) with respect to the point, inside the cell that holds it."""
+        theta = parameters(theta, self.size)
+        return np.stack([part @ theta for part in gradient_interpolation(self.space.basis, points(x, self.inputs))], 1)
+
+    def linearize(self, theta: np.ndarray, x: np.ndarray) -> Recomputed:
+        """J as an operator."""
+        return Recomputed(self, parameters(theta, self.size), points(x, self.inputs))
+
+    def as_dict(self) -> dict:
+        """Kind, size and start; the space must be given again to `ansatz_from_dict`."""
+        return {"kind": "FiniteElement", "size": int(self.size), "start": float(self.start)}
+
+
+def prolongate(theta: np.ndarray, old_space, new_space) -> np.ndarray:
+    """Coefficients (n',) on a new mesh of the function with coefficients theta (n,) on an old one.
+
+    Interpolation at the nodes of the new space (Lagrange elements), or projection of the samples at its points
+    (others). The meshes may be any; nodes outside the old mesh take the value of its nearest point.
+
+    Raises
+    ------
+    InputError
+        If theta does not belong to the old space or the dimensions differ.
+    """
+    theta = parameters(theta, old_space.size)
+    if old_space.basis.mesh.p.shape[0] != new_space.basis.mesh.p.shape[0]:
+        raise InputError("old_space and new_space have meshes of different dimension: prolongation needs the same")
+    if set(new_space.basis.elem.dofnames) == {"u"}:
+        return interpolation(old_space.basis, new_space.basis.doflocs.T) @ theta
+    return new_space.project(interpolation(old_space.basis, new_space.points) @ theta)

@@ -1,0 +1,54 @@
+"""Random start of a network: neurons whose transitions lie inside the box."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from .activations import value_and_slope
+from .checks import tensor
+
+PROBES = 256  # random points of the box on which the layers are scaled
+
+
+def initial_parameters(net, generator: np.random.Generator) -> np.ndarray:
+    """Parameters (P,) of an `MLP` at which its value is ``net.start``.
+
+    Every hidden neuron gets a random direction on its layer's inputs, scaled so
+    that its pre-activation has standard deviation ``net.scale`` (times a factor
+    between 1/2 and 2, log-uniform) over random points of the box, and a bias that
+    puts its zero on the image of a random point of the box: no neuron starts
+    dead or saturated, at any depth and for any activation.
+    """
+    theta = np.zeros(net.size)
+    lower, upper = (np.array(corner) for corner in net.box)
+    z = net.features(generator.uniform(lower, upper, (PROBES, net.inputs))).cpu()
+    sigma = value_and_slope(net.activation)
+    for layer in net.layout.layers:
+        weights, biases = neurons_through(z.numpy(), layer.inner.rows, net.scale, generator)
+        layer.inner.matrix(theta)[:] = weights
+        layer.inner.bias(theta)[:] = biases
+        hidden = sigma(layer.inner.apply(tensor(theta), z))[0]
+        if layer.back is None:
+            z = hidden
+            continue
+        shape = (layer.back.rows, layer.back.columns)
+        layer.back.matrix(theta)[:] = 0.5 * generator.standard_normal(shape) / np.sqrt(shape[1])
+        z = z + hidden @ torch.from_numpy(layer.back.matrix(theta)).T
+    output = net.layout.output
+    shape = (output.rows, output.columns)
+    output.matrix(theta)[:] = net.output_scale * generator.standard_normal(shape) / np.sqrt(shape[1])
+    output.bias(theta)[:] = net.start
+    return theta
+
+
+def neurons_through(
+    z: np.ndarray, count: int, steepness: float, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (count, n) and biases (count,) of neurons through random ones of the inputs z (q, n)."""
+    directions = generator.standard_normal((count, z.shape[1]))
+    spread = np.std(z @ directions.T, axis=0)
+    slopes = steepness * 2.0 ** generator.uniform(-1.0, 1.0, count) / np.maximum(spread, np.finfo(float).tiny ** 0.25)
+    weights = directions * slopes[:, None]
+    through = z[generator.integers(len(z), size=count)]
+    return weights, -np.sum(weights * through, axis=1)
