@@ -39,7 +39,7 @@ class ReferencePair:
         return self.cache[tags]
 
     def element_values(self, tangents, block, out):
-        """Fill out[:, :, block] from tangents[(kind, kind)], each (row components * J, column components * J, ne, nq)."""
+        """Fill out[:, :, block] from tangents[kind, kind], each (row samples, column samples, ne, nq)."""
         p_count, q_count = self.entries[:2]
         for p in range(p_count):
             for q in range(q_count):
@@ -120,7 +120,7 @@ def pair(rows, cols):
 
 def pair_dofs(rows, cols):
     """Row and column indices of a pair's element values, two flat integer arrays."""
-    row, col = rows.layout.cpu().numpy(), cols.layout.cpu().numpy()
+    row, col = rows.layout, cols.layout
     shape = (len(row), len(col), row.shape[1], row.shape[2], col.shape[2])
     return (np.broadcast_to(row[:, None, :, :, None], shape).ravel(),
             np.broadcast_to(col[None, :, :, None, :], shape).ravel())

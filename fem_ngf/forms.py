@@ -16,14 +16,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.sparse as sp
-import torch
 
 from .contraction import pair_dofs
 from .errors import InputError
 from .patterns import Pattern, check_finite
 from .pointwise import Argument, Density
 from .quadrature import bases_of, point_arrays
-from .shapes import reference_element, shapes
+from .shapes import coefficients, reference_element, shapes
 
 
 @dataclass(frozen=True)
@@ -49,11 +48,6 @@ class Integral:
         vectors = [u, p, *np.split(m, self.offsets[1:-1])]
         return [Argument(space, None if vector is None else coefficients(space, vector), i in tracked)
                 for i, (space, vector) in enumerate(zip(self.spaces, vectors, strict=True))]
-
-
-def coefficients(space, vector):
-    """Coefficients on elements (components, ne, nb) of a vector (n,)."""
-    return torch.as_tensor(vector, device=space.layout.device)[space.layout]
 
 
 class WeakForm:
@@ -99,8 +93,7 @@ class WeakForm:
             u, v, *m = fields
             return residual(u, v, m[0] if single else tuple(m), w)
 
-        dx = torch.as_tensor(np.ascontiguousarray(basis_dx(state)), device=device)
-        density = Density(function, point_arrays(state, data, device), dx, state.mesh.dim())
+        density = Density.on(state, function, point_arrays(state, data, device), device)
         offsets = np.cumsum([0, *(table.size for table in tables[1:])])
         self._set((Integral(density, (tables[0], *tables), offsets),))
 
@@ -124,7 +117,7 @@ class WeakForm:
         result = np.zeros(self.state_size)
         for integral in self.integrals:
             load = integral.density.first(integral.arguments(u, m, tracked=(1,)), (1,))[1]
-            dofs = integral.spaces[1].layout.cpu().numpy().ravel()
+            dofs = integral.spaces[1].layout.ravel()
             result += np.bincount(dofs, weights=load.cpu().numpy().ravel(), minlength=self.state_size)
         check_finite(result)
         return result
@@ -160,7 +153,8 @@ class WeakForm:
     def _matrices(self, vectors, p, blocks, tracked):
         """Assemble the named blocks {name: (first row field, first column field)} in one pass over the points."""
         wanted = {name: [(i, j) for i in self._fields(r) for j in self._fields(c)] for name, (r, c) in blocks.items()}
-        found = [integral.density.second(integral.arguments(*vectors, p, tracked), sum(wanted.values(), []), integral.pairs)
+        needed = [ij for pairs in wanted.values() for ij in pairs]
+        found = [integral.density.second(integral.arguments(*vectors, p, tracked), needed, integral.pairs)
                  for integral in self.integrals]
         return {name: self._assemble(name, wanted[name], found) for name in blocks}
 
@@ -174,7 +168,7 @@ class WeakForm:
         for integral, values in zip(self.integrals, found, strict=True):
             for i, j in wanted:
                 rows, cols = integral.spaces[i], integral.spaces[j]
-                count = rows.layout.numel() * cols.layout.shape[0] * cols.layout.shape[2]
+                count = rows.layout.size * cols.layout.shape[0] * cols.layout.shape[2]
                 parts.append(values[i, j].cpu().numpy().ravel() if (i, j) in values else np.zeros(count))
         return pattern.matrix(parts[0] if len(parts) == 1 else np.concatenate(parts))
 
@@ -188,11 +182,6 @@ class WeakForm:
                     cols.append(col + (integral.offsets[j - 2] if j >= 2 else 0))
             self._patterns[name] = Pattern.of(shape, np.concatenate(rows), np.concatenate(cols))
         return self._patterns[name]
-
-
-def basis_dx(basis):
-    """Quadrature weights of a basis, (ne, nq)."""
-    return np.broadcast_to(basis.dx, (basis.nelems, basis.X.shape[-1]))
 
 
 def _vector(name, value, size):

@@ -35,7 +35,7 @@ class Factorization:
     backend: str
     symmetric: bool
     raw_solve: Callable[[np.ndarray, bool], np.ndarray]
-    ordering: np.ndarray | None = None
+    ordering: np.ndarray | str | None = None
 
     def solve(self, rhs):
         """Solve ``A x = rhs`` for one right-hand side (n,) or a block (n, k).
@@ -54,7 +54,8 @@ class Factorization:
     def _checked(self, rhs, transposed):
         rhs = np.asarray(rhs, dtype=float)
         if rhs.ndim not in (1, 2) or rhs.shape[0] != self.matrix.shape[0]:
-            raise InputError(f"rhs has shape {rhs.shape}; give ({self.matrix.shape[0]},) or ({self.matrix.shape[0]}, k)")
+            n = self.matrix.shape[0]
+            raise InputError(f"rhs has shape {rhs.shape}; give ({n},) or ({n}, k)")
         matrix = self.matrix.T if transposed else self.matrix
         x = self.raw_solve(rhs, transposed)
         residual = rhs - matrix @ x
@@ -87,8 +88,9 @@ def factorize(matrix, *, symmetric=False, definite=False, backend="auto", orderi
         What is known about the matrix; `definite` (which implies `symmetric`) admits CHOLMOD and AMG.
     backend : {"auto", "superlu", "cholmod", "pardiso", "amg"}
         "auto" takes the fastest that is installed and fits.
-    ordering : int array (n,), optional
-        Fill-reducing ordering for SuperLU, e.g. `Factorization.ordering` of an earlier matrix with the same pattern.
+    ordering : int array (n,) or "natural", optional
+        Fill-reducing ordering for SuperLU, e.g. `Factorization.ordering` of an earlier matrix with the same pattern;
+        "natural" for a matrix that is in such an order already.
     probe : bool
         Solve once with a fixed right-hand side to estimate the condition number and so recognise singular matrices.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from .contraction import pair
@@ -49,6 +50,12 @@ class Density:
     dx: torch.Tensor
     dimension: int
 
+    @classmethod
+    def on(cls, basis, function, arrays, device):
+        """The density on the quadrature points of a scikit-fem basis."""
+        dx = np.ascontiguousarray(np.broadcast_to(basis.dx, (basis.nelems, basis.X.shape[-1])), dtype=float)
+        return cls(function, arrays, torch.as_tensor(dx, device=device), basis.mesh.dim())
+
     def blocks(self):
         """Slices of elements, each with about BLOCK_POINTS points."""
         elements, points = self.dx.shape
@@ -62,8 +69,8 @@ class Density:
         density = self.function(fields, Points(self.arrays, block))
         density = density.value if isinstance(density, Field) else torch.as_tensor(density, dtype=self.dx.dtype)
         if density.ndim > 2 or any(n not in (1, m) for n, m in zip(density.shape[::-1], shape[::-1], strict=False)):
-            raise InputError(f"the residual returned shape {tuple(density.shape)} at {shape} points; return one number a "
-                             "point (a dot, ddot or trace is missing)")
+            raise InputError(f"the residual returned shape {tuple(density.shape)} at {shape} points; return one number "
+                             "a point (a dot, ddot or trace is missing)")
         return fields, density.expand(shape)
 
     def value(self, arguments):
@@ -122,7 +129,8 @@ def _tangents(density, fields, wanted):
     """Pointwise second derivatives {(i, j): {(kind, kind): (J, J, ne, nq)}}, structurally zero ones left out."""
     tangents = {}
     for i, kind, c in _derivatives(density, fields, sorted({i for i, _ in wanted}), create_graph=True):
-        columns = [(j, k, leaf) for j in sorted({j for r, j in wanted if r == i}) for k, leaf in fields[j].leaves.items()]
+        partners = sorted({column for row, column in wanted if row == i})
+        columns = [(j, k, leaf) for j in partners for k, leaf in fields[j].leaves.items()]
         if not (c.requires_grad and columns):
             continue
         leaves, rows = [leaf for *_, leaf in columns], []

@@ -48,11 +48,16 @@ def same_points(one, other):
     same_kind = type(one) is type(other) and one.nelems == other.nelems and one.X.shape == other.X.shape
     if not (same_kind and np.allclose(one.X, other.X) and np.allclose(one.W, other.W)):
         return False
-    if one.mesh is not other.mesh and not (one.mesh.p.shape == other.mesh.p.shape and np.allclose(one.mesh.p, other.mesh.p)
-                                           and np.array_equal(one.mesh.t, other.mesh.t)):
+    if not _same_mesh(one.mesh, other.mesh):
         return False
     sets = [tuple(getattr(basis, name, None) for name in ("tind", "find")) for basis in (one, other)]
     return all((a is None and b is None) or np.array_equal(a, b) for a, b in zip(*sets, strict=True))
+
+
+def _same_mesh(one, other):
+    if one is other:
+        return True
+    return one.p.shape == other.p.shape and np.allclose(one.p, other.p) and np.array_equal(one.t, other.t)
 
 
 def point_arrays(basis, data, device):

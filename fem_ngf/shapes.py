@@ -55,9 +55,14 @@ class ReferenceShapes:
 
     size: int
     shape: tuple
-    layout: torch.Tensor          # dofs, (components, ne, nb)
+    layout: np.ndarray            # dofs, (components, ne, nb)
     table: torch.Tensor
     geometry: Geometry
+
+    @property
+    def device(self):
+        """Where the tables are."""
+        return self.table.device
 
     def sample(self, kind, coefficients, block):
         """Values or gradients at the points of a block from coefficients (components, ne, nb)."""
@@ -86,9 +91,14 @@ class PhysicalShapes:
 
     size: int
     shape: tuple
-    layout: torch.Tensor          # dofs, (1, ne, nb)
+    layout: np.ndarray            # dofs, (1, ne, nb)
     tables: dict
     dx: torch.Tensor
+
+    @property
+    def device(self):
+        """Where the tables are."""
+        return self.dx.device
 
     def table(self, kind):
         """The table of values or gradients; InputError when the element has none."""
@@ -136,13 +146,12 @@ def shapes(basis, device="cpu", reference=True):
     if reference and (plain := reference_element(basis)) is not None:
         element, components = plain
         tables = [element.lbasis(basis.X, i) for i in range(dofs.shape[0] // max(components, 1))]
-        points = basis.X.shape[1]
-        table = np.stack([np.vstack([np.broadcast_to(phi, (1, points)), np.broadcast_to(dphi, (basis.X.shape[0], points))])
+        d, points = basis.X.shape
+        table = np.stack([np.vstack([np.broadcast_to(phi, (1, points)), np.broadcast_to(dphi, (d, points))])
                           for phi, dphi in tables], axis=1)
         layout = dofs.reshape(-1, max(components, 1), dofs.shape[1]).transpose(1, 2, 0)
         return ReferenceShapes(basis.N, (components,) if components else (),
-                               torch.as_tensor(np.ascontiguousarray(layout), device=device),
-                               torch.as_tensor(np.ascontiguousarray(table, dtype=float), device=device),
+                               np.ascontiguousarray(layout), torch.as_tensor(table, dtype=torch.float64, device=device),
                                Geometry.of(basis, device))
     return _physical(basis, dofs, device)
 
@@ -157,5 +166,10 @@ def _physical(basis, dofs, device):
         shape = parts[0].shape[:-2]
         stacked = np.stack([part.reshape(-1, *part.shape[-2:]) for part in parts], axis=-1).transpose(1, 0, 2, 3)
         tables[kind] = (torch.as_tensor(np.ascontiguousarray(stacked), device=device), shape)
-    return PhysicalShapes(basis.N, tables["value"][1], torch.as_tensor(np.ascontiguousarray(dofs.T[None]), device=device),
-                          tables, torch.as_tensor(np.ascontiguousarray(basis.dx), device=device))
+    return PhysicalShapes(basis.N, tables["value"][1], np.ascontiguousarray(dofs.T[None]), tables,
+                          torch.as_tensor(np.ascontiguousarray(basis.dx), device=device))
+
+
+def coefficients(space, vector):
+    """Coefficients on elements (components, ne, nb) of a vector (n,)."""
+    return torch.as_tensor(np.take(vector, space.layout), device=space.device)

@@ -31,24 +31,27 @@ def choose_backend(backend, matrix, definite):
 
 
 def superlu(matrix, symmetric, definite, ordering):
-    """SuperLU; symmetric mode halves the fill of symmetric systems. A known ordering saves finding it again."""
+    """SuperLU; symmetric mode halves the fill of symmetric systems. A known ordering saves finding it again.
+
+    CSR arrays are handed over as the CSC arrays of the transposed matrix, without conversion.
+    """
     options = {"SymmetricMode": True} if symmetric else {}
-    pivot = 0.0 if symmetric else 0.1
-    if ordering is None:
-        lu = spla.splu(sp.csc_matrix(matrix), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=pivot, options=options)
-    else:
-        lu = spla.splu(sp.csc_matrix(matrix)[ordering][:, ordering], permc_spec="NATURAL", diag_pivot_thresh=pivot,
-                       options=options)
+    csr = matrix if matrix.format == "csr" else sp.csr_matrix(matrix)
+    if isinstance(ordering, np.ndarray):
+        csr = csr[ordering][:, ordering]
+    flipped = sp.csc_matrix((csr.data, csr.indices, csr.indptr), shape=csr.shape)
+    lu = spla.splu(flipped, permc_spec="MMD_AT_PLUS_A" if ordering is None else "NATURAL",
+                   diag_pivot_thresh=0.0 if symmetric else 0.1, options=options)
 
     def raw_solve(rhs, transposed):
-        trans = "T" if transposed else "N"
-        if ordering is None:
+        trans = "N" if transposed or symmetric else "T"
+        if not isinstance(ordering, np.ndarray):
             return lu.solve(rhs, trans)
         x = np.empty_like(rhs)
         x[ordering] = lu.solve(rhs[ordering], trans)
         return x
 
-    return raw_solve, ordering if ordering is not None else np.argsort(lu.perm_c)
+    return raw_solve, np.argsort(lu.perm_c) if ordering is None else ordering
 
 
 def cholmod(matrix, symmetric, definite, ordering):

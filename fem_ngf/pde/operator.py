@@ -1,0 +1,112 @@
+"""The state operator on the free unknowns: its fixed sub-pattern, its ordering, its factorisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..linalg import Factorization, factorize
+
+
+@dataclass(frozen=True, eq=False)
+class FreeSolver:
+    """Solves with the state operator where Dirichlet unknowns are zero: covectors (n_u, ...) to vectors (n_u, ...)."""
+
+    free: np.ndarray
+    factorization: Factorization
+
+    def solve(self, covector):
+        """``K^-1`` on the free unknowns, zero elsewhere."""
+        return self._scatter(covector, self.factorization.solve)
+
+    def solve_transposed(self, covector):
+        """``K^-T`` on the free unknowns, zero elsewhere."""
+        return self._scatter(covector, self.factorization.solve_transposed)
+
+    def _scatter(self, covector, solve):
+        result = np.zeros_like(covector)
+        rhs = covector[self.free]
+        flat = rhs.reshape(len(rhs), -1) if rhs.ndim > 1 and rhs[0].size != 1 else rhs.ravel()
+        result[self.free] = solve(flat).reshape(rhs.shape)
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class FreePattern:
+    """Where the entries of the free block lie in the data of tangents with a fixed pattern.
+
+    indices, indptr: the tangents' pattern; free: the free unknowns in the order of the block; transposed: the
+    position of each entry's mirror image, or None when the block's pattern is not symmetric.
+    """
+
+    source: tuple
+    free: np.ndarray
+    gather: np.ndarray
+    indices: np.ndarray
+    indptr: np.ndarray
+    transposed: np.ndarray | None
+    ordered: bool
+
+    @classmethod
+    def of(cls, matrix, free, ordered):
+        """Pattern of the free block of a csr matrix, in the given order of unknowns."""
+        numbers = sp.csr_matrix((np.arange(matrix.nnz), matrix.indices, matrix.indptr), shape=matrix.shape)
+        block = numbers[free][:, free]
+        block.sort_indices()
+        mirror = sp.csr_matrix((np.arange(block.nnz), block.indices, block.indptr), shape=block.shape).T.tocsr()
+        symmetric = np.array_equal(mirror.indptr, block.indptr) and np.array_equal(mirror.indices, block.indices)
+        return cls((matrix.indices, matrix.indptr), free, block.data, block.indices, block.indptr,
+                   mirror.data if symmetric else None, ordered)
+
+    def fits(self, matrix):
+        """Whether a matrix has the pattern this was made for."""
+        return all(a is b or np.array_equal(a, b)
+                   for a, b in zip(self.source, (matrix.indices, matrix.indptr), strict=True))
+
+    def block(self, matrix):
+        """The free block, csr."""
+        size = len(self.free)
+        return sp.csr_matrix((matrix.data[self.gather], self.indices, self.indptr), shape=(size, size))
+
+    def is_symmetric(self, block):
+        """Whether the block is symmetric to rounding."""
+        if self.transposed is None:
+            return False
+        difference = np.abs(block.data - block.data[self.transposed]).max(initial=0.0)
+        return bool(difference <= 1e-13 * np.abs(block.data).max(initial=0.0))
+
+
+class FreeOperator:
+    """Factorises tangents restricted to the unknowns without a Dirichlet condition.
+
+    The block's pattern and the fill-reducing ordering are found once and kept; later factorisations gather the
+    entries by one index.
+
+    Parameters
+    ----------
+    free : int array
+        Unknowns without a Dirichlet condition.
+    symmetric : bool or None
+        None looks at each matrix.
+    definite, backend
+        As for `linalg.factorize`.
+    """
+
+    def __init__(self, free, *, symmetric, definite, backend):
+        self._free, self._pattern = np.asarray(free), None
+        self._symmetric, self._definite, self._backend = symmetric, definite, backend
+
+    def factorize(self, matrix):
+        """Factorise the free block of a csr tangent (n_u, n_u); SolveError when it is singular."""
+        if self._pattern is None or not self._pattern.fits(matrix):
+            self._pattern = FreePattern.of(matrix, self._free, ordered=False)
+        pattern = self._pattern
+        block = pattern.block(matrix)
+        symmetric = pattern.is_symmetric(block) if self._symmetric is None else self._symmetric
+        result = factorize(block, symmetric=symmetric, definite=self._definite, backend=self._backend,
+                           ordering="natural" if pattern.ordered else None, probe=not pattern.ordered)
+        if isinstance(result.ordering, np.ndarray):
+            self._pattern = FreePattern.of(matrix, pattern.free[result.ordering], ordered=True)
+        return FreeSolver(pattern.free, result)

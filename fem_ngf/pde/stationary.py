@@ -1,0 +1,205 @@
+"""Stationary problems ``R(u, m) = load``: linear and nonlinear, one or several experiments with one parameter.
+
+The solution is the linearisation point: `StationaryProblem.solve` returns a `State`, whose `tangent` and `adjoint`
+are exact for the discrete problem.
+
+References
+----------
+P. Deuflhard, "Newton Methods for Nonlinear Problems", Springer 2004 (residual-based damping, Section 3.1).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import InputError, SolveError
+from .counts import SolveCounts
+from .operator import FreeOperator
+from .state import State
+
+
+class StationaryProblem:
+    """Find u with ``R(u, m) = load`` on the free unknowns and given values on the Dirichlet unknowns.
+
+    Parameters
+    ----------
+    form : WeakForm
+    dirichlet : int array, optional
+        State dofs with given values.
+    values : float, (n_u,) or (n_u, k)
+        Given values; read at the Dirichlet dofs only. Columns are experiments.
+    loads : covector(s) (n_u,) or (n_u, k), optional
+        Right-hand sides besides those in the form.
+    linear : bool
+        R is affine in u: k experiments then share one factorisation, and tangents and adjoints use it too.
+    symmetric : bool or None
+        Whether dR/du is symmetric; None looks at each matrix.
+    definite : bool
+        dR/du is symmetric positive definite: admits CHOLMOD and AMG.
+    backend : str
+        As for `linalg.factorize`.
+    tolerance : float
+        Newton: residual relative to that of the start without a warm start.
+    max_iterations : int
+        Newton steps.
+
+    Raises
+    ------
+    InputError
+        For Dirichlet dofs out of range, shapes that do not fit, or a form that is not linear despite ``linear=True``.
+    """
+
+    def __init__(self, form, *, dirichlet=None, values=0.0, loads=None, linear=False, symmetric=None, definite=False,
+                 backend="auto", tolerance=1e-12, max_iterations=50):
+        self.form, self.linear, self.counts = form, linear, SolveCounts()
+        self.tolerance, self.max_iterations = tolerance, max_iterations
+        self.state_size = form.state_size
+        self.dirichlet = _dofs(dirichlet, self.state_size)
+        self.free = np.setdiff1d(np.arange(self.state_size), self.dirichlet)
+        given, loads = _columns("values", values, self.state_size), _columns("loads", loads, self.state_size)
+        self.experiments = max(given.shape[1], loads.shape[1])
+        if any(array.shape[1] not in (1, self.experiments) for array in (given, loads)):
+            raise InputError(f"values has {given.shape[1]} columns but loads has {loads.shape[1]}; give one column an "
+                             "experiment in both, or a single one in one of them")
+        self.loads = np.broadcast_to(loads, (self.state_size, self.experiments))
+        self.lift = np.zeros((self.state_size, self.experiments))
+        self.lift[self.dirichlet] = given[self.dirichlet]
+        self._operator = FreeOperator(self.free, symmetric=symmetric, definite=definite, backend=backend)
+        self._checked_linear, self._last = not linear, None
+
+    def solve(self, m, start=None):
+        """Solve for the parameter m (n_m,).
+
+        Parameters
+        ----------
+        m : vector (n_m,)
+        start : State, (n_u,) or (n_u, k), optional
+            Where Newton's method starts. Otherwise it starts from the last converged state, and from the Dirichlet
+            values alone when there is none or when that fails. Linear problems need no start.
+
+        Returns
+        -------
+        State
+
+        Raises
+        ------
+        SolveError
+            When a coefficient overflows, the operator is singular or Newton's method does not converge.
+        """
+        m = np.array(m, dtype=float)
+        if m.shape != (self.form.parameter_size,):
+            raise InputError(f"m has shape {m.shape}; this problem needs ({self.form.parameter_size},)")
+        if not np.all(np.isfinite(m)):
+            raise SolveError("m has entries that are not finite")
+        if self.linear:
+            return self._solve_linear(m)
+        if start is not None:
+            return self._solve_nonlinear(m, self._start(start))
+        if self._last is not None:
+            try:
+                return self._solve_nonlinear(m, self._last)
+            except SolveError:
+                pass
+        return self._solve_nonlinear(m, self.lift)
+
+    def factorize(self, u, m):
+        """Factorise dR/du at one experiment's state u (n_u,): a `FreeSolver`."""
+        return self._operator.factorize(self.form.tangent(u, m))
+
+    def _solve_linear(self, m):
+        at = self.lift[:, 0]
+        matrix = self.form.tangent(at, m)
+        solver = self._operator.factorize(matrix)
+        constant = self.form.residual(at, m) - matrix @ at
+        residual = matrix @ self.lift + constant[:, None] - self.loads
+        self.counts.forward += self.experiments
+        u = self.lift - solver.solve(residual)
+        if not self._checked_linear:
+            self._check_linear(u[:, 0], m, matrix, constant)
+        return State(self, m, u, (solver,))
+
+    def _check_linear(self, u, m, matrix, constant):
+        expected = matrix @ u + constant
+        scale = np.abs(matrix) @ np.abs(u) + np.abs(constant)
+        if np.abs(self.form.residual(u, m) - expected).max() > 1e-9 * scale.max():
+            raise InputError("linear is True but the form is not linear in the state; pass linear=False")
+        self._checked_linear = True
+
+    def _start(self, start):
+        u = start.u if isinstance(start, State) else _columns("start", start, self.state_size)
+        if u.shape[1] not in (1, self.experiments):
+            raise InputError(f"start has {u.shape[1]} columns; give one an experiment ({self.experiments})")
+        return np.broadcast_to(u, self.lift.shape)
+
+    def _solve_nonlinear(self, m, start):
+        columns = [self._newton(m, start[:, j], j) for j in range(self.experiments)]
+        self._last = np.stack(columns, axis=1)
+        return State(self, m, self._last, None)
+
+    def _newton(self, m, start, experiment):
+        """Newton's method with back-tracking on the residual's norm, for one experiment: u (n_u,)."""
+        u = self.lift[:, experiment].copy()
+        cold = self._residual(u, m, experiment, tolerate=True)
+        u[self.free] = start[self.free]
+        r = self._residual(u, m, experiment)
+        reference = np.linalg.norm(r) if cold is None else np.linalg.norm(cold)
+        for _ in range(self.max_iterations):
+            if np.linalg.norm(r) <= self.tolerance * reference:
+                return u
+            step = -self.factorize(u, m).solve(r)
+            self.counts.forward += 1
+            trial, trial_r, length = self._line_search(u, r, step, m, experiment)
+            if trial is None:
+                if np.linalg.norm(r) <= 1e-8 * reference:
+                    return u
+                break
+            tiny = length == 1.0 and np.linalg.norm(step) <= 1e-9 * np.linalg.norm(trial)
+            u, r = trial, trial_r
+            if tiny and np.linalg.norm(r) <= 1e-8 * reference:
+                return u
+        raise SolveError(f"Newton's method did not converge (experiment {experiment}): residual "
+                         f"{np.linalg.norm(r):.1e}, at the start {reference:.1e}; try a nearer start")
+
+    def _line_search(self, u, r, step, m, experiment):
+        """Halve the step until the residual's norm decreases; (None, None, 0) when it never does."""
+        norm, length = np.linalg.norm(r), 1.0
+        while length >= 2.0**-14:
+            trial = u + length * step
+            trial_r = self._residual(trial, m, experiment, tolerate=True)
+            if trial_r is not None and np.linalg.norm(trial_r) <= (1.0 - 1e-4 * length) * norm:
+                return trial, trial_r, length
+            length /= 2.0
+        return None, None, 0.0
+
+    def _residual(self, u, m, experiment, tolerate=False):
+        """``R(u, m) - load`` on the free unknowns, zero elsewhere; None when tolerated to be not finite."""
+        try:
+            residual = self.form.residual(u, m) - self.loads[:, experiment]
+        except SolveError:
+            if tolerate:
+                return None
+            raise
+        residual[self.dirichlet] = 0.0
+        return residual
+
+
+def _dofs(dirichlet, size):
+    dofs = np.unique(np.asarray(() if dirichlet is None else dirichlet))
+    if dofs.size == 0:
+        return np.zeros(0, dtype=int)
+    if dofs.dtype.kind not in "iu" or dofs.min() < 0 or dofs.max() >= size:
+        raise InputError(f"dirichlet must hold state dofs, integers from 0 to {size - 1}; got {dofs.min()}..{dofs.max()} "
+                         f"of type {dofs.dtype}")
+    return dofs
+
+
+def _columns(name, array, size):
+    """(n_u, k) from None, a number, (n_u,) or (n_u, k)."""
+    array = np.asarray(0.0 if array is None else array, dtype=float)
+    if not np.all(np.isfinite(array)):
+        raise InputError(f"{name} has entries that are not finite; mend the data")
+    if array.ndim == 0:
+        return np.full((size, 1), float(array))
+    if array.ndim not in (1, 2) or array.shape[0] != size:
+        raise InputError(f"{name} has shape {array.shape}; give a number, ({size},) or ({size}, k)")
+    return array.reshape(size, -1)
