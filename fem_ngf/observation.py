@@ -104,7 +104,7 @@ def _shape_integral(v, w):
 
 @BilinearForm
 def _boundary_product(u, v, w):
-    return np.sum(u * v, axis=tuple(range(u.value.ndim - 2)))
+    return np.sum(u * v, axis=tuple(range(u.ndim - 2)))
 
 
 def _checked_points(mesh, points) -> np.ndarray:
