@@ -159,7 +159,9 @@ class BilaplacianPrior:
     @cached_property
     def mass(self) -> sp.csr_array:
         """Mass matrix ``M`` (n, n)."""
-        return sp.csr_array(self.mass_root @ self.mass_root.T)
+        mass = sp.csr_array(self.mass_root @ self.mass_root.T)
+        mass.sort_indices()
+        return mass
 
     @cached_property
     def mass_root(self) -> sp.csr_array:

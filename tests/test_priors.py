@@ -1,0 +1,160 @@
+"""Bilaplacian priors against dense matrices, samples, a published reference."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from skfem import Basis, BilinearForm, ElementTetP1, ElementTriP1, ElementTriP2, FacetBasis
+from skfem.helpers import dot, grad
+
+from fem_ngf.errors import InputError
+from fem_ngf.measurements import nodal_values
+from fem_ngf.meshes import disk, unit_cube, unit_square
+from fem_ngf.priors import bilaplacian, rotated_tensor
+
+SHARED = Path(__file__).parents[2] / "shared" / "data" / "hippylib" / "subsurface_n64.npz"
+TENSOR = rotated_tensor(2.0, 0.5, np.pi / 4)
+GAMMA, DELTA = 0.1, 0.5
+
+
+def make(n=6, element=None, **kwargs):
+    basis = Basis(unit_square(n), element or ElementTriP1())
+    return bilaplacian(basis, GAMMA, DELTA, tensor=TENSOR, **kwargs)
+
+
+def dense(prior):
+    """Precision and covariance by scikit-fem's forms and dense algebra."""
+    basis = prior.basis
+    mass = BilinearForm(lambda u, v, w: u * v).assemble(basis).toarray()
+    stiffness = BilinearForm(lambda u, v, w: dot(grad(u), np.stack([
+        TENSOR[0, 0] * grad(v)[0] + TENSOR[0, 1] * grad(v)[1],
+        TENSOR[1, 0] * grad(v)[0] + TENSOR[1, 1] * grad(v)[1]]))).assemble(basis).toarray()
+    edge = BilinearForm(lambda u, v, w: u * v).assemble(FacetBasis(basis.mesh, basis.elem)).toarray()
+    operator = GAMMA * stiffness + DELTA * mass + GAMMA * np.sqrt(DELTA / GAMMA) / 1.42 * edge
+    return operator @ np.linalg.solve(mass, operator), np.linalg.solve(operator, mass) @ np.linalg.inv(operator)
+
+
+@pytest.mark.parametrize("element", [ElementTriP1(), ElementTriP2()])
+def test_against_dense_matrices(element):
+    prior = make(4, element)
+    precision, covariance = dense(prior)
+    v = np.random.default_rng(0).standard_normal((prior.basis.N, 3))
+    assert prior.apply(v) == pytest.approx(precision @ v, rel=1e-9, abs=1e-9 * np.abs(precision @ v).max())
+    assert prior.covariance(v) == pytest.approx(covariance @ v, rel=1e-10, abs=1e-11)
+    assert prior.gram(v) == pytest.approx(v.T @ precision @ v, rel=1e-10)
+    assert prior.pointwise_variance(block=7) == pytest.approx(np.diag(covariance), rel=1e-11)
+    assert prior.matrix @ v[:, 0] == pytest.approx(prior.apply(v[:, 0]))
+    assert prior.matrix.solve(v) == pytest.approx(prior.covariance(v))
+
+
+def test_mass_root_is_exact():
+    for prior in (make(3), make(3, ElementTriP2()), bilaplacian(Basis(unit_cube(2), ElementTetP1()), 0.1, 1.0)):
+        mass = BilinearForm(lambda u, v, w: u * v).assemble(prior.basis)
+        assert abs(prior.mass - mass).max() < 1e-15 + 1e-12 * abs(mass).max()
+
+
+def test_the_map_from_white_noise_to_samples_is_a_root_of_the_covariance():
+    prior = make(4)
+    _, covariance = dense(prior)
+
+    class Unit:
+        """Gives the columns of the identity where a generator would give noise."""
+
+        def standard_normal(self, shape):
+            return np.eye(*shape)
+
+    root = prior.sample(Unit(), prior.mass_root.shape[1])
+    assert root @ root.T == pytest.approx(covariance, rel=1e-10, abs=1e-13)
+
+
+def test_samples_are_seeded_and_have_mean_and_variance():
+    mean = np.linspace(0, 5, 49)
+    prior = make(6, mean=mean)
+    samples = prior.sample(np.random.default_rng(1), 20_000)
+    assert np.array_equal(samples, prior.sample(np.random.default_rng(1), 20_000))
+    assert prior.sample(np.random.default_rng(1)).shape == (49,)
+    deviation = np.sqrt(prior.pointwise_variance())
+    assert np.abs((samples.mean(axis=1) - mean) / deviation).max() < 4 / np.sqrt(20_000)
+    assert samples.std(axis=1) / deviation == pytest.approx(1.0, abs=0.03)
+
+
+def test_randomized_variance():
+    prior = make(16)
+    exact = prior.pointwise_variance("exact")
+    full = prior.pointwise_variance("randomized", rank=prior.basis.N)
+    assert full == pytest.approx(exact, rel=1e-10)
+    few, many = (prior.pointwise_variance("randomized", rank=20, probes=p) for p in (50, 800))
+    errors = [np.sqrt(np.mean((v / exact - 1) ** 2)) for v in (few, many)]
+    assert errors[1] < 0.02 and 2.0 < errors[0] / errors[1] < 8.0  # probes^-1/2: a factor of four
+    assert np.array_equal(few, prior.pointwise_variance("randomized", rank=20, probes=50))
+
+
+def test_taylor_and_hessian():
+    prior = make(5, mean=0.7)
+    generator = np.random.default_rng(2)
+    m, dm = generator.standard_normal((2, prior.basis.N))
+    value, derivative = prior.value(m), prior.derivative(m)
+    assert prior.value(m + dm) == pytest.approx(value + derivative @ dm + 0.5 * dm @ (prior.hessian(m) @ dm), rel=1e-12)
+    size = np.array([abs(prior.value(m + h * dm) - value - h * derivative @ dm) for h in (0.1, 0.05, 0.025)])
+    assert np.log2(size[:-1] / size[1:]) == pytest.approx(2.0, abs=1e-6)
+    assert prior.value(np.full(prior.basis.N, 0.7)) == 0.0
+
+
+def test_as_a_hilbert_space():
+    prior = make(5)
+    space = prior.space()
+    generator = np.random.default_rng(3)
+    v, w = generator.standard_normal((2, prior.basis.N))
+    assert space.riesz(space.apply(v)) == pytest.approx(v, rel=1e-9, abs=1e-9)
+    assert space.inner(v, w) == pytest.approx(v @ prior.apply(w), rel=1e-12)
+    assert space.norm(v) ** 2 == pytest.approx(2 * prior.value(v), rel=1e-12)
+    vectors = generator.standard_normal((prior.basis.N, 4))
+    assert space.gram(vectors) == pytest.approx(vectors.T @ space.apply(vectors), rel=1e-10)
+
+
+def test_variance_of_the_interior_approaches_that_of_the_whole_plane():
+    gamma, delta = 0.0025, 1.0  # correlation length much smaller than the square
+    prior = bilaplacian(Basis(unit_square(40), ElementTriP1()), gamma, delta)
+    variance = prior.pointwise_variance()
+    inside = np.max(np.abs(prior.basis.doflocs - 0.5), axis=0) < 0.2
+    assert variance[inside] == pytest.approx(1 / (4 * np.pi * gamma * delta), rel=0.03)
+    neumann = bilaplacian(prior.basis, gamma, delta, robin=False).pointwise_variance()
+    edge = np.min([prior.basis.doflocs, 1 - prior.basis.doflocs], axis=(0, 1)) == 0
+    middle = 1 / (4 * np.pi * gamma * delta)
+    assert np.abs(variance[edge] / middle - 1).mean() < 0.5 * np.abs(neumann[edge] / middle - 1).mean()
+
+
+def test_tensor_turns_the_correlation():
+    prior = bilaplacian(Basis(disk(1.0, 0.08), ElementTriP1()), 0.02, 1.0, tensor=TENSOR)
+    centre = np.zeros(prior.basis.N)
+    centre[np.argmin(np.linalg.norm(prior.basis.doflocs, axis=0))] = 1.0
+    correlation = prior.covariance(centre)
+    along, across = (correlation[np.argmin(np.linalg.norm(prior.basis.doflocs.T - 0.3 * np.array(d), axis=1))]
+                     for d in ((np.sqrt(0.5), np.sqrt(0.5)), (np.sqrt(0.5), -np.sqrt(0.5))))
+    assert along > 1.5 * across > 0
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the published hIPPYlib data are not beside the checkout")
+def test_hippylibs_subsurface_prior():
+    prior = make(64)
+    with np.load(SHARED) as data:
+        variance, m_map = (nodal_values(prior.basis, data["p1_xy"], data[key]) for key in ("prior_var", "m_map"))
+    assert prior.pointwise_variance() == pytest.approx(variance, rel=1e-10)
+    assert prior.value(m_map) == pytest.approx(7.62328, abs=5e-6)
+
+
+@pytest.mark.parametrize(("kwargs", "message"), [
+    ({"gamma": 0.0}, "gamma is 0.0"), ({"delta": np.nan}, "delta is nan"), ({"robin": -1.0}, "robin is -1.0"),
+    ({"tensor": np.eye(3)}, "tensor has shape"), ({"tensor": [[1, 2], [2, 1]]}, "not symmetric positive definite"),
+    ({"tensor": [[1, 1], [0, 1]]}, "not symmetric"), ({"mean": np.zeros(3)}, "mean has shape"),
+    ({"mean": np.inf}, "finite"),
+])
+def test_bad_arguments(kwargs, message):
+    basis = Basis(unit_square(2), ElementTriP1())
+    with pytest.raises(InputError, match=message):
+        bilaplacian(basis, **{"gamma": 0.1, "delta": 0.5, **kwargs})
+
+
+def test_unknown_variance_method():
+    with pytest.raises(InputError, match="method is 'guess'"):
+        make(2).pointwise_variance("guess")
