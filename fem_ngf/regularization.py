@@ -24,16 +24,11 @@ from .errors import InputError
 
 
 class Regularization(Protocol):
-    """What an energy adds to the misfit."""
+    """What an energy adds to the misfit: a functional of vectors ``(n_m,)``."""
 
-    def value(self, m: np.ndarray) -> float:
-        """Penalty of the vector `m` ``(n_m,)``."""
-
-    def derivative(self, m: np.ndarray) -> np.ndarray:
-        """Covector ``(n_m,)``."""
-
-    def hessian(self, m: np.ndarray, kind: str = "gauss-newton"):
-        """Symmetric ``(n_m, n_m)``."""
+    def value(self, m: np.ndarray) -> float: ...
+    def derivative(self, m: np.ndarray) -> np.ndarray: ...
+    def hessian(self, m: np.ndarray, kind: str = "gauss-newton"): ...
 
 
 class InvertibleOperator(LinearOperator):
@@ -214,10 +209,8 @@ class Blocks:
 
     Parameters
     ----------
-    parts
-        Regularizations, or None for a field without one, in the order of the fields.
-    sizes
-        Number of unknowns of each field.
+    parts, sizes
+        Of each field the regularization (or None) and the number of unknowns.
     """
 
     parts: tuple
