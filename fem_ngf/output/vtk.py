@@ -1,0 +1,132 @@
+"""Fields for ParaView: ``.vtu`` files and ``.pvd`` series, exact for functions of degree at most two."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from xml.sax.saxutils import quoteattr
+
+import meshio
+import numpy as np
+import skfem
+from skfem import refdom
+
+from ..errors import InputError
+from .nodes import NodalMesh, cell_values, degree, is_continuous, nodal_mesh
+
+Fields = Mapping[str, tuple[skfem.AbstractBasis, np.ndarray]]
+
+# Nodes of VTK's cells in reference coordinates, in VTK's order: corners, then midpoints of edges, faces, cell.
+_TRIANGLE = [(0, 0), (1, 0), (0, 1), (0.5, 0), (0.5, 0.5), (0, 0.5)]
+_QUAD = [(0, 0), (1, 0), (1, 1), (0, 1), (0.5, 0), (1, 0.5), (0.5, 1), (0, 0.5), (0.5, 0.5)]
+_TETRA = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0.5, 0, 0), (0.5, 0.5, 0), (0, 0.5, 0), (0, 0, 0.5),
+          (0.5, 0, 0.5), (0, 0.5, 0.5)]
+_HEX = [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 1, 1),
+        (0.5, 0, 0), (1, 0.5, 0), (0.5, 1, 0), (0, 0.5, 0), (0.5, 0, 1), (1, 0.5, 1), (0.5, 1, 1), (0, 0.5, 1),
+        (0, 0, 0.5), (1, 0, 0.5), (1, 1, 0.5), (0, 1, 0.5), (0, 0.5, 0.5), (1, 0.5, 0.5), (0.5, 0, 0.5),
+        (0.5, 1, 0.5), (0.5, 0.5, 0), (0.5, 0.5, 1), (0.5, 0.5, 0.5)]
+_CELLS = {
+    refdom.RefLine: (("line", 2), ("line3", 3), [(0,), (1,), (0.5,)]),
+    refdom.RefTri: (("triangle", 3), ("triangle6", 6), _TRIANGLE),
+    refdom.RefQuad: (("quad", 4), ("quad9", 9), _QUAD),
+    refdom.RefTet: (("tetra", 4), ("tetra10", 10), _TETRA),
+    refdom.RefHex: (("hexahedron", 8), ("hexahedron27", 27), _HEX),
+}
+
+
+def write_fields(path: str | Path, fields: Fields, *, time: float = 0.0) -> list[Path]:
+    """Write fields so that ParaView opens them with `path`.
+
+    Parameters
+    ----------
+    path
+        The ``.pvd`` file; the ``.vtu`` files beside it take its stem.
+    fields
+        Name -> (basis, vector). Fields on the same cells share a file; fields
+        of another degree on the same mesh go to another part of the ``.pvd``.
+    time
+        Time of the fields in the series.
+
+    Returns
+    -------
+    list of Path
+        The ``.vtu`` files.
+    """
+    path = Path(path)
+    parts = write_parts(path.parent, path.stem, fields)
+    write_series(path, [(time, parts)])
+    return parts
+
+
+def write_parts(folder: Path, stem: str, fields: Fields) -> list[Path]:
+    """Write the ``.vtu`` files of some fields: one for each mesh and degree."""
+    groups, paths = _grouped(fields), []
+    for (_, order, continuous), names in groups.items():
+        suffix = "" if len(groups) == 1 else f"_{'linear' if order == 1 else 'quadratic'}"
+        suffix += "" if continuous else "_broken"
+        target = folder / f"{stem}{suffix}.vtu"
+        if target in paths:
+            target = folder / f"{stem}{suffix}_{len(paths)}.vtu"
+        mesh = fields[names[0]][0].mesh
+        _write(target, nodal_mesh(mesh, order, continuous), {name: fields[name] for name in names})
+        paths.append(target)
+    return paths
+
+
+def write_series(path: Path, series: Iterable[tuple[float, list[Path]]]) -> None:
+    """Write the ``.pvd`` index of a series of ``(time, .vtu files)``."""
+    rows = [f'    <DataSet timestep="{time:g}" part="{part}" file={quoteattr(os.path.relpath(file, path.parent))}/>'
+            for time, files in series for part, file in enumerate(files)]
+    text = "\n".join(['<?xml version="1.0"?>', '<VTKFile type="Collection" version="0.1" byte_order="LittleEndian">',
+                      "  <Collection>", *rows, "  </Collection>", "</VTKFile>", ""])
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def _grouped(fields: Fields) -> dict[tuple[int, int, bool], list[str]]:
+    """Names by (mesh, order, continuity); cellwise constants join the first group on their mesh."""
+    groups: dict[tuple[int, int, bool], list[str]] = {}
+    constants = []
+    for name, (basis, _) in fields.items():
+        if not isinstance(basis, skfem.CellBasis) or basis.nelems != basis.mesh.nelements:
+            raise InputError(f"field {name!r} does not live on all cells of its mesh and cannot be exported")
+        if degree(basis) == 0:
+            constants.append(name)
+        else:
+            groups.setdefault((id(basis.mesh), degree(basis), is_continuous(basis)), []).append(name)
+    for name in constants:
+        mesh = id(fields[name][0].mesh)
+        groups.setdefault(next((key for key in groups if key[0] == mesh), (mesh, 1, True)), []).append(name)
+    return groups
+
+
+def _write(path: Path, nodes: NodalMesh, fields: Fields) -> None:
+    point_data, cell_data = {}, {}
+    for name, (basis, vector) in fields.items():
+        if degree(basis) == 0:
+            cell_data[name] = [_three_components(cell_values(basis, vector))]
+        else:
+            point_data[name] = _three_components(nodes.values(basis, vector))
+    kind, order = _vtk_order(nodes)
+    points = np.pad(nodes.points, ((0, 0), (0, 3 - nodes.points.shape[1])))
+    temporary = path.with_name(f".{path.stem}.tmp.vtu")
+    meshio.Mesh(points, [(kind, nodes.cells[:, order])], point_data, cell_data).write(temporary)
+    temporary.replace(path)
+
+
+def _vtk_order(nodes: NodalMesh) -> tuple[str, np.ndarray]:
+    """meshio's name of the cells, and the nodes of scikit-fem's cell in VTK's order."""
+    *kinds, wanted = _CELLS[nodes.mesh.elem.refdom]
+    kind, count = kinds[nodes.order - 1]
+    distances = np.abs(np.array(wanted[:count], dtype=float)[:, :, None] - nodes.reference[None]).sum(axis=1)
+    order = distances.argmin(axis=1)
+    if not np.allclose(distances.min(axis=1), 0.0) or len(set(order)) != nodes.reference.shape[1]:
+        raise InputError(f"the nodes of {kind} cells are not where VTK has them")
+    return kind, order
+
+
+def _three_components(values: np.ndarray) -> np.ndarray:
+    """Vectors of two components get a zero third one: VTK's vectors have three."""
+    return np.pad(values, ((0, 0), (0, 1))) if values.ndim == 2 and values.shape[1] == 2 else values

@@ -1,0 +1,142 @@
+"""Exports equal the finite-element functions they were made from, read back with the vtk package."""
+
+import re
+
+import numpy as np
+import pytest
+import skfem
+
+from fem_ngf.errors import InputError
+from fem_ngf.output.vtk import write_fields, write_parts, write_series
+
+vtk_io = pytest.importorskip("vtkmodules.vtkIOXML", reason="needs the vtk package", exc_type=ImportError)
+
+TRIANGLES = skfem.MeshTri().refined(3)
+CELLS = {
+    "line P1": (skfem.MeshLine().refined(4), skfem.ElementLineP1()),
+    "line P2": (skfem.MeshLine().refined(4), skfem.ElementLineP2()),
+    "triangle P1": (TRIANGLES, skfem.ElementTriP1()),
+    "triangle P2": (TRIANGLES, skfem.ElementTriP2()),
+    "tetrahedron P1": (skfem.MeshTet().refined(2), skfem.ElementTetP1()),
+    "tetrahedron P2": (skfem.MeshTet().refined(2), skfem.ElementTetP2()),
+    "quadrilateral Q1": (skfem.MeshQuad().refined(3), skfem.ElementQuad1()),
+    "quadrilateral Q2": (skfem.MeshQuad().refined(3), skfem.ElementQuad2()),
+    "hexahedron Q1": (skfem.MeshHex().refined(2), skfem.ElementHex1()),
+    "hexahedron Q2": (skfem.MeshHex().refined(2), skfem.ElementHex2()),
+    "discontinuous triangle P1": (TRIANGLES, skfem.ElementDG(skfem.ElementTriP1())),
+}
+
+
+def read(path):
+    reader = vtk_io.vtkXMLUnstructuredGridReader()
+    reader.SetFileName(str(path))
+    reader.Update()
+    return reader.GetOutput()
+
+
+def probe(grid, points, name):
+    """Values of a field of a vtk grid at points (k, d)."""
+    from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+    from vtkmodules.vtkCommonCore import vtkPoints
+    from vtkmodules.vtkCommonDataModel import vtkPolyData
+    from vtkmodules.vtkFiltersCore import vtkProbeFilter
+
+    cloud = vtkPoints()
+    cloud.SetData(numpy_to_vtk(np.pad(points, ((0, 0), (0, 3 - points.shape[1]))), deep=True))
+    where = vtkPolyData()
+    where.SetPoints(cloud)
+    probes = vtkProbeFilter()
+    probes.SetInputData(where)
+    probes.SetSourceData(grid)
+    probes.ComputeToleranceOff()  # the default one takes the polynomial of a neighbouring cell
+    probes.SetTolerance(1e-14)
+    probes.Update()
+    found = probes.GetOutput().GetPointData()
+    assert vtk_to_numpy(found.GetArray("vtkValidPointMask")).all()
+    return vtk_to_numpy(found.GetArray(name))
+
+
+def random_values(grid, name, number):
+    """Random points ``(number, 3)`` inside the cells of a vtk grid, and VTK's values of a field there.
+
+    The points are drawn in the cells' own coordinates: VTK's search for the
+    cell and the coordinates of a given point is accurate to 1e-5 only in quadratic tetrahedra.
+    """
+    from vtkmodules.util.numpy_support import vtk_to_numpy
+    from vtkmodules.vtkCommonCore import reference
+
+    field, generator = vtk_to_numpy(grid.GetPointData().GetArray(name)), np.random.default_rng(1)
+    points, values = np.zeros((number, 3)), np.zeros(number)
+    for i, number_of_cell in enumerate(generator.integers(grid.GetNumberOfCells(), size=number)):
+        cell = grid.GetCell(number_of_cell)
+        weights = [0.0] * cell.GetNumberOfPoints()
+        place = generator.dirichlet(np.ones(4))[:3]  # inside every reference cell
+        cell.EvaluateLocation(reference(0), place, points[i], weights)
+        values[i] = weights @ field[[cell.GetPointId(k) for k in range(len(weights))]]
+    return points, values
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_vtk_cells_have_the_values_of_the_function(name, tmp_path):
+    mesh, element = CELLS[name]
+    basis = skfem.Basis(mesh, element)
+    vector = np.random.default_rng(0).standard_normal(basis.N)
+    (path,) = write_fields(tmp_path / "fields.pvd", {"u": (basis, vector)})
+    points, values = random_values(read(path), "u", 1000)
+    expected = basis.probes(points[:, : mesh.p.shape[0]].T) @ vector
+    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["triangle P1", "triangle P2", "quadrilateral Q1", "quadrilateral Q2"])
+def test_vtk_probes_the_function_that_was_written(name, tmp_path):
+    mesh, element = CELLS[name]
+    basis = skfem.Basis(mesh, element)
+    generator = np.random.default_rng(0)
+    vector, points = generator.standard_normal(basis.N), generator.uniform(0.01, 0.99, (2, 1000))
+    (path,) = write_fields(tmp_path / "fields.pvd", {"u": (basis, vector)})
+    np.testing.assert_allclose(probe(read(path), points.T, "u"), basis.probes(points) @ vector, rtol=0, atol=1e-10)
+
+
+def test_fields_of_two_degrees_are_two_parts_of_one_file(tmp_path):
+    parameter, state = skfem.Basis(TRIANGLES, skfem.ElementTriP1()), skfem.Basis(TRIANGLES, skfem.ElementTriP2())
+    constant = skfem.Basis(TRIANGLES, skfem.ElementTriP0())
+    x = TRIANGLES.p[:, TRIANGLES.t].mean(axis=1)
+    fields = {"m": (parameter, parameter.doflocs[0]), "cell": (constant, x[1]), "u": (state, state.doflocs[1] ** 2)}
+    paths = write_fields(tmp_path / "fields.pvd", fields)
+    index = (tmp_path / "fields.pvd").read_text()
+    assert re.findall(r'file="([^"]+)"', index) == [path.name for path in paths]
+    linear, quadratic = (read(path) for path in paths)
+    assert linear.GetPointData().HasArray("m") and linear.GetCellData().HasArray("cell")
+    point = np.array([[0.3, 0.7]])
+    assert probe(linear, point, "m")[0] == pytest.approx(0.3, abs=1e-12)
+    assert probe(quadratic, point, "u")[0] == pytest.approx(0.49, abs=1e-12)
+
+
+def test_vectors_have_three_components(tmp_path):
+    basis = skfem.Basis(TRIANGLES, skfem.ElementVector(skfem.ElementTriP2()))
+    vector = basis.project(lambda x: np.array([x[0] * x[1], x[1] ** 2]))
+    (path,) = write_fields(tmp_path / "fields.pvd", {"q": (basis, vector)})
+    np.testing.assert_allclose(probe(read(path), np.array([[0.4, 0.6]]), "q"), [[0.24, 0.36, 0.0]], atol=1e-10)
+
+
+def test_a_series_lists_every_time(tmp_path):
+    basis = skfem.Basis(TRIANGLES, skfem.ElementTriP1())
+    series = [(time, write_parts(tmp_path, f"fields_{time}", {"m": (basis, np.full(basis.N, float(time)))}))
+              for time in range(3)]
+    write_series(tmp_path / "fields.pvd", series)
+    index = (tmp_path / "fields.pvd").read_text()
+    assert re.findall(r'timestep="(\d)"', index) == ["0", "1", "2"]
+    assert probe(read(series[2][1][0]), np.array([[0.5, 0.5]]), "m")[0] == pytest.approx(2.0)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_vector_of_the_wrong_length_is_an_input_error(tmp_path):
+    basis = skfem.Basis(TRIANGLES, skfem.ElementTriP1())
+    with pytest.raises(InputError, match=r"shape \(3,\).*81 unknowns"):
+        write_fields(tmp_path / "fields.pvd", {"m": (basis, np.zeros(3))})
+
+
+def test_a_boundary_field_is_an_input_error(tmp_path):
+    basis = skfem.FacetBasis(TRIANGLES, skfem.ElementTriP1())
+    with pytest.raises(InputError, match="'flux'"):
+        write_fields(tmp_path / "fields.pvd", {"flux": (basis, np.zeros(basis.N))})
