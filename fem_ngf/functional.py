@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.sparse as sp
 
-from .contraction import pair_dofs
-from .errors import InputError, SolveError
-from .patterns import Pattern, check_finite
-from .pointwise import Argument, Density
+from .errors import InputError
+from .form_assembly import Assembler, Block, Integral, checked_vector
+from .patterns import check_finite
+from .pointwise import Density
 from .quadrature import bases_of, point_arrays
-from .shapes import coefficients, reference_element, shapes
+from .shapes import tables_of
 
 
 class Functional:
@@ -46,59 +45,45 @@ class Functional:
         single = not isinstance(basis, (tuple, list))
         entries = (basis,) if single else tuple(basis)
         bases = (entries[0], *bases_of(entries[1:], entries[0]))
-        reference = all(reference_element(each) is not None for each in bases)
-        self.spaces = [shapes(each, device, reference) for each in bases]
-        self.offsets = np.cumsum([0, *(space.size for space in self.spaces)])
-        self.size = int(self.offsets[-1])
+        tables = tables_of(bases, device)
+        starts = np.cumsum([0, *(table.size for table in tables)])
 
         def function(fields, w):
             return integrand(fields[0] if single else tuple(fields), w)
 
-        self.density = Density.on(bases[0], function, point_arrays(bases[0], data, device), device)
-        self._pairs, self._patterns = {}, {}
+        density = Density.on(bases[0], function, point_arrays(bases[0], data, device), device)
+        self._set((Integral(density, tuple(tables), tuple(int(start) for start in starts[:-1])),), int(starts[-1]))
+
+    def _set(self, integrals, size):
+        self._assembler, self.size = Assembler(integrals), size
+        self._fields, self._splits = tuple(range(len(integrals[0].spaces))), integrals[0].starts[1:]
+
+    def __add__(self, other):
+        """Sum of integrals over the same unknowns, e.g. over cells and over a part of the boundary."""
+        if not isinstance(other, Functional):
+            return NotImplemented
+        mine, theirs = ((each._splits, each.size) for each in (self, other))
+        if mine != theirs:
+            raise InputError(f"functionals with (splits, size) {mine} and {theirs} cannot be added; use the same "
+                             "elements on the same mesh in both")
+        result = object.__new__(Functional)
+        result._set(self._assembler.integrals + other._assembler.integrals, self.size)
+        return result
 
     def value(self, m):
         """The integral, a float; SolveError when it is not finite."""
-        value = self.density.value(self._arguments(m, tracked=False))
-        if not np.isfinite(value):
-            raise SolveError("the functional's value is not finite: its density overflowed or is undefined")
+        value = self._assembler.value(self._vectors(m))
+        check_finite(value)
         return value
 
     def derivative(self, m):
         """Derivative, a covector (n,)."""
-        loads = self.density.first(self._arguments(m), range(len(self.spaces)))
-        parts = [np.bincount(space.layout.ravel(), weights=loads[i].cpu().numpy().ravel(),
-                             minlength=space.size) for i, space in enumerate(self.spaces)]
-        check_finite(result := np.concatenate(parts))
-        return result
+        return self._assembler.covector(self._vectors(m), self._fields, self.size)
 
     def hessian(self, m):
         """Second derivative, csr (n, n) with a pattern that never changes."""
-        count = range(len(self.spaces))
-        wanted = [(i, j) for i in count for j in count]
-        values = self.density.second(self._arguments(m), wanted, self._pairs)
-        if not values:
-            return sp.csr_matrix((self.size, self.size))
-        return self._pattern(wanted).matrix(np.concatenate([self._element_values(values, i, j) for i, j in wanted]))
+        block = Block(self._fields, self._fields, (self.size, self.size))
+        return self._assembler.matrices(self._vectors(m), {"mm": block}, self._fields)["mm"]
 
-    def _element_values(self, values, i, j):
-        if (i, j) in values:
-            return values[i, j].cpu().numpy().ravel()
-        rows, cols = self.spaces[i].layout, self.spaces[j].layout
-        return np.zeros(rows.size * cols.shape[0] * cols.shape[2])
-
-    def _pattern(self, wanted):
-        if "mm" not in self._patterns:
-            dofs = [pair_dofs(self.spaces[i], self.spaces[j]) for i, j in wanted]
-            rows = np.concatenate([row + self.offsets[i] for (row, _), (i, _) in zip(dofs, wanted, strict=True)])
-            cols = np.concatenate([col + self.offsets[j] for (_, col), (_, j) in zip(dofs, wanted, strict=True)])
-            self._patterns["mm"] = Pattern.of((self.size, self.size), rows, cols)
-        return self._patterns["mm"]
-
-    def _arguments(self, m, tracked=True):
-        m = np.ascontiguousarray(m, dtype=float)
-        if m.shape != (self.size,):
-            raise InputError(f"m has shape {m.shape}; this functional needs ({self.size},)")
-        parts = np.split(m, self.offsets[1:-1])
-        return [Argument(space, coefficients(space, part), tracked)
-                for space, part in zip(self.spaces, parts, strict=True)]
+    def _vectors(self, m):
+        return np.split(checked_vector("m", m, self.size), self._splits)

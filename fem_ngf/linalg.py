@@ -17,6 +17,7 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from .errors import InputError, SolveError
+from .ordering import nested_dissection
 from .sparse_backends import BACKENDS, choose_backend
 
 REFINE_ABOVE = 1e-10
@@ -78,7 +79,7 @@ def _relative(residual, rhs):
     return float(np.max(np.where(top > 0, top / np.where(bottom > 0, bottom, 1.0), 0.0), initial=0.0))
 
 
-def factorize(matrix, *, symmetric=False, definite=False, backend="auto", ordering=None, probe=True):
+def factorize(matrix, *, symmetric=False, definite=False, backend="auto", ordering=None, points=None, probe=True):
     """Factorise a sparse matrix, or set up the iterative solver that stands in for a factorisation.
 
     Parameters
@@ -91,6 +92,8 @@ def factorize(matrix, *, symmetric=False, definite=False, backend="auto", orderi
     ordering : int array (n,) or "natural", optional
         Fill-reducing ordering for SuperLU, e.g. `Factorization.ordering` of an earlier matrix with the same pattern;
         "natural" for a matrix that is in such an order already.
+    points : (d, n), optional
+        Coordinates of the unknowns, from which a nested-dissection ordering is made (if `ordering` is not given).
     probe : bool
         Solve once with a fixed right-hand side to estimate the condition number and so recognise singular matrices.
 
@@ -110,6 +113,8 @@ def factorize(matrix, *, symmetric=False, definite=False, backend="auto", orderi
     if not np.isfinite(matrix.data.sum()) and not np.all(np.isfinite(matrix.data)):
         raise SolveError("matrix has entries that are not finite: a coefficient overflowed")
     name = choose_backend(backend, matrix, definite)
+    if ordering is None and points is not None and name == "superlu":
+        ordering = nested_dissection(sp.csr_matrix(matrix), points)
     try:
         raw_solve, ordering = BACKENDS[name](matrix, symmetric or definite, definite, ordering)
     except (RuntimeError, np.linalg.LinAlgError) as error:

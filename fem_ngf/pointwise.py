@@ -1,9 +1,10 @@
 """Pointwise differentiation of densities, block by block of elements, and its assembly on elements.
 
 A density is a torch function of fields at quadrature points. Its first derivatives with respect to the values and
-gradients of a field give a covector, its second derivatives a matrix. Blocks are small enough for all intermediate
-arrays to stay in the processor's cache; every torch operation runs on as many threads as torch is told to use
-(one is best for blocks of this size: `torch.set_num_threads(1)` or OMP_NUM_THREADS=1).
+gradients of a field give a covector, its second derivatives a matrix. Derivatives are taken of sums, because torch
+imports sympy when it is given `grad_outputs`. Blocks are small enough for all intermediate arrays to stay in the
+processor's cache; every torch operation runs on as many threads as torch is told to use (one is best for blocks of
+this size: `torch.set_num_threads(1)` or OMP_NUM_THREADS=1).
 """
 
 from __future__ import annotations
@@ -120,8 +121,8 @@ def _derivatives(density, fields, rows, create_graph=False):
     leaves = [(i, kind, leaf) for i in rows for kind, leaf in fields[i].leaves.items()]
     if not leaves:
         return []
-    found = torch.autograd.grad(density, [leaf for *_, leaf in leaves], torch.ones_like(density),
-                                create_graph=create_graph, allow_unused=True)
+    found = torch.autograd.grad(density.sum(), [leaf for *_, leaf in leaves], create_graph=create_graph,
+                                allow_unused=True)
     return [(i, kind, c) for (i, kind, _), c in zip(leaves, found, strict=True) if c is not None]
 
 
@@ -133,10 +134,9 @@ def _tangents(density, fields, wanted):
         columns = [(j, k, leaf) for j in partners for k, leaf in fields[j].leaves.items()]
         if not (c.requires_grad and columns):
             continue
-        leaves, rows = [leaf for *_, leaf in columns], []
-        for unit in torch.eye(max(1, c[..., 0, 0].numel()), dtype=c.dtype, device=c.device):
-            seed = unit.reshape(*c.shape[:-2], 1, 1).expand(c.shape)
-            rows.append(torch.autograd.grad(c, leaves, seed, retain_graph=True, allow_unused=True))
+        leaves = [leaf for *_, leaf in columns]
+        rows = [torch.autograd.grad(component.sum(), leaves, retain_graph=True, allow_unused=True)
+                for component in _flat(c)]
         for (j, k, leaf), column in zip(columns, zip(*rows, strict=True), strict=True):
             if any(entry is not None for entry in column):
                 entries = [torch.zeros_like(leaf) if entry is None else entry for entry in column]

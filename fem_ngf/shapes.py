@@ -150,7 +150,7 @@ def shapes(basis, device="cpu", reference=True):
         table = np.stack([np.vstack([np.broadcast_to(phi, (1, points)), np.broadcast_to(dphi, (d, points))])
                           for phi, dphi in tables], axis=1)
         layout = dofs.reshape(-1, max(components, 1), dofs.shape[1]).transpose(1, 2, 0)
-        return ReferenceShapes(basis.N, (components,) if components else (),
+        return ReferenceShapes(int(basis.N), (components,) if components else (),
                                np.ascontiguousarray(layout), torch.as_tensor(table, dtype=torch.float64, device=device),
                                Geometry.of(basis, device))
     return _physical(basis, dofs, device)
@@ -166,8 +166,14 @@ def _physical(basis, dofs, device):
         shape = parts[0].shape[:-2]
         stacked = np.stack([part.reshape(-1, *part.shape[-2:]) for part in parts], axis=-1).transpose(1, 0, 2, 3)
         tables[kind] = (torch.as_tensor(np.ascontiguousarray(stacked), device=device), shape)
-    return PhysicalShapes(basis.N, tables["value"][1], np.ascontiguousarray(dofs.T[None]), tables,
+    return PhysicalShapes(int(basis.N), tables["value"][1], np.ascontiguousarray(dofs.T[None]), tables,
                           torch.as_tensor(np.ascontiguousarray(basis.dx), device=device))
+
+
+def tables_of(bases, device="cpu"):
+    """Tables of bases that share their points: all on the reference element, or else all in physical space."""
+    reference = all(reference_element(basis) is not None for basis in bases)
+    return [shapes(basis, device, reference) for basis in bases]
 
 
 def coefficients(space, vector):

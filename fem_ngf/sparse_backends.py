@@ -41,7 +41,7 @@ def superlu(matrix, symmetric, definite, ordering):
         csr = csr[ordering][:, ordering]
     flipped = sp.csc_matrix((csr.data, csr.indices, csr.indptr), shape=csr.shape)
     lu = spla.splu(flipped, permc_spec="MMD_AT_PLUS_A" if ordering is None else "NATURAL",
-                   diag_pivot_thresh=0.0 if symmetric else 0.1, options=options)
+                   diag_pivot_thresh=0.0 if symmetric else 0.1, panel_size=4, options=options)
 
     def raw_solve(rhs, transposed):
         trans = "N" if transposed or symmetric else "T"

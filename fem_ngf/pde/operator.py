@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..linalg import Factorization, factorize
+from ..ordering import nested_dissection
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +48,9 @@ class FreePattern:
     indices: np.ndarray
     indptr: np.ndarray
     transposed: np.ndarray | None
-    ordered: bool
 
     @classmethod
-    def of(cls, matrix, free, ordered):
+    def of(cls, matrix, free):
         """Pattern of the free block of a csr matrix, in the given order of unknowns."""
         numbers = sp.csr_matrix((np.arange(matrix.nnz), matrix.indices, matrix.indptr), shape=matrix.shape)
         block = numbers[free][:, free]
@@ -58,7 +58,7 @@ class FreePattern:
         mirror = sp.csr_matrix((np.arange(block.nnz), block.indices, block.indptr), shape=block.shape).T.tocsr()
         symmetric = np.array_equal(mirror.indptr, block.indptr) and np.array_equal(mirror.indices, block.indices)
         return cls((matrix.indices, matrix.indptr), free, block.data, block.indices, block.indptr,
-                   mirror.data if symmetric else None, ordered)
+                   mirror.data if symmetric else None)
 
     def fits(self, matrix):
         """Whether a matrix has the pattern this was made for."""
@@ -88,25 +88,36 @@ class FreeOperator:
     ----------
     free : int array
         Unknowns without a Dirichlet condition.
+    points : (d, n_u) or None
+        Coordinates of all unknowns, for the ordering; without them SuperLU finds a minimum-degree ordering.
     symmetric : bool or None
         None looks at each matrix.
     definite, backend
         As for `linalg.factorize`.
     """
 
-    def __init__(self, free, *, symmetric, definite, backend):
-        self._free, self._pattern = np.asarray(free), None
+    def __init__(self, free, *, points=None, symmetric=None, definite=False, backend="auto"):
+        self._free, self._points, self._pattern, self._ordered = np.asarray(free), points, None, False
         self._symmetric, self._definite, self._backend = symmetric, definite, backend
 
     def factorize(self, matrix):
-        """Factorise the free block of a csr tangent (n_u, n_u); SolveError when it is singular."""
-        if self._pattern is None or not self._pattern.fits(matrix):
-            self._pattern = FreePattern.of(matrix, self._free, ordered=False)
+        """Factorise the free block of a csr tangent (n_u, n_u): a `FreeSolver`; SolveError when it is singular."""
+        fresh = self._pattern is None or not self._pattern.fits(matrix)
+        if fresh:
+            self._order(matrix)
         pattern = self._pattern
         block = pattern.block(matrix)
         symmetric = pattern.is_symmetric(block) if self._symmetric is None else self._symmetric
         result = factorize(block, symmetric=symmetric, definite=self._definite, backend=self._backend,
-                           ordering="natural" if pattern.ordered else None, probe=not pattern.ordered)
+                           ordering="natural" if self._ordered else None, probe=fresh)
         if isinstance(result.ordering, np.ndarray):
-            self._pattern = FreePattern.of(matrix, pattern.free[result.ordering], ordered=True)
+            self._pattern, self._ordered = FreePattern.of(matrix, pattern.free[result.ordering]), True
         return FreeSolver(pattern.free, result)
+
+    def _order(self, matrix):
+        """Restrict a new pattern to the free unknowns, by nested dissection when their coordinates are known."""
+        self._ordered = self._points is not None
+        free = self._free
+        if self._ordered:
+            free = free[nested_dissection(matrix[free][:, free], self._points[:, free])]
+        self._pattern = FreePattern.of(matrix, free)

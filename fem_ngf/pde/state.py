@@ -92,7 +92,7 @@ class State:
         return self.pull_back(self.adjoint_state(covector, kind))
 
     def second_derivatives(self, p):
-        """Second derivatives of ``p_j^T R(u_j, m)`` for p (n_u, k): a list of `SecondDerivatives`, one an experiment."""
+        """Second derivatives of ``p_j^T R(u_j, m)`` for p (n_u, k): one `SecondDerivatives` an experiment."""
         p = self._checked("p", p)
         return [self.problem.form.second_derivatives(self.u[:, j], self.m, p[:, j]) for j in range(p.shape[1])]
 

@@ -64,7 +64,8 @@ class StationaryProblem:
         self.loads = np.broadcast_to(loads, (self.state_size, self.experiments))
         self.lift = np.zeros((self.state_size, self.experiments))
         self.lift[self.dirichlet] = given[self.dirichlet]
-        self._operator = FreeOperator(self.free, symmetric=symmetric, definite=definite, backend=backend)
+        self._operator = FreeOperator(self.free, points=getattr(form, "state_points", None), symmetric=symmetric,
+                                      definite=definite, backend=backend)
         self._checked_linear, self._last = not linear, None
 
     def solve(self, m, start=None):
@@ -188,8 +189,8 @@ def _dofs(dirichlet, size):
     if dofs.size == 0:
         return np.zeros(0, dtype=int)
     if dofs.dtype.kind not in "iu" or dofs.min() < 0 or dofs.max() >= size:
-        raise InputError(f"dirichlet must hold state dofs, integers from 0 to {size - 1}; got {dofs.min()}..{dofs.max()} "
-                         f"of type {dofs.dtype}")
+        raise InputError(f"dirichlet holds {dofs.min()}..{dofs.max()} of type {dofs.dtype}; give state dofs, integers "
+                         f"from 0 to {size - 1}, e.g. basis.get_dofs('left').all()")
     return dofs
 
 
