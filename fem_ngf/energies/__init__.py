@@ -1,0 +1,5 @@
+"""Energies on a finite-element Hilbert space."""
+
+from .inverse_problem import InverseProblem
+
+__all__ = ["InverseProblem"]

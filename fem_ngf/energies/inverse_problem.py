@@ -1,0 +1,195 @@
+"""Reduced functional of a PDE-constrained inverse problem, with exact discrete derivatives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..errors import InputError, SolveError
+from ..inner_products import InnerProduct, MatrixInnerProduct, OperatorInnerProduct
+from ..spaces import HilbertSpace
+
+
+@dataclass(frozen=True, eq=False)
+class InverseProblem:
+    r"""``E(m) = misfit(B u(m) - data) + regularization(m)`` where ``u(m)`` solves the PDE.
+
+    Parameters
+    ----------
+    pde
+        ``solve(m) -> State`` (see `fem_ngf.pde`), ``n_m`` parameters, ``k`` experiments.
+    observation
+        Linear map from states ``(n_u, k)`` to observations ``(n_obs, k)``.
+    data
+        ``(n_obs,)`` or ``(n_obs, k)``.
+    noise
+        Noise model with ``value``, ``derivative`` and ``hessian`` of the residual ``(n_obs, k)``.
+    regularization
+        ``value``, ``derivative`` and ``hessian`` on parameter vectors ``(n_m,)``.
+    space
+        Hilbert space of the parameter: its mass completes a regularisation
+        with a null space to a preconditioner.
+
+    Raises
+    ------
+    InputError
+        If the data have the wrong shape or are not finite.
+    """
+
+    pde: object
+    observation: object
+    data: np.ndarray
+    noise: object
+    regularization: object
+    space: HilbertSpace
+
+    def __post_init__(self):
+        data = np.asarray(self.data, dtype=np.float64)
+        data = data[:, None] if data.ndim == 1 else data
+        expected = (self.observation.matrix.shape[0], self.pde.experiments)
+        if data.shape != expected:
+            raise InputError(f"data have shape {data.shape}; {expected} (observations, experiments) is needed")
+        if not np.isfinite(data).all():
+            raise InputError(f"data contain {np.count_nonzero(~np.isfinite(data))} values that are not finite")
+        object.__setattr__(self, "data", data)
+
+    @property
+    def mass(self) -> sp.csr_array:
+        """Mass matrix of the parameter space."""
+        return self.space.mass
+
+    @property
+    def stiffness(self) -> sp.csr_array:
+        """Stiffness matrix of the parameter space."""
+        return self.space.stiffness
+
+    @property
+    def free(self) -> np.ndarray:
+        """Unknowns of the parameter that are not fixed."""
+        return self.space.free
+
+    @cached_property
+    def diameter(self) -> float:
+        """Largest side of the bounding box of the parameter's domain."""
+        return float(np.ptp(self.space.basis.doflocs[:, self.free], axis=1).max())
+
+    @property
+    def counts(self):
+        """PDE solves so far, one per right-hand side."""
+        return self.pde.counts
+
+    @property
+    def work_per_solve(self) -> int:
+        """State unknowns: the unit in which solves on different meshes are compared."""
+        return self.pde.state_size
+
+    def __call__(self, m: np.ndarray) -> float:
+        """Value; costs the forward solves."""
+        return self.linearize(m).value
+
+    def linearize(self, m: np.ndarray, start=None) -> InverseLinearization:
+        """Solve the PDE at `m`; derivatives are computed from the result when asked for.
+
+        Parameters
+        ----------
+        m
+            Vector ``(n_m,)``.
+        start
+            State ``(n_u, k)`` from which a nonlinear solve starts.
+
+        Raises
+        ------
+        SolveError
+            If the PDE cannot be solved or the value is not finite.
+        """
+        if not np.isfinite(m).all():
+            raise SolveError("the parameter contains values that are not finite")
+        state = self.pde.solve(m, start=start)
+        residual = self.observation(state.u) - self.data
+        terms = {"misfit": float(self.noise.value(residual)), "regularization": float(self.regularization.value(m))}
+        value = sum(terms.values())
+        if not np.isfinite(value):
+            raise SolveError(f"the energy is {value}")
+        return InverseLinearization(self, m, state, residual, value, terms)
+
+    def as_scipy(self):
+        """``m -> (value, derivative)`` for ``scipy.optimize.minimize(..., jac=True)``."""
+
+        def value_and_derivative(m):
+            linearization = self.linearize(m)
+            return linearization.value, linearization.derivative
+
+        return value_and_derivative
+
+
+@dataclass(frozen=True, eq=False)
+class InverseLinearization:
+    """The energy around one parameter; each derivative is computed once, when asked for."""
+
+    energy: InverseProblem
+    m: np.ndarray
+    state: object
+    residual: np.ndarray
+    value: float
+    terms: dict[str, float]
+
+    @cached_property
+    def adjoint(self) -> np.ndarray:
+        """Adjoint state ``p`` (n_u, k): ``K^T p = -B^T misfit'``."""
+        energy = self.energy
+        return self.state.adjoint_state(energy.observation.transpose(energy.noise.derivative(self.residual)))
+
+    @cached_property
+    def derivative(self) -> np.ndarray:
+        """Covector ``E'(m)`` (n_m,); costs the adjoint solves."""
+        return self.state.pull_back(self.adjoint) + self.energy.regularization.derivative(self.m)
+
+    def hessian_action(self, v: np.ndarray, kind: str = "gauss-newton") -> np.ndarray:
+        """Covector ``H v`` of a vector ``v``; costs two incremental solves per experiment.
+
+        Parameters
+        ----------
+        v
+            Vector ``(n_m,)``.
+        kind
+            ``"gauss-newton"`` (positive semi-definite) or ``"newton"``.
+        """
+        return self.misfit_action(v, kind) + self.regularization_hessian(kind) @ v
+
+    def misfit_action(self, v: np.ndarray, kind: str = "gauss-newton") -> np.ndarray:
+        """The part of `hessian_action` that comes from the data."""
+        energy, state = self.energy, self.state
+        du = state.tangent(v)
+        weight = energy.noise.hessian(self.residual, kind)
+        covector = energy.observation.transpose(weight(energy.observation(du)))
+        if kind == "gauss-newton":
+            return state.adjoint(covector, kind="incremental")
+        extra = np.zeros_like(v)
+        covector = np.array(covector)
+        for j, second in enumerate(self._second_derivatives):
+            covector[:, j] += second.uu @ du[:, j] + second.um @ v
+            extra += second.um.T @ du[:, j] + second.mm @ v
+        return state.adjoint(covector, kind="incremental") + extra
+
+    @cached_property
+    def _second_derivatives(self):
+        return self.state.second_derivatives(self.adjoint)
+
+    def regularization_hessian(self, kind: str = "gauss-newton"):
+        """Hessian of the regularisation (n_m, n_m): sparse, or an operator with ``@`` and ``solve``."""
+        return self.energy.regularization.hessian(self.m, kind)
+
+    @cached_property
+    def preconditioner(self) -> InnerProduct:
+        """Inner product of the regularisation Hessian, with a little mass where that alone has a null space."""
+        hessian, energy = self.regularization_hessian(), self.energy
+        if hasattr(hessian, "solve"):
+            return OperatorInnerProduct(hessian)
+        scale = hessian.diagonal().sum() / energy.stiffness.diagonal().sum()
+        if scale <= 0:
+            return MatrixInnerProduct(sp.csr_array(energy.mass), energy.free)
+        shift = 0.1 * scale / energy.diameter**2
+        return MatrixInnerProduct(sp.csr_array(hessian + shift * energy.mass), energy.free)

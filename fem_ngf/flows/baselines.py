@@ -1,0 +1,117 @@
+"""Optimisers on the parameters, through the same energies: what the flows are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from ..errors import InputError, SolveError
+from ..spaces import HilbertSpace
+from ..tangent import TangentSpace, realize
+from .iterate import Iterate, arrived, begin, blocked, iterates, resume, solve_kinds
+
+METHODS = ("gradient-descent", "adam", "lbfgs")
+
+
+@dataclass(frozen=True, eq=False)
+class ParameterDescent:
+    """Descent on ``theta -> E(Pi N_theta)`` that knows nothing of the Hilbert space.
+
+    Parameters
+    ----------
+    energy, ansatz, space
+        As in the flows; `space` is used to realise functions and to report gradient norms.
+    method
+        ``"gradient-descent"`` (Armijo back-tracking, doubling), ``"adam"`` or ``"lbfgs"`` (strong Wolfe);
+        the last two are torch's.
+    learning_rate
+        Of Adam.
+    """
+
+    energy: object
+    ansatz: object
+    space: HilbertSpace
+    method: str = "gradient-descent"
+    iterations: int = 200
+    tolerance: float = 1e-8
+    stagnation: float = 0.0
+    learning_rate: float = 1e-2
+    history: int = 20
+
+    def __post_init__(self):
+        if self.method not in METHODS:
+            raise InputError(f"method is {self.method!r}; choose one of {', '.join(METHODS)}")
+
+    def start(self, theta: np.ndarray) -> Iterate:
+        """The iterate at the start."""
+        return begin(self.energy, self.ansatz, theta, self.space)
+
+    def resume(self, ansatz, state: dict) -> Iterate:
+        """The iterate that `Iterate.state` described."""
+        return resume(self.energy, ansatz, self.space, state)
+
+    def run(self, start: np.ndarray | Iterate) -> Iterator[Iterate]:
+        """Iterates from parameters or from an iterate; the last one has a stop reason."""
+        return iterates(self, start)
+
+    def step(self, iterate: Iterate) -> Iterate:
+        """One step."""
+        counts = solve_kinds(self.energy.counts)
+        moved = self._descend(iterate) if self.method == "gradient-descent" else self._torch_step(iterate)
+        if moved is None:
+            return blocked(self, iterate, counts)
+        return arrived(self, iterate, moved, counts)
+
+    def _slope(self, iterate: Iterate) -> np.ndarray:
+        tangent = TangentSpace.at(iterate.ansatz, iterate.theta, self.space)
+        return tangent.pull_back(iterate.linearization.derivative)
+
+    def _at(self, iterate: Iterate, theta: np.ndarray) -> Iterate | None:
+        try:
+            m = realize(iterate.ansatz, theta, self.space)
+            return replace(iterate, theta=theta, m=m, linearization=self.energy.linearize(m))
+        except SolveError:
+            return None
+
+    def _descend(self, iterate: Iterate) -> Iterate | None:
+        slope = self._slope(iterate)
+        step = iterate.memory.get("step", 1.0 / max(np.linalg.norm(slope), np.finfo(float).tiny))
+        for _ in range(60):
+            moved = self._at(iterate, iterate.theta - step * slope)
+            if moved is not None and moved.value <= iterate.value - 1e-4 * step * (slope @ slope):
+                return replace(moved, step_size=step, memory={**iterate.memory, "step": 2.0 * step})
+            step *= 0.5
+        return None
+
+    def _torch_step(self, iterate: Iterate) -> Iterate | None:
+        """One iteration of a torch optimiser, rebuilt from its state in the memory."""
+        theta = torch.nn.Parameter(torch.tensor(iterate.theta))
+        if self.method == "adam":
+            optimizer = torch.optim.Adam([theta], lr=self.learning_rate)
+        else:
+            optimizer = torch.optim.LBFGS([theta], lr=1.0, max_iter=1, max_eval=25, history_size=self.history,
+                                          tolerance_grad=0.0, tolerance_change=0.0, line_search_fn="strong_wolfe")
+        if "optimizer" in iterate.memory:
+            optimizer.load_state_dict(iterate.memory["optimizer"])
+        seen = {iterate.theta.tobytes(): iterate}
+
+        def closure():
+            here = theta.detach().numpy().copy()
+            if here.tobytes() not in seen:
+                seen[here.tobytes()] = self._at(iterate, here)
+            at = seen[here.tobytes()]
+            if at is None:
+                theta.grad = torch.zeros_like(theta)
+                return torch.tensor(float("inf"), dtype=torch.float64)
+            theta.grad = torch.tensor(self._slope(at))
+            return torch.tensor(at.value, dtype=torch.float64)
+
+        optimizer.step(closure)
+        final = theta.detach().numpy().copy()
+        moved = seen.get(final.tobytes()) or self._at(iterate, final)
+        if moved is None or np.array_equal(final, iterate.theta):
+            return None
+        return replace(moved, memory={**iterate.memory, "optimizer": optimizer.state_dict()})

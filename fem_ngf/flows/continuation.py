@@ -1,0 +1,159 @@
+"""Mesh continuation: the same unknown carried from coarse to fine meshes (METHOD section 3c)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..ansatz import FiniteElement, prolongate
+from ..errors import SolveError
+from ..tangent import realize
+from .iterate import LEVEL, Iterate, solve_kinds
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One iterate of a continuation.
+
+    Parameters
+    ----------
+    level
+        Index of the mesh, 0 the coarsest.
+    iterate
+        The level's flow there.
+    solves
+        PDE solves on every level so far, each ``{kind: number}``.
+    work
+        Solves weighted by state unknowns relative to the finest level.
+    change
+        Estimated change of the energy from this mesh to the next at equal parameters (nan while unknown).
+    """
+
+    level: int
+    iterate: Iterate
+    solves: tuple[dict[str, int], ...]
+    work: float
+    change: float = float("nan")
+
+    @property
+    def total_solves(self) -> int:
+        """PDE solves on all levels."""
+        return sum(sum(kinds.values()) for kinds in self.solves)
+
+    def state(self) -> dict:
+        """Arrays, numbers and strings from which the continuation can go on."""
+        return {"level": self.level, "iterate": self.iterate.state(), "solves": [dict(s) for s in self.solves],
+                "change": self.change}
+
+
+@dataclass(frozen=True, eq=False)
+class Continuation:
+    r"""Runs one flow a mesh, coarse to fine; network parameters go on unchanged, nodal values are prolongated.
+
+    A level is left when a step lowers the energy by less than the
+    discretisation change expected from the next mesh: ``|E_next - E|`` at the
+    same parameters, measured once on the first level (as soon as a step lowers
+    the energy by less than the fraction `probe`) and extrapolated from there with
+    the order `rate` of the mesh width; or when the level's flow stops.
+
+    Parameters
+    ----------
+    flows
+        One a level, coarse to fine; the last one's stopping rules end the run.
+    probe
+        Relative decrease below which the change to the next mesh is measured.
+    rate
+        Order in which the energy's discretisation error falls with the mesh width.
+    """
+
+    flows: tuple
+    probe: float = 0.05
+    rate: float = 2.0
+
+    def start(self, theta: np.ndarray) -> Stage:
+        """The stage at the start, on the coarsest mesh."""
+        return self._stage(0, self.flows[0].start(theta), ({},) * len(self.flows))
+
+    def resume(self, ansatz, state: dict) -> Stage:
+        """The stage that `Stage.state` described."""
+        level = state["level"]
+        flow = replace(self.flows[level], ansatz=ansatz)
+        return self._stage(level, flow.resume(ansatz, state["iterate"]), tuple(state["solves"]), state["change"])
+
+    def run(self, start: np.ndarray | Stage) -> Iterator[Stage]:
+        """Stages from parameters or from a stage; the last one's iterate has a stop reason."""
+        stage = start if isinstance(start, Stage) else self.start(start)
+        yield stage
+        while not stage.iterate.stop_reason or stage.level < len(self.flows) - 1:
+            stage = self.step(stage)
+            yield stage
+
+    def step(self, stage: Stage) -> Stage:
+        """A step on the level, or the passage to the next one."""
+        if stage.iterate.stop_reason:
+            return self._next_level(stage)
+        flow, before = self.flows[stage.level], stage.iterate
+        iterate = flow.step(before)
+        moved = self._stage(stage.level, iterate, stage.solves, stage.change)
+        if iterate.stop_reason or stage.level == len(self.flows) - 1:
+            return moved
+        decrease = before.value - iterate.value
+        if decrease > self.probe * before.value and np.isnan(moved.change):
+            return moved
+        if np.isnan(moved.change):
+            moved = self._measured(moved)
+        return replace(moved, iterate=iterate.stopped(LEVEL)) if decrease <= abs(moved.change) else moved
+
+    def _stage(self, level, iterate, solves, change=float("nan")) -> Stage:
+        solves = tuple(dict(iterate.solves) if i == level else kinds for i, kinds in enumerate(solves))
+        return Stage(level, iterate, solves, self._work(solves), change)
+
+    def _work(self, solves) -> float:
+        finest = self.flows[-1].energy.work_per_solve
+        return sum(sum(kinds.values()) * flow.energy.work_per_solve / finest
+                   for kinds, flow in zip(solves, self.flows, strict=True))
+
+    def _measured(self, stage: Stage) -> Stage:
+        """The stage with the change of the energy to the next mesh, at the price of one energy there."""
+        here, following = self.flows[stage.level], self.flows[stage.level + 1]
+        counts = solve_kinds(following.energy.counts)
+        ansatz, theta = carried(stage.iterate.ansatz, stage.iterate.theta, here.space, following.space)
+        value = realized_value(following, ansatz, theta)
+        gained = {kind: number - counts[kind] for kind, number in solve_kinds(following.energy.counts).items()}
+        solves = tuple(gained if i == stage.level + 1 else kinds for i, kinds in enumerate(stage.solves))
+        return replace(stage, solves=solves, work=self._work(solves), change=value - stage.iterate.value)
+
+    def _next_level(self, stage: Stage) -> Stage:
+        level, here, following = stage.level + 1, self.flows[stage.level], self.flows[stage.level + 1]
+        ansatz, theta = carried(stage.iterate.ansatz, stage.iterate.theta, here.space, following.space)
+        iterate = replace(following, ansatz=ansatz).start(theta)
+        earlier = stage.solves[level]
+        solves = {kind: number + earlier.get(kind, 0) for kind, number in iterate.solves.items()}
+        change = (iterate.value - stage.iterate.value) * self._ratio(level) if level + 1 < len(self.flows) else np.nan
+        return self._stage(level, replace(iterate, solves=solves), stage.solves, float(change))
+
+    def _ratio(self, level: int) -> float:
+        """Expected change from `level` to the next one, relative to the change from the previous to `level`."""
+        sizes = [flow.energy.work_per_solve for flow in self.flows[level - 1 : level + 2]]
+        dimension = self.flows[level].space.points.shape[1]
+        coarse, middle, fine = (size ** (-self.rate / dimension) for size in sizes)
+        return (middle - fine) / (coarse - middle)
+
+
+def carried(ansatz, theta: np.ndarray, old_space, new_space):
+    """Ansatz and parameters of the same function on another mesh: network parameters as they are."""
+    if isinstance(ansatz, FiniteElement):
+        following = replace(ansatz, space=new_space)
+        return following, prolongate(theta, old_space, new_space)
+    return ansatz, theta
+
+
+def realized_value(flow, ansatz, theta: np.ndarray) -> float:
+    """Energy of a flow's level at the parameters; infinite if it cannot be evaluated."""
+    try:
+        return flow.energy(realize(ansatz, theta, flow.space))
+    except SolveError:
+        return float("inf")
+

@@ -1,0 +1,158 @@
+"""Ideal steps in the Hilbert space: truncated (Gauss-)Newton directions (METHOD section 3b)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import SolveError
+
+
+@dataclass(frozen=True, eq=False)
+class KrylovDirection:
+    """Direction ``s`` (n,) and what conjugate gradients learnt about the misfit Hessian on the way.
+
+    Parameters
+    ----------
+    vector
+        ``s``.
+    directions, images
+        Conjugate directions ``V`` (n, j) and ``Y = H_misfit V`` (n, j).
+    model_decrease
+        ``-q(s)`` of the quadratic model ``q(s) = g.s + 1/2 s.Hs``.
+    reason
+        Why the iteration ended.
+    """
+
+    vector: np.ndarray
+    directions: np.ndarray
+    images: np.ndarray
+    model_decrease: float
+    reason: str
+
+
+def steepest_direction(vector: np.ndarray) -> KrylovDirection:
+    """A direction that was not found by conjugate gradients."""
+    empty = np.zeros((len(vector), 0))
+    return KrylovDirection(vector, empty, empty, float("nan"), "gradient")
+
+
+def first_step(linearization, vector: np.ndarray) -> float:
+    """Minimiser ``g.v / v.Hv`` of the Gauss-Newton model along ``-v``; costs one Hessian action."""
+    curvature = vector @ linearization.hessian_action(vector)
+    return float(linearization.derivative @ vector / curvature) if curvature > 0 else 1.0
+
+
+def quasi_newton_solve(base, pairs: list[tuple[np.ndarray, np.ndarray]]):
+    r"""Limited-memory BFGS inverse Hessian with `base` as its start: a preconditioner made of old curvature.
+
+    Parameters
+    ----------
+    base
+        covector -> vector, symmetric positive definite.
+    pairs
+        ``(v, H v)`` of earlier conjugate-gradient runs with positive ``v.Hv``, oldest first.
+
+    References
+    ----------
+    J. L. Morales, J. Nocedal, Automatic preconditioning by limited memory
+    quasi-Newton updating, SIAM J. Optim. 10 (2000).
+    """
+    curvatures = [v @ y for v, y in pairs]
+
+    def solve(covector: np.ndarray) -> np.ndarray:
+        q, steps = covector.copy(), []
+        for (v, y), curvature in zip(reversed(pairs), reversed(curvatures), strict=True):
+            steps.append((v @ q) / curvature)
+            q -= steps[-1] * y
+        r = base(q)
+        for (v, y), curvature, step in zip(pairs, curvatures, reversed(steps), strict=True):
+            r += (step - (y @ r) / curvature) * v
+        return r
+
+    return solve
+
+
+def recycled_pairs(memory: dict, prior) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Pairs ``(v, H v)`` kept in a flow's memory, with the regularisation Hessian `prior` of today."""
+    if "directions" not in memory:
+        return []
+    directions, images = memory["directions"], memory["images"]
+    pairs = [(v, y + prior @ v) for v, y in zip(directions.T, images.T, strict=True)]
+    return [(v, y) for v, y in pairs if v @ y > 0]
+
+
+def remembered(memory: dict, move: KrylovDirection, limit: int, fresh: bool) -> dict:
+    """Newest `limit` directions and images for the next step; none when the Hessian has become another (`fresh`)."""
+    if limit == 0 or fresh:
+        return {name: value for name, value in memory.items() if name not in ("directions", "images")}
+    blocks = {"directions": move.directions, "images": move.images}
+    return {**memory, **{name: np.column_stack([memory[name], new])[:, -limit:] if name in memory else new
+                         for name, new in blocks.items()}}
+
+
+def newton_direction(linearization, kind: str, forcing: float, *, worth: float = 0.2, maximum: int = 100,
+                     pairs=()) -> KrylovDirection:
+    r"""Truncated Newton direction ``H s = -g`` by preconditioned conjugate gradients.
+
+    Parameters
+    ----------
+    linearization
+        Of an inverse problem: ``derivative``, ``misfit_action``, ``regularization_hessian``, ``preconditioner``.
+    kind
+        ``"gauss-newton"`` or ``"newton"``.
+    forcing
+        Stop when the preconditioned residual norm has fallen by this factor (Eisenstat-Walker).
+    worth
+        Stop when the last decrease of the quadratic model is below this fraction of its mean decrease per
+        iteration: the model stops paying (METHOD section 3b).
+    maximum
+        Largest number of iterations; each costs two incremental solves.
+    pairs
+        Curvature pairs of earlier runs for `quasi_newton_solve`.
+
+    Raises
+    ------
+    SolveError
+        If the Hessian action is not finite.
+
+    Notes
+    -----
+    A direction of non-positive curvature ends the iteration; if it is the
+    first one, the preconditioned negative gradient is returned.
+    """
+    precondition = quasi_newton_solve(linearization.preconditioner.solve, list(pairs))
+    prior = linearization.regularization_hessian(kind)
+    residual = -linearization.derivative
+    direction = precondition(residual)
+    s, rho = np.zeros_like(residual), float(residual @ direction)
+    first, decreases, directions, images, reason = rho, [], [], [], "maximum"
+    while len(decreases) < maximum:
+        image = linearization.misfit_action(direction, kind)
+        full = image + prior @ direction
+        curvature = float(direction @ full)
+        if not np.isfinite(curvature):
+            raise SolveError("the Hessian action is not finite")
+        if curvature <= 1e-14 * abs(rho):
+            reason = "negative curvature"
+            s = s if decreases else direction
+            break
+        step = rho / curvature
+        directions.append(direction)
+        images.append(image)
+        s = s + step * direction
+        residual = residual - step * full
+        decreases.append(0.5 * step * rho)
+        z = precondition(residual)
+        rho, previous = float(residual @ z), rho
+        if rho <= forcing**2 * first:
+            reason = "residual"
+            break
+        if decreases[-1] < worth * np.mean(decreases):
+            reason = "model stopped paying"
+            break
+        direction = z + (rho / previous) * direction
+    shape = (len(s), 0)
+    return KrylovDirection(s, np.column_stack(directions) if directions else np.zeros(shape),
+                           np.column_stack(images) if images else np.zeros(shape), float(sum(decreases)), reason)

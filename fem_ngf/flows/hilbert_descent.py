@@ -1,0 +1,150 @@
+"""Step in H, then retract (METHOD section 3b): the default flow for PDE inverse problems."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..errors import InputError, SolveError
+from ..spaces import HilbertSpace
+from .directions import KrylovDirection, first_step, newton_direction, recycled_pairs, remembered, steepest_direction
+from .iterate import Iterate, arrived, begin, blocked, iterates, resume, solve_kinds
+from .retraction import curvature_metric, retract
+
+DIRECTIONS = ("gradient", "nesterov", "gauss-newton", "newton")
+
+
+@dataclass(frozen=True, eq=False)
+class HilbertDescent:
+    r"""Descent in the Hilbert space with neural retraction.
+
+    The ideal step ``s`` is taken in ``H``; then the parameters are moved so
+    that the network realises ``m + tau s`` (a regression without PDE solves),
+    and ``tau`` is halved until the energy decreases enough.
+
+    Parameters
+    ----------
+    energy
+        Energy on vectors of `space`.
+    ansatz
+        Network (or `FiniteElement`, which makes this the nodal method).
+    space
+        Hilbert space of gradients.
+    direction
+        ``"gradient"``, ``"nesterov"``, ``"gauss-newton"`` or ``"newton"``.
+    iterations
+        Largest number of steps.
+    tolerance
+        Stop when the gradient norm has fallen by this factor.
+    stagnation
+        Stop when two steps running lower the energy by less than this fraction.
+    worth, forcing, cg_iterations
+        Truncation of conjugate gradients, see `newton_direction`. For ``"newton"`` the forcing term is
+        ``min(1/2, sqrt(|g|/|g_0|))`` (Eisenstat and Walker); Gauss-Newton relies on `worth`.
+    recycle
+        Number of curvature pairs carried to the next step's preconditioner; they are dropped when a step
+        lowers the energy below the fraction `fresh`, since the Hessian has then become another one.
+    retractions
+        Largest number of Levenberg-Marquardt iterations per retraction.
+    backtracks, sufficient
+        Halvings of the step, and the Armijo constant.
+    """
+
+    energy: object
+    ansatz: object
+    space: HilbertSpace
+    direction: str = "gauss-newton"
+    iterations: int = 50
+    tolerance: float = 1e-6
+    stagnation: float = 1e-6
+    worth: float = 0.2
+    forcing: float = 0.01
+    cg_iterations: int = 100
+    recycle: int = 40
+    fresh: float = 0.5
+    retractions: int = 30
+    backtracks: int = 10
+    sufficient: float = 1e-4
+
+    def __post_init__(self):
+        if self.direction not in DIRECTIONS:
+            raise InputError(f"direction is {self.direction!r}; choose one of {', '.join(DIRECTIONS)}")
+
+    def start(self, theta: np.ndarray) -> Iterate:
+        """The iterate at the start; costs the forward and adjoint solves."""
+        return begin(self.energy, self.ansatz, theta, self.space)
+
+    def resume(self, ansatz, state: dict) -> Iterate:
+        """The iterate that `Iterate.state` described."""
+        return resume(self.energy, ansatz, self.space, state)
+
+    def run(self, start: np.ndarray | Iterate) -> Iterator[Iterate]:
+        """Iterates from parameters or from an iterate; the last one has a stop reason."""
+        return iterates(self, start)
+
+    def step(self, iterate: Iterate) -> Iterate:
+        """One step; if none can be taken, the same state with the reason."""
+        counts = solve_kinds(self.energy.counts)
+        try:
+            move = self._direction(iterate)
+        except SolveError:
+            return blocked(self, iterate, counts)
+        taken = self._search(iterate, move)
+        if taken is None:
+            return blocked(self, iterate, counts)
+        memory = remembered(taken.memory, move, self.recycle, taken.value < self.fresh * iterate.value)
+        memory["cg_iterations"] = move.directions.shape[1]
+        return arrived(self, iterate, taken, counts, memory=memory)
+
+    def _direction(self, iterate: Iterate) -> KrylovDirection:
+        linearization, memory = iterate.linearization, iterate.memory
+        if self.direction in ("gauss-newton", "newton"):
+            prior = linearization.regularization_hessian(self.direction)
+            ratio = iterate.gradient_norm / iterate.start_gradient
+            forcing = self.forcing if self.direction == "gauss-newton" else min(0.5, float(np.sqrt(ratio)))
+            return newton_direction(linearization, self.direction, forcing, worth=self.worth,
+                                    maximum=self.cg_iterations, pairs=recycled_pairs(memory, prior))
+        gradient = self.space.riesz(linearization.derivative)
+        length = memory["length"] if "length" in memory else first_step(linearization, gradient)
+        if self.direction == "nesterov" and "momentum" in memory:
+            momentum = memory["momentum"] * min(memory["age"] / (memory["age"] + 3.0), 0.98)
+            if linearization.derivative @ momentum < 0:
+                return steepest_direction(momentum - length * gradient)
+        return steepest_direction(-length * gradient)
+
+    def _search(self, iterate: Iterate, move: KrylovDirection) -> Iterate | None:
+        """Armijo back-tracking on the energy of the retracted function."""
+        slope = float(iterate.linearization.derivative @ move.vector)
+        metric, tau = self._metric(iterate, move), 1.0
+        for _ in range(self.backtracks):
+            moved = retract(iterate.ansatz, iterate.theta, iterate.m, iterate.m + tau * move.vector, self.space, metric,
+                            damping=iterate.memory.get("damping", 1e-3), iterations=self.retractions)
+            linearization = self._value_at(moved.m)
+            if linearization is not None and linearization.value <= iterate.value + self.sufficient * tau * slope:
+                memory = {**iterate.memory, "damping": moved.damping}
+                if np.isnan(move.model_decrease):
+                    memory |= self._first_order_memory(iterate, move, moved.m, tau)
+                return replace(iterate, theta=moved.theta, m=moved.m, linearization=linearization, fit=moved.fit,
+                               step_size=tau, memory=memory)
+            tau *= 0.5
+        return None
+
+    def _value_at(self, m: np.ndarray):
+        try:
+            return self.energy.linearize(m)
+        except SolveError:
+            return None
+
+    def _metric(self, iterate: Iterate, move: KrylovDirection):
+        """Metric of the retraction: regularisation plus the curvature that the direction has seen, else H itself."""
+        if move.directions.shape[1] == 0:
+            return self.space.inner_product
+        return curvature_metric(iterate.linearization.preconditioner, move.directions, move.images)
+
+    def _first_order_memory(self, iterate: Iterate, move: KrylovDirection, m: np.ndarray, tau: float) -> dict:
+        """Length of the next gradient step (doubled after a full one) and Nesterov's momentum."""
+        length = self.space.norm(move.vector) / iterate.gradient_norm * (2.0 if tau == 1.0 else tau)
+        length = min(length, 2.0 * iterate.memory.get("length", length))
+        return {"length": length, "momentum": m - iterate.m, "age": iterate.memory.get("age", 0) + 1}

@@ -1,0 +1,187 @@
+"""The value that every flow yields, and the words in which flows stop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ..errors import InputError, SolveError
+from ..tangent import realize
+
+GRADIENT = "gradient below tolerance"
+STAGNATION = "energy decrease below tolerance"
+LEVEL = "energy decrease below the discretisation change"
+EXHAUSTED = "iterations exhausted"
+BLOCKED = "no step along the direction lowers the energy"
+CONVERGED = (GRADIENT, STAGNATION)
+
+
+@dataclass(frozen=True, eq=False)
+class Iterate:
+    """One state of a flow.
+
+    Parameters
+    ----------
+    step
+        Number of steps taken.
+    ansatz, theta
+        The ansatz (expansion replaces it) and its parameters ``(P,)``.
+    m
+        The vector they realise ``(n,)``.
+    linearization
+        Of the energy at `m`.
+    gradient_norm
+        Norm of the gradient in the flow's space (dual norm of the derivative).
+    start_value, start_gradient
+        Energy and gradient norm where the flow started.
+    alignment
+        Realised alignment of the step that led here with the negative gradient (nan at the start).
+    fit
+        Relative squared distance between target and realised function (retraction), else nan.
+    step_size
+        Length of the step in units of the proposed direction.
+    solves
+        Forward, adjoint and incremental PDE solves since the flow started.
+    memory
+        What the flow carries on: damping, momentum, ... (arrays, numbers, strings).
+    events
+        What happened on the way here besides the step (growth, restarts), as text.
+    stop_reason
+        Empty while the flow runs.
+    """
+
+    step: int
+    ansatz: object
+    theta: np.ndarray
+    m: np.ndarray
+    linearization: object
+    gradient_norm: float
+    start_value: float
+    start_gradient: float
+    alignment: float = float("nan")
+    fit: float = float("nan")
+    step_size: float = float("nan")
+    solves: dict[str, int] = field(default_factory=dict)
+    memory: dict = field(default_factory=dict)
+    events: tuple[str, ...] = ()
+    stop_reason: str = ""
+
+    @property
+    def value(self) -> float:
+        """The energy."""
+        return self.linearization.value
+
+    @property
+    def terms(self) -> dict[str, float]:
+        """The energy's terms by name."""
+        return self.linearization.terms
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters ``P``."""
+        return len(self.theta)
+
+    @property
+    def total_solves(self) -> int:
+        """PDE solves of every kind."""
+        return sum(self.solves.values())
+
+    @property
+    def converged(self) -> bool:
+        """Stopped by a tolerance, at a state no worse than the start."""
+        return self.stop_reason in CONVERGED and self.value <= self.start_value
+
+    def stopped(self, reason: str) -> Iterate:
+        """The same iterate with a stop reason."""
+        return replace(self, stop_reason=reason)
+
+    def state(self) -> dict:
+        """Arrays, numbers and strings from which the flow can go on (see `resume`)."""
+        kept = {name: getattr(self, name) for name in STATE}
+        state = getattr(self.linearization, "state", None)
+        return {**kept, "ansatz": self.ansatz.as_dict(), "warm_start": getattr(state, "u", None)}
+
+
+STATE = ("step", "theta", "start_value", "start_gradient", "alignment", "fit", "step_size", "solves", "memory",
+         "events", "stop_reason")
+
+
+def begin(energy, ansatz, theta: np.ndarray, space) -> Iterate:
+    """The iterate at the start; costs the forward and adjoint solves.
+
+    Raises
+    ------
+    InputError
+        If the energy cannot be evaluated at the start.
+    """
+    before = solve_kinds(energy.counts)
+    m = realize(ansatz, theta, space)
+    try:
+        linearization = energy.linearize(m)
+        norm = space.dual_norm(linearization.derivative)
+    except SolveError as error:
+        raise InputError(f"the energy cannot be evaluated at the start ({error}); choose another start value") from None
+    solves = solves_since(energy.counts, before, {})
+    return Iterate(0, ansatz, theta, m, linearization, norm, linearization.value, norm, solves=solves)
+
+
+def resume(energy, ansatz, space, state: dict) -> Iterate:
+    """The iterate that `Iterate.state` described; its solves are already in the counts and not counted again."""
+    m = realize(ansatz, state["theta"], space)
+    linearization = energy.linearize(m, start=state["warm_start"])
+    norm = space.dual_norm(linearization.derivative)
+    return Iterate(ansatz=ansatz, m=m, linearization=linearization, gradient_norm=norm,
+                   **{name: state[name] for name in STATE})
+
+
+def iterates(flow, start: np.ndarray | Iterate) -> Iterator[Iterate]:
+    """Iterates of a flow, the first one included; the last one has a stop reason."""
+    iterate = start if isinstance(start, Iterate) else flow.start(start)
+    yield iterate
+    while not iterate.stop_reason:
+        iterate = flow.step(iterate)
+        yield iterate
+
+
+def arrived(flow, before: Iterate, after: Iterate, counts: dict[str, int], **changes) -> Iterate:
+    """`after`, reached from `before` by a step: counted, measured, and stopped if a rule says so.
+
+    Parameters
+    ----------
+    flow
+        Has ``energy``, ``space``, ``tolerance``, ``stagnation`` and ``iterations``.
+    counts
+        The energy's counter before the step.
+    changes
+        Further fields of the new iterate.
+    """
+    gradient_norm = flow.space.dual_norm(after.linearization.derivative)
+    moved = after.m - before.m
+    length = flow.space.norm(moved) * before.gradient_norm
+    alignment = float(-before.linearization.derivative @ moved / length) if length > 0 else 0.0
+    idle = before.memory.get("idle", 0) + 1 if after.value > (1.0 - flow.stagnation) * before.value else 0
+    memory = {**changes.pop("memory", after.memory), "idle": idle}
+    moved = replace(after, step=before.step + 1, gradient_norm=gradient_norm, alignment=alignment, memory=memory,
+                    solves=solves_since(flow.energy.counts, counts, before.solves), **changes)
+    if gradient_norm <= flow.tolerance * moved.start_gradient:
+        return moved.stopped(GRADIENT)
+    if idle >= 2:
+        return moved.stopped(STAGNATION)
+    return moved.stopped(EXHAUSTED) if moved.step >= flow.iterations else moved
+
+
+def blocked(flow, iterate: Iterate, counts: dict[str, int]) -> Iterate:
+    """The same state, stopped because no admissible step was found; the solves that were tried are counted."""
+    return replace(iterate, solves=solves_since(flow.energy.counts, counts, iterate.solves), stop_reason=BLOCKED)
+
+
+def solves_since(counts, before: dict[str, int], earlier: dict[str, int]) -> dict[str, int]:
+    """Solves so far: those of earlier steps plus what the counter gained since `before`."""
+    return {name: earlier.get(name, 0) + value - before[name] for name, value in solve_kinds(counts).items()}
+
+
+def solve_kinds(counts) -> dict[str, int]:
+    """Forward, adjoint and incremental solves of a counter."""
+    return {name: getattr(counts, name) for name in ("forward", "adjoint", "incremental")}

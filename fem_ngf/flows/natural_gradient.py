@@ -1,0 +1,176 @@
+r"""Project, then step (METHOD section 3a): :math:`\theta' = -G^+ b`, so that :math:`m' = -P_T\, grad_H E(m)`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..errors import InputError, SolveError
+from ..linalg import damped_solve
+from ..spaces import HilbertSpace
+from ..tangent import TangentSpace, realize
+from .directions import first_step
+from .iterate import Iterate, arrived, begin, blocked, iterates, resume, solve_kinds
+
+METHODS = ("euler", "heun", "levenberg-marquardt", "gradient-normalized")
+
+
+@dataclass(frozen=True, eq=False)
+class NaturalGradientFlow:
+    r"""Discretised natural-gradient flow with damped Gram matrix ``(G + lambda diag(G)) d = b``.
+
+    Parameters
+    ----------
+    energy, ansatz, space
+        Energy on vectors of `space`, network, Hilbert space of the flow.
+    method
+        ``"euler"``: explicit Euler, its step from the Barzilai-Borwein quotient in H, Armijo back-tracking.
+        ``"heun"``: the same with a second stage at the Euler point.
+        ``"levenberg-marquardt"``: unit steps in units of the curvature, damping steered by the gain ratio.
+        ``"gradient-normalized"``: damping ``||b|| / gamma`` with the acceptance test of arXiv 2506.13710.
+    iterations, tolerance, stagnation
+        Stopping rules, see `HilbertDescent`.
+    damping
+        First damping, relative to the diagonal of ``G``.
+    realization
+        Largest relative distance between the function step that the parameters make and the one that
+        was meant, ``||N(theta - h d) - N(theta) + h T d||_H / (h ||T d||_H)``; beyond it a step is rejected.
+    trials
+        Largest number of rejected trials before the flow stops.
+    """
+
+    energy: object
+    ansatz: object
+    space: HilbertSpace
+    method: str = "euler"
+    iterations: int = 200
+    tolerance: float = 1e-6
+    stagnation: float = 1e-8
+    damping: float = 1e-6
+    realization: float = 0.5
+    trials: int = 20
+    sufficient: float = 1e-4
+
+    def __post_init__(self):
+        if self.method not in METHODS:
+            raise InputError(f"method is {self.method!r}; choose one of {', '.join(METHODS)}")
+
+    def start(self, theta: np.ndarray) -> Iterate:
+        """The iterate at the start."""
+        return begin(self.energy, self.ansatz, theta, self.space)
+
+    def resume(self, ansatz, state: dict) -> Iterate:
+        """The iterate that `Iterate.state` described."""
+        return resume(self.energy, ansatz, self.space, state)
+
+    def run(self, start: np.ndarray | Iterate) -> Iterator[Iterate]:
+        """Iterates from parameters or from an iterate; the last one has a stop reason."""
+        return iterates(self, start)
+
+    def step(self, iterate: Iterate) -> Iterate:
+        """One accepted step; if none is found, the same state with the reason."""
+        counts = solve_kinds(self.energy.counts)
+        tangent = TangentSpace.at(iterate.ansatz, iterate.theta, self.space)
+        slope = tangent.pull_back(iterate.linearization.derivative)
+        memory = dict(iterate.memory)
+        memory.setdefault("damping", self.damping)
+        for _ in range(self.trials):
+            dtheta = damped_direction(tangent, slope, self._shift(tangent, slope, memory))
+            moved = self._trial(iterate, tangent, slope, dtheta, memory)
+            if moved is not None:
+                done = arrived(self, iterate, moved, counts, memory=memory)
+                return replace(done, memory={**done.memory, "step": self._next_step(iterate, done, memory["step"])})
+        return blocked(self, iterate, counts)
+
+    # ---- one trial ----------------------------------------------------------------------------------------------
+
+    def _shift(self, tangent: TangentSpace, slope: np.ndarray, memory: dict):
+        """What is added to the diagonal of ``G``."""
+        if tangent.is_full:
+            return None
+        diagonal = np.diag(tangent.matrix)
+        if self.method == "gradient-normalized":
+            radius = memory.setdefault("radius", np.linalg.norm(slope) / (self.damping * diagonal.mean()))
+            return np.full_like(diagonal, np.linalg.norm(slope) / radius)
+        return memory["damping"] * (diagonal + 1e-3 * diagonal.mean())
+
+    def _trial(self, iterate, tangent, slope, dtheta, memory) -> Iterate | None:
+        """The moved iterate, or None after a rejection that changed `memory` (damping, step)."""
+        if "step" not in memory:
+            memory["step"] = first_step(iterate.linearization, tangent.push_forward(dtheta))
+        step = memory["step"]
+        if self.method == "heun":
+            dtheta = self._heun(iterate, dtheta, step, memory)
+        theta = iterate.theta - step * dtheta
+        ideal = tangent.push_forward(dtheta)
+        with np.errstate(over="ignore", invalid="ignore"):
+            m = realize(iterate.ansatz, theta, self.space)
+            missed = self.space.norm(m - iterate.m + step * ideal) / (step * self.space.norm(ideal))
+        linearization = self._value_at(m) if missed <= self.realization else None
+        if linearization is None or not self._accepts(iterate, linearization, tangent, slope, dtheta, memory):
+            self._reject(memory)
+            return None
+        return replace(iterate, theta=theta, m=m, linearization=linearization, fit=float(missed), step_size=step)
+
+    def _heun(self, iterate, dtheta, step, memory) -> np.ndarray:
+        """Mean of the directions at both ends of the Euler step (the Euler direction if the far end fails)."""
+        far = iterate.theta - step * dtheta
+        linearization = self._value_at(realize(iterate.ansatz, far, self.space))
+        if linearization is None:
+            return dtheta
+        tangent = TangentSpace.at(iterate.ansatz, far, self.space)
+        slope = tangent.pull_back(linearization.derivative)
+        return 0.5 * (dtheta + damped_direction(tangent, slope, self._shift(tangent, slope, memory)))
+
+    def _value_at(self, m: np.ndarray):
+        try:
+            return self.energy.linearize(m)
+        except SolveError:
+            return None
+
+    def _accepts(self, iterate, linearization, tangent, slope, dtheta, memory) -> bool:
+        decrease, step = iterate.value - linearization.value, memory["step"]
+        if self.method == "gradient-normalized":
+            far = tangent.pull_back(linearization.derivative)
+            shift = np.linalg.norm(slope) / memory["radius"]
+            accepted = bool(decrease > 0 and decrease >= step * (far @ far) / (8.0 * shift))
+            memory["radius"] *= 2.0 if accepted else 1.0
+            return accepted
+        if self.method == "levenberg-marquardt":
+            predicted = step * (slope @ dtheta) - 0.5 * step * (dtheta @ (tangent.matrix @ dtheta))
+            gain = decrease / predicted
+            if gain > 1e-3:
+                memory["damping"] = max(memory["damping"] * max(1 / 9, 1.0 - (2.0 * min(gain, 1.0) - 1.0) ** 3), 1e-15)
+            return bool(gain > 1e-3)
+        if decrease >= self.sufficient * step * (slope @ dtheta):
+            memory["damping"] = max(0.5 * memory["damping"], 1e-14)
+            return True
+        return False
+
+    def _reject(self, memory: dict) -> None:
+        if self.method == "gradient-normalized":
+            memory["radius"] *= 0.5
+        elif self.method == "levenberg-marquardt":
+            memory["damping"] *= 4.0
+        else:
+            memory["step"] *= 0.5
+            memory["damping"] *= 2.0
+
+    def _next_step(self, before: Iterate, after: Iterate, step: float) -> float:
+        """Barzilai-Borwein quotient ``<dm, dm>_H / (dg . dm)``, kept within a factor of ten of the last step."""
+        moved = after.m - before.m
+        curvature = (after.linearization.derivative - before.linearization.derivative) @ moved
+        if self.method in ("levenberg-marquardt", "gradient-normalized"):
+            return step
+        quotient = self.space.inner(moved, moved) / curvature if curvature > 0 else 2.0 * step
+        return float(np.clip(quotient, 0.1 * step, 10.0 * step))
+
+
+def damped_direction(tangent: TangentSpace, slope: np.ndarray, shift) -> np.ndarray:
+    """``d = (G + diag(shift))^-1 b``; the Riesz representative for a full tangent space."""
+    if tangent.is_full:
+        return tangent.space.riesz(slope)
+    return damped_solve(tangent.matrix, slope, shift)
+

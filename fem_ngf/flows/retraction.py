@@ -1,0 +1,146 @@
+"""Back from a function to network parameters, without PDE solves (METHOD section 3b)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+from ..ansatz import FiniteElement
+from ..inner_products import InnerProduct, symmetric_product
+from ..spaces import HilbertSpace
+from ..tangent import realize, tangent_vectors
+
+
+@dataclass(frozen=True, eq=False)
+class LowRankUpdate:
+    """Inner product ``A + Y Y^T`` of a base ``A`` with ``Y`` (n, j)."""
+
+    base: InnerProduct
+    factor: np.ndarray
+
+    def apply(self, vector: np.ndarray) -> np.ndarray:
+        return self.base.apply(vector) + self.factor @ (self.factor.T @ vector)
+
+    def gram(self, vectors: np.ndarray) -> np.ndarray:
+        low = self.factor.T @ vectors
+        return self.base.gram(vectors) + symmetric_product(low, low)
+
+
+def curvature_metric(base: InnerProduct, directions: np.ndarray, images: np.ndarray) -> InnerProduct:
+    r"""Metric of the retraction: `base` plus the Nystrom approximation of the misfit Hessian.
+
+    With conjugate directions ``V`` and ``Y = H_misfit V`` from a truncated
+    Newton solve, :math:`Y (V^T Y)^{+} Y^T` is the part of the Hessian that the
+    solve has seen; it costs no PDE solve.
+
+    Parameters
+    ----------
+    base
+        Inner product of the regularisation.
+    directions, images
+        ``V``, ``Y`` (n, j).
+    """
+    if directions.shape[1] == 0:
+        return base
+    core = symmetric_product(directions, images)
+    eigenvalues, eigenvectors = np.linalg.eigh(core)
+    keep = eigenvalues > 1e-10 * max(eigenvalues[-1], 0.0)
+    if not keep.any():
+        return base
+    factor = images @ (eigenvectors[:, keep] / np.sqrt(eigenvalues[keep]))
+    return LowRankUpdate(base, factor)
+
+
+@dataclass(frozen=True, eq=False)
+class Retraction:
+    """Result of `retract`: parameters, the vector they realise, and the fit.
+
+    ``fit`` is ``||m - target||^2 / ||start - target||^2`` in the metric of the retraction.
+    """
+
+    theta: np.ndarray
+    m: np.ndarray
+    fit: float
+    damping: float
+    iterations: int
+
+
+def retract(ansatz, theta, m, target, space, metric: InnerProduct, *, damping: float = 1e-3, iterations: int = 30,
+            tolerance: float = 1e-3, paying: float = 1e-2) -> Retraction:
+    r"""Parameters near `theta` whose function is closest to `target`: Levenberg-Marquardt in the metric.
+
+    Minimises :math:`\tfrac12 \|\Pi N_\theta - target\|_{H'}^2`.
+
+    Parameters
+    ----------
+    theta, m
+        Start ``(P,)`` and the vector it realises ``(n,)``.
+    target
+        Vector ``(n,)``.
+    metric
+        Inner product ``H'``.
+    damping
+        Start value, relative to the mean diagonal of the Gram matrix.
+    tolerance
+        Stop when the fit is below it.
+    paying
+        Stop when an accepted iteration lowers the misfit by less than this fraction.
+    """
+    if isinstance(ansatz, FiniteElement):
+        moved = target.copy()
+        moved[space.fixed] = 0.0
+        return Retraction(moved, moved, 0.0, damping, 0)
+    steering = nodal_twin(space)
+    error = m - target
+    image = metric.apply(error)
+    value = initial = float(error @ image)
+    count = 0
+    while count < iterations and value > tolerance * initial:
+        vectors = tangent_vectors(ansatz, theta, steering)
+        gram, slope = metric.gram(vectors), vectors.T @ image
+        accepted = False
+        while count < iterations and damping < 1e12:
+            count += 1
+            step = _damped_step(gram, slope, damping)
+            trial = theta - step
+            trial_m = realize(ansatz, trial, space)
+            trial_error = trial_m - target
+            trial_image = metric.apply(trial_error)
+            trial_value = float(trial_error @ trial_image)
+            predicted = float(2 * slope @ step - step @ (gram @ step))
+            gain = (value - trial_value) / predicted if predicted > 0 and np.isfinite(trial_value) else -1.0
+            if gain > 1e-3:
+                accepted = True
+                damping = max(damping * max(1.0 / 9.0, 1.0 - (2.0 * min(gain, 1.0) - 1.0) ** 3), 1e-12)
+                break
+            damping *= 4.0
+        if not accepted:
+            break
+        decrease = value - trial_value
+        theta, m, image, value = trial, trial_m, trial_image, trial_value
+        if decrease < paying * value:
+            break
+    return Retraction(theta, m, value / initial if initial > 0 else 0.0, min(damping, 1.0), count)
+
+
+def nodal_twin(space: HilbertSpace) -> HilbertSpace:
+    """The space with nodal sampling where the element allows it.
+
+    Its tangent vectors differ from the projected ones by the interpolation
+    error; they steer the retraction at a fraction of the cost, while the
+    projected function itself is what every trial is judged by.
+    """
+    return replace(space, sampling="nodal") if space.is_lagrange else space
+
+
+def _damped_step(gram: np.ndarray, slope: np.ndarray, damping: float) -> np.ndarray:
+    diagonal = np.diag(gram)
+    shift = damping * (diagonal + 1e-3 * diagonal.mean())
+    for _ in range(20):
+        try:
+            return cho_solve(cho_factor(gram + np.diag(shift)), slope)
+        except LinAlgError:
+            shift = 10.0 * shift + 1e-14 * diagonal.max()
+    raise LinAlgError("the Gram matrix of the retraction is not positive definite")
