@@ -26,7 +26,7 @@ def normalized_fields(net) -> dict:
     if not _finite(net.output_scale) or net.output_scale < 0:
         raise InputError(f"output_scale={net.output_scale!r} must be a number that is not negative")
     return {
-        "widths": widths, "box": _box(net.box, widths[0]), "start": _start(net.start, widths[-1]),
+        "widths": widths, "box": checked_box(net.box, widths[0]), "start": _start(net.start, widths[-1]),
         "residual": _residual(net.residual, len(widths) - 2), "frequencies": _frequencies(net, widths[0]),
     }
 
@@ -45,7 +45,14 @@ def _widths(widths) -> tuple[int, ...]:
     return result
 
 
-def _box(box, dimension: int):
+def checked_box(box, dimension: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Lower and upper corner of a box as tuples; the unit cube for None.
+
+    Raises
+    ------
+    InputError
+        If there are not two corners of `dimension` finite numbers in order.
+    """
     if box is None:
         return (0.0,) * dimension, (1.0,) * dimension
     try:

@@ -1,0 +1,137 @@
+"""Gradient networks: vector fields with a symmetric Jacobian by construction.
+
+Chaudhari, Pranav and Moura, "Gradient Networks", arXiv 2404.07361 (METHOD section 5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from . import functional
+from .gradnet_fields import checked, listed_fields
+from .gradnet_functions import Table, cascaded, cascaded_table, modular, modular_table
+from .gradnet_start import initial_cascaded, initial_modular
+
+
+@dataclass(frozen=True)
+class GradNetC:
+    r"""Cascaded gradient network: one matrix W, L layers.
+
+    .. math::
+        z_0 = \beta_0 (W x + b_0), \quad z_l = \beta_l (W x + b_l) + \alpha_{l-1} \sigma_{l-1}(z_{l-1}), \quad
+        f = W^T \alpha_{L-1} \sigma_{L-1}(z_{L-1}) + b_L
+
+    Parameters
+    ----------
+    dimension : int
+        d; the network maps (q, d) to (q, d).
+    neurons, layers : int
+        Rows n of W and number L of layers.
+    activation : str
+        "learnable" (a sum of `components` shifted and scaled tanh for each layer, with learnt coefficients), or a
+        fixed elementwise function: tanh, sigmoid, softplus, and if not monotone sine, gauss, gelu.
+    components : int
+        Terms of a learnable activation.
+    monotone : bool
+        mGradNet: alpha, beta and the activation's coefficients positive (through softplus) and the activation
+        non-decreasing, so that the Jacobian is positive semi-definite: the gradient of a convex potential.
+    box : pair of tuples of float
+        Where the neurons lie at `initial`. Default: the unit cube.
+    scale : float
+        Steepness of the neurons at `initial`.
+    device : str
+        "cpu" or "cuda".
+
+    Raises
+    ------
+    InputError
+        If a field cannot be used.
+    """
+
+    dimension: int = 2
+    neurons: int = 7
+    layers: int = 3
+    activation: str = "learnable"
+    components: int = 2
+    monotone: bool = False
+    box: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    scale: float = 1.0
+    device: str = "cpu"
+
+    def __post_init__(self):
+        object.__setattr__(self, "box", checked(self, ("neurons", "layers"), softmax=False))
+
+    inputs = outputs = property(lambda self: self.dimension, doc="Dimension d of the points and of the values.")
+    size = property(lambda self: self.table.size, doc="Number P of parameters.")
+    __call__, jacobian, gradient = functional.value, functional.jacobian, functional.gradient
+    jvp, vjp, linearize, as_dict = functional.jvp, functional.vjp, functional.linearize, listed_fields
+
+    @cached_property
+    def table(self) -> Table:
+        """Names, shapes and signs of the parameters."""
+        return cascaded_table(self)
+
+    def initial(self, generator: np.random.Generator) -> np.ndarray:
+        """Random parameters (P,): neurons whose transitions lie in the box."""
+        return initial_cascaded(self, generator)
+
+    def function(self, theta: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """f (q, d) at x (q, d), torch in and out."""
+        return cascaded(self.table.unpack(theta), x, self.activation)
+
+
+@dataclass(frozen=True)
+class GradNetM:
+    r"""Modular gradient network: a sum of single layers, each with its own activation.
+
+    .. math:: f = b + \sum_i W_i^T \alpha_i \sigma_i(\beta_i (W_i x + b_i))
+
+    Parameters
+    ----------
+    neurons : tuple of int
+        Rows of each matrix W_i.
+    activation : str
+        As in `GradNetC`, or "softmax" (then alpha_i and beta_i are numbers, not vectors).
+    dimension, components, monotone, box, scale, device
+        As in `GradNetC`.
+
+    Raises
+    ------
+    InputError
+        If a field cannot be used.
+    """
+
+    dimension: int = 2
+    neurons: tuple[int, ...] = (8, 8)
+    activation: str = "learnable"
+    components: int = 2
+    monotone: bool = False
+    box: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    scale: float = 1.0
+    device: str = "cpu"
+
+    def __post_init__(self):
+        object.__setattr__(self, "neurons", tuple(self.neurons))
+        object.__setattr__(self, "box", checked(self, ("neurons",), softmax=True))
+
+    inputs = outputs = property(lambda self: self.dimension, doc="Dimension d of the points and of the values.")
+    size = property(lambda self: self.table.size, doc="Number P of parameters.")
+    __call__, jacobian, gradient = functional.value, functional.jacobian, functional.gradient
+    jvp, vjp, linearize, as_dict = functional.jvp, functional.vjp, functional.linearize, listed_fields
+
+    @cached_property
+    def table(self) -> Table:
+        """Names, shapes and signs of the parameters."""
+        return modular_table(self)
+
+    def initial(self, generator: np.random.Generator) -> np.ndarray:
+        """Random parameters (P,): neurons whose transitions lie in the box."""
+        return initial_modular(self, generator)
+
+    def function(self, theta: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """f (q, d) at x (q, d), torch in and out."""
+        return modular(self.table.unpack(theta), x, self.activation, self.neurons)
