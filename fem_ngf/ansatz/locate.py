@@ -36,7 +36,7 @@ def locate(basis, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def interpolation(basis, x: np.ndarray) -> sp.csr_array:
     """Matrix (q, n): coefficients of a scalar function -> its values at points x (q, d)."""
-    return _matrix(basis, *locate(basis, x), lambda field: field.value[:, 0])
+    return _matrix(basis, *locate(basis, x), lambda field: np.asarray(field)[:, 0])
 
 
 def gradient_interpolation(basis, x: np.ndarray) -> list[sp.csr_array]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .checks import samples_of
+
 inputs = property(lambda self: self.inner.inputs, doc="Dimension d of the points.")
 outputs = property(lambda self: self.inner.outputs, doc="Number c of components of the value.")
 size = property(lambda self: self.inner.size, doc="Number P of parameters.")
@@ -40,7 +42,8 @@ def jvp(self, theta: np.ndarray, x: np.ndarray, dtheta: np.ndarray) -> np.ndarra
 
 def vjp(self, theta: np.ndarray, x: np.ndarray, samples: np.ndarray) -> np.ndarray:
     """J^T samples (P,)."""
-    return self.inner.vjp(theta, x, self.value_and_slope(theta, x)[1] * samples)
+    slope = self.value_and_slope(theta, x)[1]
+    return self.inner.vjp(theta, x, slope * samples_of(samples, len(x), self.outputs).reshape(slope.shape))
 
 
 def linearize(self, theta: np.ndarray, x: np.ndarray) -> ScaledLinearization:
@@ -100,7 +103,8 @@ class ScaledLinearization:
 
     def vjp(self, samples: np.ndarray) -> np.ndarray:
         """Parameters (P,)."""
-        return self.inner.vjp(self.slope * samples)
+        samples = samples_of(samples, len(self.slope), int(np.prod(self.slope.shape[1:])))
+        return self.inner.vjp(self.slope * samples.reshape(self.slope.shape))
 
     def jacobian(self, out: np.ndarray | None = None) -> np.ndarray:
         """In full, (q, P) or (q, c, P)."""
