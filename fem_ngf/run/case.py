@@ -1,0 +1,135 @@
+"""What a case file returns: the problem on one mesh or several, and the unknown that it is solved for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import skfem
+
+from ..errors import InputError
+from ..spaces import HilbertSpace
+
+Fields = dict[str, tuple[skfem.AbstractBasis, np.ndarray]]
+
+
+def _no_fields(linearization) -> Fields:
+    return {}
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """The problem on one mesh.
+
+    Parameters
+    ----------
+    label
+        Name of the mesh in tables: ``"64 x 64"``.
+    energy
+        `fem_ngf.energies.Energy` on vectors of `basis`.
+    basis
+        Basis of the parameter ``m`` (n unknowns).
+    fixed
+        Unknowns of ``m`` that are zero.
+    truth
+        The true parameter as a vector (n,), if it is known.
+    fields
+        Linearization -> further fields to export by name, each ``(basis, vector)``: the state, data, ...
+    matrices
+        Further inner products that ``--metric`` may name: ``{"prior": A}``, each (n, n).
+    """
+
+    label: str
+    energy: object
+    basis: skfem.AbstractBasis
+    fixed: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    truth: np.ndarray | None = None
+    fields: Callable[[object], Fields] = _no_fields
+    matrices: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.truth is not None and np.shape(self.truth) != (self.basis.N,):
+            raise InputError(f"truth of level {self.label} has shape {np.shape(self.truth)}; its basis has {self.basis.N} "
+                             "unknowns")
+
+    def space(self, metric: str = "h1", length: float = 1.0, sampling: str = "quadrature") -> HilbertSpace:
+        """Hilbert space of the parameter.
+
+        Parameters
+        ----------
+        metric
+            ``"l2"``, ``"h1"``, ``"hS"`` for a real order S in [-2, 2] (``"h0.5"``), or a name of `matrices`.
+        length
+            Length scale of the Sobolev inner products.
+        sampling
+            ``"quadrature"`` or ``"nodal"``, see `HilbertSpace`.
+
+        Raises
+        ------
+        InputError
+            If there is no inner product of that name.
+        """
+        how = {"fixed": self.fixed, "sampling": sampling}
+        if metric in self.matrices:
+            return HilbertSpace.from_matrix(self.basis, self.matrices[metric], **how)
+        if metric == "l2":
+            return HilbertSpace.l2(self.basis, **how)
+        if metric == "h1":
+            return HilbertSpace.h1(self.basis, length, **how)
+        order = re.fullmatch(r"h([+-]?\d+(\.\d+)?)", metric)
+        if order:
+            return HilbertSpace.sobolev(self.basis, float(order[1]), length, **how)
+        known = ", ".join(["l2", "h1", "hS with an order S in [-2, 2]", *self.matrices])
+        raise InputError(f"metric is {metric!r}; this case knows {known}")
+
+    def exports(self, linearization) -> Fields:
+        """The parameter, the truth and the error where there is a truth, and the case's further fields."""
+        m = linearization.m
+        found = {"m": (self.basis, m)}
+        if self.truth is not None:
+            found |= {"truth": (self.basis, self.truth), "error": (self.basis, m - self.truth)}
+        return found | dict(self.fields(linearization))
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """An identification problem, ready to run.
+
+    Parameters
+    ----------
+    name
+        Short name; the default run directory is ``runs/NAME``.
+    levels
+        The problem on its meshes, coarse to fine.
+    ansatz
+        The neural unknown.
+    start
+        Constant start value of the finite-element unknown (the network has its own ``start``).
+    length
+        Length scale of the metric unless ``--length`` gives one.
+    defaults
+        Values of `RunOptions` that this case prefers to the general defaults.
+    tuning
+        Values of further fields of the case's default flow: ``{"worth": 0.2}``.
+    title
+        One line for reports.
+    """
+
+    name: str
+    levels: tuple[Level, ...]
+    ansatz: object
+    start: float = 0.0
+    length: float = 1.0
+    defaults: Mapping[str, object] = field(default_factory=dict)
+    tuning: Mapping[str, object] = field(default_factory=dict)
+    title: str = ""
+
+    def __post_init__(self):
+        if not self.levels:
+            raise InputError(f"case {self.name} has no levels; it needs the problem on one mesh at least")
+        dimension = self.levels[-1].basis.mesh.p.shape[0]
+        if self.ansatz.inputs != dimension:
+            raise InputError(f"the ansatz of case {self.name} has {self.ansatz.inputs} inputs; its mesh has dimension "
+                             f"{dimension}")

@@ -1,0 +1,81 @@
+"""One row per iteration: what ``history.csv``, the live table and the report show."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+
+from ..flows import Stage
+
+COLUMNS = ("step", "level", "mesh", "energy", "misfit", "regularization", "gradient_norm", "alignment", "fit",
+           "step_size", "damping", "parameters", "pde_solves", "level_solves", "forward", "adjoint", "incremental",
+           "pde_work", "cpu_seconds", "event")
+
+
+def row(stage: Stage, step: int, mesh: str, cpu_seconds: float) -> dict[str, int | float | str]:
+    """The row of a stage.
+
+    Parameters
+    ----------
+    stage
+        Where the run is.
+    step
+        Number of the row; it runs on over the levels.
+    mesh
+        Label of the level.
+    cpu_seconds
+        Process CPU seconds of the identification so far.
+
+    Notes
+    -----
+    ``pde_solves``, its three kinds and ``pde_work`` are cumulative over the whole run; ``level_solves`` counts the
+    solves on the row's own mesh. Terms of the energy beyond misfit and regularisation follow the fixed columns.
+    """
+    iterate = stage.iterate
+    solves = {kind: sum(level.get(kind, 0) for level in stage.solves) for kind in ("forward", "adjoint", "incremental")}
+    found = {
+        "step": step, "level": stage.level, "mesh": mesh, "energy": iterate.value,
+        "misfit": iterate.terms.get("misfit", ""), "regularization": iterate.terms.get("regularization", ""),
+        "gradient_norm": iterate.gradient_norm, "alignment": iterate.alignment, "fit": iterate.fit,
+        "step_size": iterate.step_size, "damping": iterate.memory.get("damping", ""), "parameters": iterate.parameters,
+        "pde_solves": stage.total_solves, "level_solves": sum(stage.solves[stage.level].values()), **solves,
+        "pde_work": stage.work, "cpu_seconds": cpu_seconds, "event": "; ".join(iterate.events),
+    }
+    found |= {name: value for name, value in iterate.terms.items() if name not in found}
+    return {name: _plain(value) for name, value in found.items()}
+
+
+def _plain(value):
+    if isinstance(value, np.integer):
+        return int(value)
+    if isinstance(value, np.floating | float):
+        return "" if np.isnan(value) else float(value)
+    return value
+
+
+def write(path: Path, rows: list[dict]) -> None:
+    """Write all rows to a temporary name and rename it: a kill at any time leaves a valid file."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, _columns(rows), restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    temporary.replace(path)
+
+
+def append(path: Path, rows: list[dict]) -> None:
+    """Add the last of `rows` to the file, in one write; write the file anew when it has other columns."""
+    if len(rows) == 1 or _columns(rows) != _columns(rows[:-1]) or not path.exists():
+        write(path, rows)
+        return
+    line = io.StringIO()
+    csv.DictWriter(line, _columns(rows), restval="", lineterminator="\n").writerow(rows[-1])
+    with path.open("a", newline="") as stream:
+        stream.write(line.getvalue())
+
+
+def _columns(rows: list[dict]) -> list[str]:
+    return list(dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)]))

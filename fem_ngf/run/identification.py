@@ -1,0 +1,118 @@
+"""From a case and its options to the flows that solve it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..ansatz import FiniteElement, ansatz_from_dict
+from ..errors import InputError
+from ..flows import Continuation, HilbertDescent, NaturalGradientFlow, ParameterDescent, Stage
+from .case import Case
+from .options import RunOptions
+
+
+@dataclass(frozen=True, eq=False)
+class Identification:
+    """A case with its options, ready to run.
+
+    Parameters
+    ----------
+    case, options
+        What to solve and how.
+    levels
+        The levels in use, coarse to fine.
+    continuation
+        One flow a level.
+    """
+
+    case: Case
+    options: RunOptions
+    levels: tuple
+    continuation: Continuation
+
+    @classmethod
+    def of(cls, case: Case, options: RunOptions | None = None) -> Identification:
+        """The identification of a case; without options as the case prefers.
+
+        Raises
+        ------
+        InputError
+            If the options do not fit the case.
+        """
+        options = RunOptions.merged(case.defaults, {}) if options is None else options
+        if options.levels is not None and options.levels > len(case.levels):
+            raise InputError(f"levels is {options.levels}; case {case.name} has {len(case.levels)}")
+        levels = case.levels[-options.levels:] if options.levels else case.levels
+        length = case.length if options.length is None else options.length
+        spaces = [level.space(options.metric, length, options.sampling) for level in levels]
+        flows = tuple(_flow(case, options, level, space) for level, space in zip(levels, spaces, strict=True))
+        return cls(case, options, levels, Continuation(flows))
+
+    @property
+    def ansatz(self):
+        """The unknown at the start."""
+        return self.continuation.flows[0].ansatz
+
+    def stages(self, start: Stage | None = None, clock: Clock | None = None) -> Iterator[Stage]:
+        """The stages of the run, from its start or from a stage; the work is timed by `clock`."""
+        clock = Clock() if clock is None else clock
+        if start is None:
+            start = self.ansatz.initial(np.random.default_rng(self.options.seed))
+        stages = self.continuation.run(start)
+        while True:
+            with clock:
+                stage = next(stages, None)
+            if stage is None:
+                return
+            yield stage
+
+    def resume(self, state: dict) -> Stage:
+        """The stage that `Stage.state` described."""
+        space = self.continuation.flows[state["level"]].space
+        return self.continuation.resume(ansatz_from_dict(state["iterate"]["ansatz"], space=space), state)
+
+
+@dataclass
+class Clock:
+    """Process CPU seconds and wall seconds spent inside ``with clock:``, added up."""
+
+    cpu: float = 0.0
+    wall: float = 0.0
+    _since: tuple[float, float] = field(default=(0.0, 0.0), repr=False)
+
+    def __enter__(self):
+        self._since = time.process_time(), time.perf_counter()
+        return self
+
+    def __exit__(self, *error):
+        self.cpu += time.process_time() - self._since[0]
+        self.wall += time.perf_counter() - self._since[1]
+
+
+def _flow(case: Case, options: RunOptions, level, space):
+    ansatz = FiniteElement(space, case.start) if options.ansatz == "finite-element" else _on_device(case.ansatz, options)
+    tuned = options.flow == case.defaults.get("flow", RunOptions.flow)
+    wanted = dict(case.tuning) if tuned else {}
+    names = ("iterations", "tolerance", "stagnation", "direction", "method")
+    wanted |= {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if options.flow == "hilbert-descent":
+        kind = HilbertDescent
+    elif options.flow == "natural-gradient":
+        kind = NaturalGradientFlow
+    else:
+        kind, wanted["method"] = ParameterDescent, options.flow
+    known = {f.name for f in dataclasses.fields(kind)}
+    unknown = set(wanted) - known
+    if unknown:
+        raise InputError(f"flow {options.flow} of case {case.name} has no setting {', '.join(sorted(unknown))}")
+    return kind(level.energy, ansatz, space, **wanted)
+
+
+def _on_device(ansatz, options: RunOptions):
+    has_device = any(f.name == "device" for f in dataclasses.fields(ansatz))
+    return dataclasses.replace(ansatz, device=options.device) if has_device and options.device != "cpu" else ansatz

@@ -1,0 +1,126 @@
+"""The settings of a run; every field is a flag of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from ..errors import InputError
+
+ANSATZ = Literal["neural", "finite-element"]
+FLOW = Literal["hilbert-descent", "natural-gradient", "gradient-descent", "adam", "lbfgs"]
+DIRECTION = Literal["gradient", "nesterov", "gauss-newton", "newton"]
+METHOD = Literal["euler", "heun", "levenberg-marquardt", "gradient-normalized"]
+SAMPLING = Literal["quadrature", "nodal"]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a case is run.
+
+    Parameters
+    ----------
+    out
+        Run directory; default runs/NAME.
+    seed
+        Seed of the network's initial parameters.
+    levels
+        How many of the case's meshes to use, counted from the finest; 1 switches the continuation off.
+    ansatz
+        The unknown: a network, or nodal values (the classical method through the same code).
+    flow
+        hilbert-descent steps in H and retracts, natural-gradient projects and steps; the others know no H.
+    direction
+        Ideal step of hilbert-descent.
+    method
+        Time discretisation of natural-gradient.
+    metric
+        Inner product of H: l2, h1, hS with an order S in [-2, 2] (h0.5, h-1), or one that the case names.
+    length
+        Length scale of the metric.
+    sampling
+        Where the network is sampled to enter the finite-element space.
+    iterations
+        Most iterations on each mesh.
+    tolerance
+        Stop when the gradient norm has fallen by this factor.
+    stagnation
+        Stop when two steps running lower the energy by less than this fraction.
+    device
+        Where the network is evaluated: cpu, cuda, cuda:0.
+    quiet
+        Print the result only.
+    """
+
+    out: Path | None = None
+    seed: int = 0
+    levels: int | None = None
+    ansatz: ANSATZ = "neural"
+    flow: FLOW = "hilbert-descent"
+    direction: DIRECTION | None = None
+    method: METHOD | None = None
+    metric: str = "h1"
+    length: float | None = None
+    sampling: SAMPLING = "quadrature"
+    iterations: int | None = None
+    tolerance: float | None = None
+    stagnation: float | None = None
+    device: str = "cpu"
+    quiet: bool = False
+
+    def __post_init__(self):
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}; it must not be negative")
+        for name in ("levels", "iterations"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name} is {value}; it must be 1 at least")
+        for name in ("length", "tolerance", "stagnation"):
+            value = getattr(self, name)
+            if value is not None and not (np.isfinite(value) and value > 0):
+                raise InputError(f"{name} is {value}; it must be a positive number")
+        _check_device(self.device)
+        if self.direction and self.flow != "hilbert-descent":
+            raise InputError(f"direction {self.direction!r} is for flow 'hilbert-descent', not {self.flow!r}; leave it out")
+        if self.method and self.flow != "natural-gradient":
+            raise InputError(f"method {self.method!r} is for flow 'natural-gradient', not {self.flow!r}; leave it out")
+
+    @classmethod
+    def merged(cls, defaults: Mapping[str, object], given: Mapping[str, object]) -> RunOptions:
+        """What the user gave, else what the case prefers, else the general default.
+
+        Raises
+        ------
+        InputError
+            If the case prefers an option that does not exist, or a value cannot be used.
+        """
+        unknown = set(defaults) - {field.name for field in fields(cls)}
+        if unknown:
+            raise InputError(f"the case's defaults name {', '.join(sorted(unknown))}; that is no option of a run")
+        settings = {**defaults, **given}
+        if "flow" in given:  # preferences for another flow's details go with that flow
+            for name, flow in (("direction", "hilbert-descent"), ("method", "natural-gradient")):
+                if name not in given and settings["flow"] != flow:
+                    settings.pop(name, None)
+        return cls(**settings)
+
+    def as_dict(self) -> dict[str, object]:
+        """Numbers and strings, for files."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: str(value) if isinstance(value, Path) else value for name, value in plain.items()}
+
+
+def _check_device(name: str) -> None:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"device is {name!r}; choose cpu or cuda") from None
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"device is {name!r}; choose cpu or cuda")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device is {name!r}, but this torch finds no CUDA device; choose cpu")
