@@ -10,6 +10,7 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from .errors import InputError
@@ -62,6 +63,11 @@ class Field:
 
     def __array__(self, *args, **kwargs):
         raise InputError("a residual used numpy (or skfem.helpers) on a field; use torch functions and fem_ngf.helpers")
+
+
+def as_tensor(array, device="cpu"):
+    """A float64 copy of an array as a torch tensor."""
+    return torch.from_numpy(np.array(array, dtype=float, order="C")).to(device)
 
 
 def _unwrap(items):

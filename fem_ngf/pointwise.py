@@ -17,7 +17,7 @@ import torch
 
 from .contraction import pair
 from .errors import InputError
-from .fields import Field, Points
+from .fields import Field, Points, as_tensor
 
 BLOCK_POINTS = 12288
 
@@ -54,8 +54,8 @@ class Density:
     @classmethod
     def on(cls, basis, function, arrays, device):
         """The density on the quadrature points of a scikit-fem basis."""
-        dx = np.ascontiguousarray(np.broadcast_to(basis.dx, (basis.nelems, basis.X.shape[-1])), dtype=float)
-        return cls(function, arrays, torch.as_tensor(dx, device=device), basis.mesh.dim())
+        dx = np.broadcast_to(basis.dx, (basis.nelems, basis.X.shape[-1]))
+        return cls(function, arrays, as_tensor(dx, device), basis.mesh.dim())
 
     def blocks(self):
         """Slices of elements, each with about BLOCK_POINTS points."""

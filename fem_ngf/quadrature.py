@@ -9,6 +9,7 @@ from skfem.assembly.basis.abstract_basis import AbstractBasis
 from skfem.element import Element
 
 from .errors import InputError
+from .fields import as_tensor
 
 RESERVED = ("x", "h", "n")
 
@@ -68,7 +69,7 @@ def point_arrays(basis, data, device):
     InputError
         For data whose shape fits neither samples (q,), (q, k) nor component-first arrays (..., ne, nq).
     """
-    arrays = {name: _tensor(np.asarray(value), device) for name, value in basis.default_parameters().items()}
+    arrays = {name: as_tensor(value, device) for name, value in basis.default_parameters().items()}
     for name, value in data.items():
         if name in RESERVED or name.startswith("_"):
             raise InputError(f"data is called {name!r}, which is taken; choose another name")
@@ -76,17 +77,13 @@ def point_arrays(basis, data, device):
     return arrays
 
 
-def _tensor(array, device):
-    return torch.as_tensor(np.ascontiguousarray(array, dtype=float), device=device)
-
-
 def _data(name, value, shape, device):
     if np.isscalar(value) or callable(value):
         return value
     value = np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value, dtype=float)
     if value.ndim >= 2 and value.shape[-2:] == tuple(shape):
-        return _tensor(value, device)
+        return as_tensor(value, device)
     if value.ndim in (1, 2) and value.shape[0] == shape[0] * shape[1]:
-        return _tensor(value.T.reshape(*value.shape[1:], *shape), device)
+        return as_tensor(value.T.reshape(*value.shape[1:], *shape), device)
     raise InputError(f"data {name!r} has shape {value.shape}; give samples ({shape[0] * shape[1]},) or "
                      f"({shape[0] * shape[1]}, k), one row a quadrature point")

@@ -18,6 +18,7 @@ from skfem.element import ElementComposite, ElementH1
 from skfem.mapping import MappingAffine
 
 from .errors import InputError
+from .fields import as_tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +36,7 @@ class Geometry:
         determinant = np.abs(basis.mapping.detDF(basis.X, tind=basis.tind))
         if isinstance(basis.mapping, MappingAffine):
             inverse, determinant = inverse[..., :1], determinant[..., :1]
-        return cls(*(torch.as_tensor(np.ascontiguousarray(a), device=device)
-                     for a in (inverse, determinant, basis.W)))
+        return cls(*(as_tensor(array, device) for array in (inverse, determinant, basis.W)))
 
     @cached_property
     def scaled(self):
@@ -151,23 +151,22 @@ def shapes(basis, device="cpu", reference=True):
                           for phi, dphi in tables], axis=1)
         layout = dofs.reshape(-1, max(components, 1), dofs.shape[1]).transpose(1, 2, 0)
         return ReferenceShapes(int(basis.N), (components,) if components else (),
-                               np.ascontiguousarray(layout), torch.as_tensor(table, dtype=torch.float64, device=device),
-                               Geometry.of(basis, device))
+                               np.ascontiguousarray(layout), as_tensor(table, device), Geometry.of(basis, device))
     return _physical(basis, dofs, device)
 
 
 def _physical(basis, dofs, device):
     tables = {}
     for kind in ("value", "grad"):
-        parts = [getattr(functions[0], kind) for functions in basis.basis]
+        fields = [functions[0] for functions in basis.basis]
+        parts = [np.asarray(field) if kind == "value" else field.grad for field in fields]
         if any(part is None for part in parts):
             continue
-        parts = [np.asarray(part) for part in parts]
         shape = parts[0].shape[:-2]
         stacked = np.stack([part.reshape(-1, *part.shape[-2:]) for part in parts], axis=-1).transpose(1, 0, 2, 3)
-        tables[kind] = (torch.as_tensor(np.ascontiguousarray(stacked), device=device), shape)
+        tables[kind] = (as_tensor(stacked, device), shape)
     return PhysicalShapes(int(basis.N), tables["value"][1], np.ascontiguousarray(dofs.T[None]), tables,
-                          torch.as_tensor(np.ascontiguousarray(basis.dx), device=device))
+                          as_tensor(basis.dx, device))
 
 
 def tables_of(bases, device="cpu"):
@@ -178,4 +177,4 @@ def tables_of(bases, device="cpu"):
 
 def coefficients(space, vector):
     """Coefficients on elements (components, ne, nb) of a vector (n,)."""
-    return torch.as_tensor(np.take(vector, space.layout), device=space.device)
+    return as_tensor(np.take(vector, space.layout), space.device)
