@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..ansatz import FiniteElement
 from ..errors import InputError, SolveError
+from ..expansion import Expansion, grow
 from ..spaces import HilbertSpace
 from .directions import KrylovDirection, first_step, newton_direction, recycled_pairs, remembered, steepest_direction
 from .iterate import Iterate, arrived, begin, blocked, iterates, resume, solve_kinds
-from .retraction import curvature_metric, retract
+from .retraction import curvature_metric, nodal_twin, retract
 
 DIRECTIONS = ("gradient", "nesterov", "gauss-newton", "newton")
 
@@ -50,6 +52,8 @@ class HilbertDescent:
         Largest number of Levenberg-Marquardt iterations per retraction.
     backtracks, sufficient
         Halvings of the step, and the Armijo constant.
+    expansion
+        How the network grows when a retraction misses too much of the step; None keeps its size.
     """
 
     energy: object
@@ -67,6 +71,7 @@ class HilbertDescent:
     retractions: int = 30
     backtracks: int = 10
     sufficient: float = 1e-4
+    expansion: Expansion | None = None
 
     def __post_init__(self):
         if self.direction not in DIRECTIONS:
@@ -119,17 +124,44 @@ class HilbertDescent:
         slope = float(iterate.linearization.derivative @ move.vector)
         metric, tau = self._metric(iterate, move), 1.0
         for _ in range(self.backtracks):
-            moved = retract(iterate.ansatz, iterate.theta, iterate.m, iterate.m + tau * move.vector, self.space, metric,
-                            damping=iterate.memory.get("damping", 1e-3), iterations=self.retractions)
+            moved = self._retracted(iterate, move, tau, metric)
             linearization = self._value_at(moved.m)
             if linearization is not None and linearization.value <= iterate.value + self.sufficient * tau * slope:
-                memory = {**iterate.memory, "damping": moved.damping}
                 if np.isnan(move.model_decrease):
-                    memory |= self._first_order_memory(iterate, move, moved.m, tau)
-                return replace(iterate, theta=moved.theta, m=moved.m, linearization=linearization, fit=moved.fit,
-                               step_size=tau, memory=memory)
+                    moved = replace(moved, memory=self._first_order_memory(iterate, move, moved, tau))
+                return replace(moved, linearization=linearization, step_size=tau)
             tau *= 0.5
         return None
+
+    def _retracted(self, iterate: Iterate, move: KrylovDirection, tau: float, metric) -> Iterate:
+        """Retraction of ``m + tau s``; where it misses too much, the network grows towards what is missed.
+
+        Growth keeps the function and costs no PDE solve (METHOD section 4). The linearisation of the result is still
+        that of the start.
+        """
+        target, ansatz, grown, events = iterate.m + tau * move.vector, iterate.ansatz, 0, []
+        growths = iterate.memory.get("growths", 0)
+        moved = retract(ansatz, iterate.theta, iterate.m, target, self.space, metric,
+                        damping=iterate.memory.get("damping", 1e-3), iterations=self.retractions)
+        fit = moved.fit
+        while self._misses_too_much(iterate, move, fit):
+            growth = grow(self.expansion, ansatz, moved.theta, target - moved.m, nodal_twin(self.space), metric,
+                          growths + grown)
+            if growth is None:
+                break
+            ansatz, grown = growth.ansatz, grown + 1
+            moved = retract(ansatz, growth.theta, moved.m, target, self.space, metric, iterations=self.retractions)
+            fit *= moved.fit
+            events.append(f"{growth.event}, fit {fit:.3g}")
+        memory = {**iterate.memory, "damping": moved.damping, "growths": growths + grown}
+        return replace(iterate, ansatz=ansatz, theta=moved.theta, m=moved.m, fit=fit, memory=memory, events=tuple(events))
+
+    def _misses_too_much(self, iterate: Iterate, move: KrylovDirection, fit: float) -> bool:
+        expansion = self.expansion
+        if expansion is None or isinstance(iterate.ansatz, FiniteElement) or fit <= expansion.fit:
+            return False
+        lost = fit * move.model_decrease
+        return bool(expansion.listens_to("fit") and not lost <= expansion.stagnation * iterate.value)
 
     def _value_at(self, m: np.ndarray):
         try:
@@ -143,8 +175,8 @@ class HilbertDescent:
             return self.space.inner_product
         return curvature_metric(iterate.linearization.preconditioner, move.directions, move.images)
 
-    def _first_order_memory(self, iterate: Iterate, move: KrylovDirection, m: np.ndarray, tau: float) -> dict:
+    def _first_order_memory(self, iterate: Iterate, move: KrylovDirection, moved: Iterate, tau: float) -> dict:
         """Length of the next gradient step (doubled after a full one) and Nesterov's momentum."""
         length = self.space.norm(move.vector) / iterate.gradient_norm * (2.0 if tau == 1.0 else tau)
         length = min(length, 2.0 * iterate.memory.get("length", length))
-        return {"length": length, "momentum": m - iterate.m, "age": iterate.memory.get("age", 0) + 1}
+        return {**moved.memory, "length": length, "momentum": moved.m - iterate.m, "age": iterate.memory.get("age", 0) + 1}
