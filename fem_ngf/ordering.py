@@ -11,6 +11,8 @@ A. George, "Nested dissection of a regular finite element mesh", SIAM J. Numer. 
 from __future__ import annotations
 
 import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.csgraph import maximum_bipartite_matching
 
 LEAF = 8
 """Number of unknowns below which a part is not split any more."""
@@ -37,7 +39,7 @@ def nested_dissection(matrix, points):
     key = np.zeros(n, dtype=np.int64)
     for level in range(max(0, int(np.ceil(np.log2(max(n, 1) / LEAF))))):
         side = _halves(points, active, group, 2**level)
-        separator = _separator(rows, cols, side, group, 2**level)
+        separator = _separator(rows, cols, side)
         side[separator] = 2
         key *= 3
         key[active] += side[active]
@@ -66,12 +68,22 @@ def _halves(points, active, group, groups):
     return side
 
 
-def _separator(rows, cols, side, group, groups):
-    """Unknowns of one side with a neighbour on the other: for each group the smaller of the two choices."""
+def _separator(rows, cols, side):
+    """The fewest unknowns that cover all connections between the two sides of any group.
+
+    A minimum vertex cover of a bipartite graph from a maximum matching (König's theorem): everything on the left
+    that alternating paths from unmatched unknowns do not reach, and everything on the right that they do.
+    """
     cut = (side[rows] == 0) & (side[cols] == 1)
-    touched = [np.zeros(len(side), dtype=bool) for _ in range(2)]
-    touched[0][rows[cut]] = True
-    touched[1][cols[cut]] = True
-    left, right = np.flatnonzero(touched[0]), np.flatnonzero(touched[1])
-    fewer_left = np.bincount(group[left], minlength=groups) <= np.bincount(group[right], minlength=groups)
-    return np.r_[left[fewer_left[group[left]]], right[~fewer_left[group[right]]]]
+    left, left_of = np.unique(rows[cut], return_inverse=True)
+    right, right_of = np.unique(cols[cut], return_inverse=True)
+    graph = sp.csr_matrix((np.ones(len(left_of), dtype=np.int8), (left_of, right_of)), shape=(len(left), len(right)))
+    partner = maximum_bipartite_matching(graph, perm_type="column")
+    mate = np.full(len(right), -1)
+    mate[partner[partner >= 0]] = np.flatnonzero(partner >= 0)
+    reached_left, reached_right = partner < 0, np.zeros(len(right), dtype=bool)
+    count = -1
+    while count != (count := np.count_nonzero(reached_left)):
+        reached_right[right_of[reached_left[left_of]]] = True
+        reached_left[mate[reached_right]] = True
+    return np.r_[left[~reached_left], right[reached_right]]

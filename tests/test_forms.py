@@ -62,7 +62,8 @@ def test_scalar_forms_equal_scikit_fem(name):
         return flux + m * u**2 * v + w.h * v + grad(m)[0] * u * v
 
     def derivative(du, v, w):
-        flux = np.exp(w.m) * sh.dot(sh.grad(du), sh.grad(v)) + w.speed * sh.grad(du)[0] * v + w.x[0] * du * sh.grad(v)[0]
+        flux = np.exp(w.m) * sh.dot(sh.grad(du), sh.grad(v)) + w.speed * sh.grad(du)[0] * v
+        flux = flux + w.x[0] * du * sh.grad(v)[0]
         return flux + 2 * w.m * w.u * du * v + sh.grad(w.m)[0] * du * v
 
     def parameter_derivative(dm, v, w):
@@ -205,7 +206,8 @@ def test_patterns_are_fixed():
 def test_vector_data_and_numbers():
     basis = sk.Basis(sk.MeshTri().refined(2), sk.ElementTriP1())
     wind = np.random.default_rng(0).standard_normal((basis.dx.size, 2))
-    form = WeakForm(lambda u, v, m, w: w.scale * dot(w.wind, grad(u)) * v, basis, sk.ElementTriP0(), wind=wind, scale=2.0)
+    form = WeakForm(lambda u, v, m, w: w.scale * dot(w.wind, grad(u)) * v, basis, sk.ElementTriP0(),
+                    wind=wind, scale=2.0)
     u, m = vectors(form)
     field = wind.T.reshape(2, *basis.dx.shape)
     expected = sk.BilinearForm(lambda u, v, w: 2 * sh.dot(w.wind, sh.grad(u)) * v).assemble(basis, wind=field)

@@ -143,31 +143,31 @@ class StationaryProblem:
         cold = self._residual(u, m, experiment, tolerate=True)
         u[self.free] = start[self.free]
         r = self._residual(u, m, experiment)
-        reference = np.linalg.norm(r) if cold is None else np.linalg.norm(cold)
+        reference = _norm(r) if cold is None else _norm(cold)
         for _ in range(self.max_iterations):
-            if np.linalg.norm(r) <= self.tolerance * reference:
+            if _norm(r) <= self.tolerance * reference:
                 return u
             step = -self.factorize(u, m).solve(r)
             self.counts.forward += 1
             trial, trial_r, length = self._line_search(u, r, step, m, experiment)
             if trial is None:
-                if np.linalg.norm(r) <= 1e-8 * reference:
+                if _norm(r) <= 1e-8 * reference:
                     return u
                 break
-            tiny = length == 1.0 and np.linalg.norm(step) <= 1e-9 * np.linalg.norm(trial)
+            tiny = length == 1.0 and _norm(step) <= 1e-9 * _norm(trial)
             u, r = trial, trial_r
-            if tiny and np.linalg.norm(r) <= 1e-8 * reference:
+            if tiny and _norm(r) <= 1e-8 * reference:
                 return u
         raise SolveError(f"Newton's method did not converge (experiment {experiment}): residual "
-                         f"{np.linalg.norm(r):.1e}, at the start {reference:.1e}; try a nearer start")
+                         f"{_norm(r):.1e}, at the start {reference:.1e}; try a nearer start")
 
     def _line_search(self, u, r, step, m, experiment):
         """Halve the step until the residual's norm decreases; (None, None, 0) when it never does."""
-        norm, length = np.linalg.norm(r), 1.0
+        norm, length = _norm(r), 1.0
         while length >= 2.0**-14:
             trial = u + length * step
             trial_r = self._residual(trial, m, experiment, tolerate=True)
-            if trial_r is not None and np.linalg.norm(trial_r) <= (1.0 - 1e-4 * length) * norm:
+            if trial_r is not None and _norm(trial_r) <= (1.0 - 1e-4 * length) * norm:
                 return trial, trial_r, length
             length /= 2.0
         return None, None, 0.0
@@ -182,6 +182,12 @@ class StationaryProblem:
             raise
         residual[self.dirichlet] = 0.0
         return residual
+
+
+def _norm(residual):
+    """Euclidean norm; inf instead of a warning when it overflows."""
+    with np.errstate(over="ignore"):
+        return float(np.linalg.norm(residual))
 
 
 def _dofs(dirichlet, size):
