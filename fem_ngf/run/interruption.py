@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from contextlib import contextmanager
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -24,7 +25,8 @@ class Signals:
         self._held = False
 
     def __enter__(self):
-        self._before = {number: signal.signal(number, self._arrived) for number in _SIGNALS}
+        allowed = threading.current_thread() is threading.main_thread()
+        self._before = {number: signal.signal(number, self._arrived) for number in _SIGNALS if allowed}
         return self
 
     def __exit__(self, *error):
@@ -34,7 +36,7 @@ class Signals:
     @contextmanager
     def held(self):
         """A stretch of work that a signal does not cut."""
-        self._held = True
+        self._pending, self._held = 0, True
         try:
             yield
         finally:

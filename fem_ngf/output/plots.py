@@ -1,0 +1,120 @@
+"""Pictures of fields and of convergence (matplotlib's object interface; nothing global)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from .nodes import cell_values, degree, is_continuous, nodal_mesh
+from .surfaces import midplane, triangles
+
+COLUMNS = 3
+
+
+def field_figure(fields: Mapping, title: str = "") -> Figure:
+    """One panel per field; ``m`` and ``truth`` share their colours.
+
+    Parameters
+    ----------
+    fields
+        Name -> (basis, vector). Of a vector-valued field the length is shown; of a solid its middle plane.
+    title
+        Above the panels.
+    """
+    columns = min(COLUMNS, len(fields))
+    rows = -(-len(fields) // columns)
+    figure = Figure(figsize=(4.2 * columns, 3.4 * rows + 0.3), layout="constrained")
+    FigureCanvasAgg(figure)
+    limits = _shared_limits(fields)
+    for number, (name, (basis, vector)) in enumerate(fields.items()):
+        axes = figure.add_subplot(rows, columns, number + 1)
+        draw = {1: _line, 2: _plane, 3: _solid}[basis.mesh.p.shape[0]]
+        draw(figure, axes, basis, vector, limits.get(name, (None, None)))
+        axes.set_title(name)
+    figure.suptitle(title)
+    return figure
+
+
+def convergence_figure(rows: list[dict]) -> Figure:
+    """Energy against PDE solves and work, gradient norm, alignment: one colour per mesh."""
+    figure = Figure(figsize=(12.6, 3.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = (("pde_work", "energy", "work (solves on the finest mesh)", "log"),
+              ("pde_solves", "gradient_norm", "PDE solves", "log"),
+              ("pde_solves", "alignment", "PDE solves", "linear"))
+    for number, (x, y, label, scale) in enumerate(panels):
+        axes = figure.add_subplot(1, 3, number + 1)
+        for level in dict.fromkeys(row["level"] for row in rows):
+            here = [row for row in rows if row["level"] == level and row[y] != ""]
+            if here:
+                axes.plot([row[x] for row in here], [row[y] for row in here], "o-", ms=3, label=here[0]["mesh"])
+        positive = all(row[y] == "" or row[y] > 0 for row in rows)
+        axes.set(xlabel=label, title=y.replace("_", " "), yscale=scale if positive else "linear")
+        axes.grid(alpha=0.3)
+    figure.axes[0].legend(fontsize="small")
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure under a temporary name and rename it."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    figure.savefig(temporary, format="png", dpi=110)
+    temporary.replace(path)
+
+
+def _shared_limits(fields: Mapping) -> dict[str, tuple[float, float]]:
+    """One range for ``m`` and ``truth``, and one that is symmetric about zero for ``error``."""
+    limits = {}
+    if "truth" in fields and "m" in fields:
+        both = np.concatenate([fields["m"][1], fields["truth"][1]])
+        limits = {"m": (both.min(), both.max()), "truth": (both.min(), both.max())}
+    if "error" in fields:
+        largest = np.abs(fields["error"][1]).max() or 1.0
+        limits["error"] = (-largest, largest)
+    return limits
+
+
+def _nodes(basis, vector):
+    """Nodes, their values (length of vectors), cells; cellwise constants on broken cells."""
+    order = max(degree(basis), 1)
+    nodes = nodal_mesh(basis.mesh, order, is_continuous(basis))
+    if degree(basis) == 0:
+        values = np.repeat(cell_values(basis, vector), nodes.cells.shape[1], axis=0)
+    else:
+        values = nodes.values(basis, vector)
+    return nodes, np.linalg.norm(values, axis=1) if values.ndim == 2 else values
+
+
+def _line(figure, axes, basis, vector, limits) -> None:
+    nodes, values = _nodes(basis, vector)
+    x = nodes.points[nodes.cells][:, :, 0]
+    order = np.argsort(x, axis=1)
+    x, y = np.take_along_axis(x, order, 1), np.take_along_axis(values[nodes.cells], order, 1)
+    cells = np.argsort(x[:, 0])
+    axes.plot(x[cells].ravel(), y[cells].ravel())
+    axes.set_ylim(*limits)
+    axes.grid(alpha=0.3)
+
+
+def _plane(figure, axes, basis, vector, limits) -> None:
+    nodes, values = _nodes(basis, vector)
+    _coloured(figure, axes, nodes.points, triangles(nodes), values, limits)
+
+
+def _solid(figure, axes, basis, vector, limits) -> None:
+    nodes, values = _nodes(basis, vector)
+    points, cells, values = midplane(nodes, values)
+    _coloured(figure, axes, points, cells, values, limits)
+
+
+def _coloured(figure, axes, points, cells, values, limits) -> None:
+    colours = "RdBu_r" if limits[0] is not None and limits[0] == -limits[1] else "viridis"
+    picture = axes.tripcolor(points[:, 0], points[:, 1], cells, values, shading="gouraud", cmap=colours,
+                             vmin=limits[0], vmax=limits[1])
+    axes.set_aspect("equal")
+    axes.tick_params(labelsize="small")
+    figure.colorbar(picture, ax=axes, shrink=0.85)

@@ -1,0 +1,51 @@
+"""``report.html``: one file with the result, its pictures, tables and settings."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import jinja2
+from matplotlib.figure import Figure
+
+_COLUMNS = ("step", "mesh", "energy", "misfit", "regularization", "gradient_norm", "alignment", "fit", "step_size",
+            "parameters", "pde_solves", "pde_work", "cpu_seconds")
+_FACTS = ("energy", "misfit", "regularization", "relative_error", "parameters", "unknowns", "state_unknowns",
+          "iterations", "pde_work", "gradient_norm", "alignment", "cpu_seconds", "setup_cpu_seconds", "seed")
+
+
+def write_report(path: Path, summary: dict, rows: list[dict], fields: Figure, convergence: Figure, title: str = "") -> None:
+    """Write the report under a temporary name and rename it.
+
+    Parameters
+    ----------
+    path
+        The HTML file; it refers to no other file.
+    summary, rows
+        Contents of ``summary.json`` and ``history.csv``.
+    fields, convergence
+        Figures.
+    title
+        Headline; default the case's name.
+    """
+    environment = jinja2.Environment(loader=jinja2.PackageLoader("fem_ngf.output", "."), autoescape=True,
+                                     undefined=jinja2.StrictUndefined)
+    environment.filters["number"] = _number
+    facts = [(name.replace("_", " "), _number(summary[name])) for name in _FACTS if summary.get(name) is not None]
+    page = environment.get_template("report.html.j2").render(
+        summary=summary, rows=rows, columns=_COLUMNS, facts=facts, title=title, fields_png=_png(fields),
+        convergence_png=_png(convergence))
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(page)
+    temporary.replace(path)
+
+
+def _number(value) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _png(figure: Figure) -> str:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=110)
+    return base64.b64encode(stream.getvalue()).decode()

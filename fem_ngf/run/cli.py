@@ -1,0 +1,151 @@
+"""The command ``fem-ngf``."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from ..errors import InputError, SolveError
+from .arguments import parse
+from .case import Case
+from .loading import build, load_function
+from .options import RunOptions
+
+USAGE = """\
+fem-ngf: identify unknown fields in partial differential equations
+
+  fem-ngf run CASE.py [flags]      identify; the flags are the case's own parameters and the options of a run
+  fem-ngf resume DIR [flags]       go on with an interrupted run (or a finished one, with --iterations N)
+  fem-ngf verify CASE.py [flags]   check the case's derivatives: Taylor rates, adjoint identity, Gram matrix
+  fem-ngf compare CASE.py [flags]  run all methods on the same data and tabulate energies, PDE solves, errors, seconds
+  fem-ngf report DIR               write the fields, the pictures and the report of a run again
+
+  fem-ngf run CASE.py --help       lists the flags of a case
+"""
+
+
+def main(case: Callable[..., Case] | None = None) -> NoReturn:
+    """Entry point of ``fem-ngf``, or of a case file: ``if __name__ == "__main__": main(case)``."""
+    raise SystemExit(command(sys.argv[1:]) if case is None else command(sys.argv[1:], case))
+
+
+def command(argv: Sequence[str], function: Callable[..., Case] | None = None) -> int:
+    """Run a command line and return its exit code: 0, 1 (failed), 2 (bad input), 130, 143 (interrupted).
+
+    Parameters
+    ----------
+    argv
+        Words after the program's name; with a `function` the flags of ``run``.
+    function
+        Case function of the calling script.
+    """
+    try:
+        if function is not None:
+            return _run(inspect.getfile(function), list(argv), function)
+        return _dispatch(list(argv))
+    except InputError as error:
+        print(f"fem-ngf: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except SolveError as error:
+        print(f"fem-ngf: the computation failed: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("fem-ngf: interrupted", file=sys.stderr)
+        return 130
+
+
+def _dispatch(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(USAGE, end="")
+        return 0 if argv else 2
+    commands = {"run": _run, "resume": _resume, "verify": _verify, "compare": _compare, "report": _report}
+    if argv[0] not in commands:
+        raise InputError(f"unknown command {argv[0]!r}; choose one of {', '.join(commands)}")
+    wants = "DIR" if argv[0] in ("resume", "report") else "CASE.py"
+    if len(argv) < 2 or (argv[1].startswith("-") and argv[1] not in ("-h", "--help")):
+        raise InputError(f"fem-ngf {argv[0]} needs {wants} first")
+    if argv[1] in ("-h", "--help"):
+        print(USAGE, end="")
+        return 0
+    return commands[argv[0]](argv[1], argv[2:])
+
+
+def prepare(path: str, flags: Sequence[str], function: Callable[..., Case] | None = None, prog: str = "fem-ngf run"):
+    """The identification that a command line describes, and its origin.
+
+    Raises
+    ------
+    InputError
+        If anything that the user gave cannot be used.
+    """
+    from .execution import Origin
+    from .identification import Identification
+
+    function = load_function(path) if function is None else function
+    arguments, given = parse(function, flags, f"{prog} {path}")
+    before = time.process_time()
+    case = build(function, arguments, path)
+    options = RunOptions.merged(case.defaults, given)
+    identification = Identification.of(case, options)
+    plain = {name: value if isinstance(value, int | float | str | None) else str(value)
+             for name, value in arguments.items()}
+    return identification, Origin(str(path), os.getcwd(), tuple(flags), plain, time.process_time() - before)
+
+
+def _run(path: str, flags: list[str], function: Callable[..., Case] | None = None) -> int:
+    from . import directory
+    from .execution import run
+
+    identification, origin = prepare(path, flags, function)
+    folder = identification.options.out or Path("runs") / identification.case.name
+    directory.check(folder)
+    return run(identification, origin, folder)
+
+
+def _restored(folder: str, flags: Sequence[str] = ()):
+    """Identification, origin and record of a run directory."""
+    from . import checkpoint
+    from .execution import Origin, resumed
+
+    content = checkpoint.load(folder)
+    origin = content["origin"]
+    if not Path(origin["folder"]).is_dir():
+        raise InputError(f"{folder} was started in {origin['folder']}, which does not exist any more")
+    with contextlib.chdir(origin["folder"]):
+        identification, _ = prepare(origin["path"], [*origin["flags"], *flags], prog="fem-ngf resume")
+    origin = Origin(**{**origin, "flags": (*origin["flags"], *flags)})
+    return identification, origin, resumed(identification, content, Path(folder))
+
+
+def _resume(folder: str, flags: list[str]) -> int:
+    from .execution import run, unblocked
+
+    identification, origin, record = _restored(folder, flags)
+    return run(identification, origin, Path(folder), unblocked(identification, record))
+
+
+def _report(folder: str, flags: list[str]) -> int:
+    from .execution import report
+
+    if flags:
+        raise InputError(f"fem-ngf report takes a directory only, not {flags[0]}")
+    identification, origin, record = _restored(folder)
+    return report(identification, origin, Path(folder), record)
+
+
+def _verify(path: str, flags: list[str]) -> int:
+    from .checks import check
+
+    return check(prepare(path, flags, prog="fem-ngf verify")[0])
+
+
+def _compare(path: str, flags: list[str]) -> int:
+    from .comparison import compare
+
+    return compare(lambda more: prepare(path, [*flags, *more], prog="fem-ngf compare")[0])

@@ -1,0 +1,47 @@
+"""The run directory: what it holds, and when it may be used."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..errors import InputError
+
+NAMES = ("summary.json", "history.csv", "checkpoint.pt", "report.html", "picture.png", "fields.pvd")
+
+
+def check(folder: Path) -> None:
+    """Refuse a directory that cannot be written, or that holds something else than an earlier run.
+
+    Nothing is created.
+
+    Raises
+    ------
+    InputError
+        Names what is wrong.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"out is {folder}, which is a file; give a directory")
+    if folder.is_dir() and any(folder.iterdir()) and not any((folder / name).exists() for name in NAMES):
+        raise InputError(f"out is {folder}, which is not empty and holds no earlier run; give another directory")
+    parent = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not parent.is_dir():
+        raise InputError(f"out is {folder}, but {parent} is a file; give another directory")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"out is {folder}, but {parent} cannot be written; give another directory")
+
+
+def create(folder: Path) -> None:
+    """Make the directory and remove the files of an earlier run.
+
+    Raises
+    ------
+    InputError
+        If the system refuses.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in (*(folder / name for name in NAMES), *folder.glob("fields_*.vtu")):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"out is {folder}, which cannot be written: {error.strerror}") from None

@@ -1,0 +1,65 @@
+"""The live table: one line per iteration, plain when the output is no terminal."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+
+_COLUMNS = (("step", "step", "5d"), ("mesh", "mesh", "12s"), ("energy", "energy", "13.6e"), ("misfit", "misfit", "10.3e"),
+            ("regularization", "regular.", "10.3e"), ("gradient_norm", "|grad|_H", "10.3e"), ("alignment", "align", "6.3f"),
+            ("fit", "fit", "8.1e"), ("step_size", "tau", "8.1e"), ("parameters", "param.", "6d"),
+            ("pde_solves", "solves", "6d"), ("pde_work", "work", "7.1f"))
+
+
+class Progress:
+    """Prints rows of the history to the standard output as they come.
+
+    Parameters
+    ----------
+    quiet
+        Print nothing but the result.
+    """
+
+    def __init__(self, quiet: bool = False):
+        self._console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+        self._quiet = quiet
+
+    def header(self, title: str, *lines: str) -> None:
+        """What is solved and the names of the columns."""
+        if self._quiet:
+            return
+        self._print(title, style="bold")
+        for line in lines:
+            self._print(line)
+        self._print(" ".join(_padded(name, form) for _, name, form in _COLUMNS), style="bold")
+
+    def line(self, row: dict) -> None:
+        """One iteration."""
+        if self._quiet:
+            return
+        blocked = row["step_size"] == "" and row["step"] > 0
+        self._print(" ".join(_cell(row[key], form) for key, _, form in _COLUMNS), style="cyan" if blocked else None)
+        if row["event"]:
+            self._print(f"      {row['event']}", style="magenta")
+
+    def result(self, *lines: str) -> None:
+        """How the run ended and where its files are."""
+        for line in lines:
+            self._print(line)
+
+    def _print(self, text: str, style: str | None = None) -> None:
+        self._console.print(text, style=style, markup=False)
+        self._console.file.flush()
+
+
+def _cell(value, form: str) -> str:
+    return " " * _width(form) if value == "" else format(value, form)[: max(_width(form), 12)]
+
+
+def _padded(name: str, form: str) -> str:
+    return name.ljust(_width(form)) if form.endswith("s") else name.rjust(_width(form))
+
+
+def _width(form: str) -> int:
+    return int(form.split(".")[0].strip("sdef"))

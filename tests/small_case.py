@@ -1,0 +1,99 @@
+"""A small diffusion problem for the tests of the command line: -div(exp(m) grad u) = 1, sensors, two meshes."""
+
+from pathlib import Path
+
+import numpy as np
+import skfem
+import torch
+
+from fem_ngf.ansatz import MLP
+from fem_ngf.energies import InverseProblem
+from fem_ngf.errors import InputError
+from fem_ngf.forms import WeakForm
+from fem_ngf.helpers import dot, grad
+from fem_ngf.measurements import read_measurements
+from fem_ngf.noise import GaussianNoise
+from fem_ngf.observation import boundary_trace, point_values
+from fem_ngf.pde.stationary import StationaryProblem
+from fem_ngf.regularization import Tikhonov
+from fem_ngf.run import Case, Level, main
+from fem_ngf.spaces import HilbertSpace
+
+
+def residual(u, v, m, w):
+    return torch.exp(m) * dot(grad(u), grad(v)) - v
+
+
+def problem(mesh):
+    state, parameter = skfem.Basis(mesh, skfem.ElementTriP2()), skfem.Basis(mesh, skfem.ElementTriP1())
+    return StationaryProblem(WeakForm(residual, state, parameter.elem), dirichlet=state.get_dofs().all(), linear=True,
+                             symmetric=True), state, parameter
+
+
+def truth(x):
+    return 0.5 * np.sin(np.pi * x[0]) * x[1]
+
+
+def synthetic(sensors, noise):
+    """Noisy values (sensors^2,) on a grid, from a finer mesh."""
+    grid = np.linspace(0.1, 0.9, sensors)
+    points = np.array(np.meshgrid(grid, grid)).reshape(2, -1).T
+    pde, state, parameter = problem(skfem.MeshTri().refined(4))
+    u = pde.solve(truth(parameter.doflocs)).u
+    values = point_values(state, points)(u)[:, 0]
+    return points, values + noise * np.random.default_rng(5).standard_normal(len(values))
+
+
+def case(cells: int = 8, data: Path | None = None, sensors: int = 8, noise: float = 1e-4, gamma: float = 1.0,
+         side: str = "left", hold: float = 0.0) -> Case:
+    """Diffusion with point sensors.
+
+    Parameters
+    ----------
+    cells
+        Cells per side of the finest mesh, even.
+    data
+        File with points and values; without it synthetic data are made.
+    sensors
+        Sensors per side of the synthetic data.
+    noise
+        Standard deviation of the noise.
+    gamma
+        Weight of the regularisation.
+    side
+        Boundary on which the data are reported.
+    hold
+        Seconds that every energy takes in addition, for tests that interrupt.
+    """
+    if cells < 2:
+        raise InputError(f"cells is {cells}; it must be 2 at least")
+    if data is None:
+        points, values = synthetic(sensors, noise)
+    else:
+        measurements = read_measurements(data, dimension=2)
+        points, values = measurements.points, measurements.values
+    levels = []
+    for n in (cells // 2, cells):
+        mesh = skfem.MeshTri.init_tensor(*2 * [np.linspace(0, 1, n + 1)]).with_defaults()
+        pde, state, parameter = problem(mesh)
+        boundary_trace(state, side)
+        space = HilbertSpace.l2(parameter)
+        energy = InverseProblem(slow(pde, hold), point_values(state, points), values, GaussianNoise.from_std(
+            np.full(len(values), noise)), Tikhonov(space.stiffness, gamma), space)
+        levels.append(Level(f"{n} x {n}", energy, parameter, truth=truth(parameter.doflocs),
+                            fields=lambda linearization, state=state: {"u": (state, linearization.state.u[:, 0])}))
+    return Case("small", tuple(levels), MLP((2, 6, 1)), title="Small diffusion problem",
+                defaults={"iterations": 30}, tuning={"stagnation": 1e-7})
+
+
+def slow(pde, seconds):
+    if seconds:
+        import time
+
+        solve = pde.solve
+        pde.solve = lambda m, start=None: (time.sleep(seconds), solve(m, start=start))[1]
+    return pde
+
+
+if __name__ == "__main__":
+    main(case)
