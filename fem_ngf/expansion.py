@@ -44,6 +44,8 @@ class Expansion:
         Largest number of neurons an event adds.
     worth
         An event adds a neuron only while its gain is at least this share of the event's first one.
+    patience
+        Least number of steps between events of a natural-gradient flow.
     max_parameters
         Budget; no event goes beyond it.
     candidates
@@ -65,6 +67,7 @@ class Expansion:
     stagnation: float = 1e-4
     neurons: int = 2
     worth: float = 0.1
+    patience: int = 5
     max_parameters: int = 1000
     candidates: int = 256
     depth: bool = False

@@ -13,7 +13,7 @@ from ..expansion import Expansion, grow
 from ..spaces import HilbertSpace
 from .directions import KrylovDirection, first_step, newton_direction, recycled_pairs, remembered, steepest_direction
 from .iterate import Iterate, arrived, begin, blocked, iterates, resume, solve_kinds
-from .retraction import curvature_metric, nodal_twin, retract
+from .retraction import curvature_metric, retract
 
 DIRECTIONS = ("gradient", "nesterov", "gauss-newton", "newton")
 
@@ -145,7 +145,7 @@ class HilbertDescent:
                         damping=iterate.memory.get("damping", 1e-3), iterations=self.retractions)
         fit = moved.fit
         while self._misses_too_much(iterate, move, fit):
-            growth = grow(self.expansion, ansatz, moved.theta, target - moved.m, nodal_twin(self.space), metric,
+            growth = grow(self.expansion, ansatz, moved.theta, target - moved.m, self.space.nodal_twin, metric,
                           growths + grown)
             if growth is None:
                 break
@@ -154,7 +154,8 @@ class HilbertDescent:
             fit *= moved.fit
             events.append(f"{growth.event}, fit {fit:.3g}")
         memory = {**iterate.memory, "damping": moved.damping, "growths": growths + grown}
-        return replace(iterate, ansatz=ansatz, theta=moved.theta, m=moved.m, fit=fit, memory=memory, events=tuple(events))
+        return replace(iterate, ansatz=ansatz, theta=moved.theta, m=moved.m, fit=fit, memory=memory,
+                       events=tuple(events))
 
     def _misses_too_much(self, iterate: Iterate, move: KrylovDirection, fit: float) -> bool:
         expansion = self.expansion
@@ -179,4 +180,5 @@ class HilbertDescent:
         """Length of the next gradient step (doubled after a full one) and Nesterov's momentum."""
         length = self.space.norm(move.vector) / iterate.gradient_norm * (2.0 if tau == 1.0 else tau)
         length = min(length, 2.0 * iterate.memory.get("length", length))
-        return {**moved.memory, "length": length, "momentum": moved.m - iterate.m, "age": iterate.memory.get("age", 0) + 1}
+        age = iterate.memory.get("age", 0) + 1
+        return {**moved.memory, "length": length, "momentum": moved.m - iterate.m, "age": age}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
 from ..errors import InputError, SolveError
-from ..tangent import realize
+from ..spaces import HilbertSpace
+from ..tangent import TangentSpace, realize
 
 GRADIENT = "gradient below tolerance"
 STAGNATION = "energy decrease below tolerance"
@@ -32,6 +34,8 @@ class Iterate:
         The vector they realise ``(n,)``.
     linearization
         Of the energy at `m`.
+    space
+        The flow's Hilbert space.
     gradient_norm
         Norm of the gradient in the flow's space (dual norm of the derivative).
     start_value, start_gradient
@@ -57,6 +61,7 @@ class Iterate:
     theta: np.ndarray
     m: np.ndarray
     linearization: object
+    space: HilbertSpace
     gradient_norm: float
     start_value: float
     start_gradient: float
@@ -82,6 +87,21 @@ class Iterate:
     def parameters(self) -> int:
         """Number of parameters ``P``."""
         return len(self.theta)
+
+    @cached_property
+    def kappa(self) -> float:
+        """Alignment of the tangent space with the gradient (METHOD section 2), undamped; computed when asked for.
+
+        The tangent functions are interpolated where the element allows it, at a fraction of the price of projecting
+        them; the difference is of the order of the interpolation error.
+        """
+        tangent = TangentSpace.at(self.ansatz, self.theta, self.space.nodal_twin)
+        return tangent.alignment(self.linearization.derivative)
+
+    @property
+    def certificate(self) -> float:
+        """Bound ``||grad|| / mu`` on the distance to the minimiser of a mu-strongly convex energy, else nan."""
+        return self.gradient_norm / getattr(self.linearization, "convexity", float("nan"))
 
     @property
     def total_solves(self) -> int:
@@ -124,7 +144,7 @@ def begin(energy, ansatz, theta: np.ndarray, space) -> Iterate:
     except SolveError as error:
         raise InputError(f"the energy cannot be evaluated at the start ({error}); choose another start value") from None
     solves = solves_since(energy.counts, before, {})
-    return Iterate(0, ansatz, theta, m, linearization, norm, linearization.value, norm, solves=solves)
+    return Iterate(0, ansatz, theta, m, linearization, space, norm, linearization.value, norm, solves=solves)
 
 
 def resume(energy, ansatz, space, state: dict) -> Iterate:
@@ -132,7 +152,7 @@ def resume(energy, ansatz, space, state: dict) -> Iterate:
     m = realize(ansatz, state["theta"], space)
     linearization = energy.linearize(m, start=state["warm_start"])
     norm = space.dual_norm(linearization.derivative)
-    return Iterate(ansatz=ansatz, m=m, linearization=linearization, gradient_norm=norm,
+    return Iterate(ansatz=ansatz, m=m, linearization=linearization, space=space, gradient_norm=norm,
                    **{name: state[name] for name in STATE})
 
 

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..ansatz import FiniteElement
 from ..errors import InputError, SolveError
+from ..expansion import Expansion, grow
 from ..linalg import damped_solve
 from ..spaces import HilbertSpace
 from ..tangent import TangentSpace, realize
 from .directions import first_step
-from .iterate import Iterate, arrived, begin, blocked, iterates, resume, solve_kinds
+from .iterate import BLOCKED, STAGNATION, Iterate, arrived, begin, blocked, iterates, resume, solve_kinds
 
 METHODS = ("euler", "heun", "levenberg-marquardt", "gradient-normalized")
 
@@ -39,6 +41,8 @@ class NaturalGradientFlow:
         was meant, ``||N(theta - h d) - N(theta) + h T d||_H / (h ||T d||_H)``; beyond it a step is rejected.
     trials
         Largest number of rejected trials before the flow stops.
+    expansion
+        How the network grows where the projected gradient is poorly aligned or the energy stagnates.
     """
 
     energy: object
@@ -52,6 +56,7 @@ class NaturalGradientFlow:
     realization: float = 0.5
     trials: int = 20
     sufficient: float = 1e-4
+    expansion: Expansion | None = None
 
     def __post_init__(self):
         if self.method not in METHODS:
@@ -81,8 +86,31 @@ class NaturalGradientFlow:
             moved = self._trial(iterate, tangent, slope, dtheta, memory)
             if moved is not None:
                 done = arrived(self, iterate, moved, counts, memory=memory)
-                return replace(done, memory={**done.memory, "step": self._next_step(iterate, done, memory["step"])})
-        return blocked(self, iterate, counts)
+                step = self._next_step(iterate, done, memory["step"])
+                return self._grown(iterate, replace(done, memory={**done.memory, "step": step}))
+        return self._grown(iterate, blocked(self, iterate, counts))
+
+    def _grown(self, before: Iterate, after: Iterate) -> Iterate:
+        """`after` with a larger network where a trigger of the expansion fires; function and energy stay."""
+        expansion, memory = self.expansion, after.memory
+        waited = after.step - memory.get("grown_at", 0)
+        stuck = after.stop_reason in (STAGNATION, BLOCKED)
+        if expansion is None or isinstance(after.ansatz, FiniteElement) or (waited < expansion.patience and not stuck):
+            return after
+        stagnating = before.value - after.value <= expansion.stagnation * before.value
+        poor = after.alignment**2 < expansion.alignment
+        if not stuck and not (stagnating and expansion.listens_to("stagnation")
+                              or poor and expansion.listens_to("alignment")):
+            return after
+        gradient = self.space.riesz(after.linearization.derivative)
+        growth = grow(expansion, after.ansatz, after.theta, gradient, self.space, self.space.inner_product,
+                      memory.get("growths", 0))
+        if growth is None:
+            return after
+        memory = {**memory, "growths": memory.get("growths", 0) + 1, "grown_at": after.step, "idle": 0}
+        reason = "" if stuck and after.step < self.iterations else after.stop_reason
+        return replace(after, ansatz=growth.ansatz, theta=growth.theta, memory=memory, events=(growth.event,),
+                       stop_reason=reason)
 
     # ---- one trial ----------------------------------------------------------------------------------------------
 
@@ -112,7 +140,8 @@ class NaturalGradientFlow:
         if linearization is None or not self._accepts(iterate, linearization, tangent, slope, dtheta, memory):
             self._reject(memory)
             return None
-        return replace(iterate, theta=theta, m=m, linearization=linearization, fit=float(missed), step_size=step)
+        return replace(iterate, theta=theta, m=m, linearization=linearization, fit=float(missed), step_size=step,
+                       events=())
 
     def _heun(self, iterate, dtheta, step, memory) -> np.ndarray:
         """Mean of the directions at both ends of the Euler step (the Euler direction if the far end fails)."""

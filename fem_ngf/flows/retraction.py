@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from ..ansatz import FiniteElement
 from ..inner_products import InnerProduct, symmetric_product
-from ..spaces import HilbertSpace
 from ..tangent import realize, tangent_vectors
 
 
@@ -92,7 +91,7 @@ def retract(ansatz, theta, m, target, space, metric: InnerProduct, *, damping: f
         moved = target.copy()
         moved[space.fixed] = 0.0
         return Retraction(moved, moved, 0.0, damping, 0)
-    steering = nodal_twin(space)
+    steering = space.nodal_twin  # cheap tangent vectors steer, the projected function itself is judged
     error = m - target
     image = metric.apply(error)
     value = initial = float(error @ image)
@@ -123,16 +122,6 @@ def retract(ansatz, theta, m, target, space, metric: InnerProduct, *, damping: f
         if decrease < paying * value:
             break
     return Retraction(theta, m, value / initial if initial > 0 else 0.0, min(damping, 1.0), count)
-
-
-def nodal_twin(space: HilbertSpace) -> HilbertSpace:
-    """The space with nodal sampling where the element allows it.
-
-    Its tangent vectors differ from the projected ones by the interpolation
-    error; they steer the retraction at a fraction of the cost, while the
-    projected function itself is what every trial is judged by.
-    """
-    return replace(space, sampling="nodal") if space.is_lagrange else space
 
 
 def _damped_step(gram: np.ndarray, slope: np.ndarray, damping: float) -> np.ndarray:
