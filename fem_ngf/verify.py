@@ -1,0 +1,245 @@
+"""Measured correctness: Taylor rates of derivatives, adjoint identities, Gram matrices.
+
+Everything here returns a number, so that a user can check an energy of their
+own the way the package's tests check its built-in ones.
+
+References
+----------
+P. E. Farrell, D. A. Ham, S. W. Funke, M. E. Rognes, Automated derivation of the
+adjoint of high-level transient finite element programs, SIAM J. Sci. Comput. 35
+(2013): Taylor tests of reduced functionals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+
+from .errors import InputError, SolveError
+from .tangent import TangentSpace, realize
+
+HALVINGS = 16
+
+
+@dataclass(frozen=True)
+class Check:
+    """One verified property: `value` must be within `bound` of `expected`.
+
+    Parameters
+    ----------
+    name
+        What was checked.
+    value
+        The measured rate or error.
+    bound
+        Largest admissible distance.
+    expected
+        2 for rates, 0 for errors.
+    """
+
+    name: str
+    value: float
+    bound: float
+    expected: float = 0.0
+
+    @property
+    def passed(self) -> bool:
+        """True when the property holds; a value that is not a number never passes."""
+        return bool(abs(self.value - self.expected) <= self.bound)
+
+    def __str__(self) -> str:
+        target = f"{self.expected:g} +- {self.bound:g}" if self.expected else f"<= {self.bound:g}"
+        value = f"{self.value:.4f}" if self.expected else f"{self.value:.1e}"
+        return f"{'passed' if self.passed else 'FAILED'}  {self.name}: {value} ({target})"
+
+
+def taylor_rate(function: Callable, m: np.ndarray, direction: np.ndarray, *, noise: float = 1e-13) -> float:
+    r"""Rate at which :math:`|f(m + hd) - f(m) - h f'(m)\cdot d|` falls with h: 2 for a correct derivative.
+
+    Parameters
+    ----------
+    function
+        ``m -> (value, derivative)``, value a number or an array, and the derivative as the array whose product
+        ``derivative @ d`` is the directional derivative; such as ``energy.as_scipy()``.
+    m, direction
+        ``(n,)``; the largest h is 1, so scale the direction to the largest step that makes sense.
+    noise
+        Relative rounding error of the values; remainders within a factor 1000 of it are not used.
+
+    Returns
+    -------
+    rate
+        Between the two smallest steps whose remainders stand clear of rounding; infinite when all remainders are
+        rounding, that is for a linear function.
+
+    Raises
+    ------
+    InputError
+        If the direction is zero, or the function fails at `m` or at nearly every step.
+    """
+    direction = np.asarray(direction, dtype=np.float64)
+    if not np.any(direction):
+        raise InputError("direction is zero; give a vector along which the function changes")
+    try:
+        value, derivative = function(m)
+    except SolveError as error:
+        raise InputError(f"the function cannot be evaluated at m ({error})") from None
+    slope, clear = derivative @ direction, []
+    floor = 1000 * noise * max(np.max(np.abs(value)), np.max(np.abs(slope)))
+    sizes = 0.5 ** np.arange(HALVINGS)
+    reached = 0
+    for size in sizes:
+        try:
+            ahead = function(m + size * direction)[0]
+        except SolveError:
+            clear = []
+            continue
+        reached += 1
+        remainder = np.max(np.abs(ahead - value - size * slope))
+        if remainder <= floor:
+            break
+        clear.append((size, remainder))
+    if reached == 0:
+        raise InputError("the function fails at every step along the direction; give a shorter direction")
+    if len(clear) < 2:
+        return float("inf")
+    (coarse, before), (fine, after) = clear[-2:]
+    return float(np.log(before / after) / np.log(coarse / fine))
+
+
+def adjoint_error(state, dm: np.ndarray, covector: np.ndarray) -> float:
+    r"""Relative violation of :math:`\langle c, u'(m) dm\rangle = \langle u'(m)^* c, dm\rangle`.
+
+    Parameters
+    ----------
+    state
+        ``State`` of a PDE.
+    dm
+        Vector ``(n_m,)``.
+    covector
+        ``c`` (n_u, k).
+    """
+    left = float(np.sum(covector * state.tangent(dm)))
+    right = float(state.adjoint(covector, kind="incremental") @ dm)
+    return relative(left, right)
+
+
+def symmetry_error(linearization, v: np.ndarray, w: np.ndarray, kind: str = "gauss-newton") -> float:
+    """Relative violation of ``w.Hv = v.Hw`` by a Hessian action, for vectors ``(n_m,)``."""
+    image_v, image_w = linearization.hessian_action(v, kind), linearization.hessian_action(w, kind)
+    scale = np.sqrt(abs(v @ image_v) * abs(w @ image_w))
+    return abs(float(w @ image_v - v @ image_w)) / max(scale, abs(float(w @ image_v)), np.finfo(float).tiny)
+
+
+def gram_error(ansatz, theta: np.ndarray, space, *, columns: int = 50) -> float:
+    """Largest error of the Gram matrix against tangent functions made one by one, relative to its largest entry.
+
+    The oracle projects ``jvp(theta, points, e_k)`` for up to `columns` parameters, evenly spread, and takes their
+    inner products; the Gram matrix comes from blocks of the Jacobian.
+    """
+    gram = TangentSpace.at(ansatz, theta, space).gram()
+    chosen = np.unique(np.linspace(0, ansatz.size - 1, min(columns, ansatz.size)).astype(int))
+    units = np.zeros((ansatz.size, len(chosen)))
+    units[chosen, np.arange(len(chosen))] = 1.0
+    samples = [ansatz.jvp(theta, space.points, unit) for unit in units.T]
+    vectors = space.project(np.column_stack(samples))
+    expected = vectors.T @ space.apply(vectors)
+    found = units.T @ (gram @ units)
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+def alignment_error(ansatz, theta: np.ndarray, space, derivative: np.ndarray) -> float:
+    r"""Distance of :math:`\kappa` from dense linear algebra: a least-squares problem with the Cholesky factor of A.
+
+    Parameters
+    ----------
+    derivative
+        Covector ``(n,)``.
+    """
+    tangent = TangentSpace.at(ansatz, theta, space)
+    free = space.free
+    matrix = space.apply(np.eye(space.size))[np.ix_(free, free)]
+    upper = scipy.linalg.cholesky(0.5 * (matrix + matrix.T))
+    gradient = scipy.linalg.solve_triangular(upper, derivative[free], trans=1)
+    vectors = tangent.vectors.toarray() if tangent.is_full else tangent.vectors
+    columns = upper @ vectors[free]
+    columns = columns / np.maximum(np.linalg.norm(columns, axis=0), np.finfo(float).tiny)
+    left, singular, _ = np.linalg.svd(columns, full_matrices=False)
+    kept = left[:, singular**2 > len(singular) * np.finfo(float).eps * singular[0] ** 2]
+    expected = np.linalg.norm(kept.T @ gradient) / np.linalg.norm(gradient)
+    return abs(tangent.alignment(derivative) - expected)
+
+
+def verify_energy(energy, ansatz, theta: np.ndarray, space, generator: np.random.Generator) -> list[Check]:
+    """Taylor rates, symmetry of the Hessians, adjoint identity and Gram error at one point.
+
+    Parameters
+    ----------
+    energy, ansatz, theta, space
+        As a flow takes them; the checks are made at ``realize(ansatz, theta, space)``. Choose parameters at which
+        the network is not constant.
+    generator
+        Draws the directions.
+
+    Returns
+    -------
+    list of Check
+    """
+    m = realize(ansatz, theta, space)
+    v, w = (smooth_direction(space, generator, 0.1 * max(np.abs(m).max(), 1e-3)) for _ in range(2))
+    here = energy.linearize(m)
+    checks = [_rate("Taylor rate of the energy", taylor_rate(_value_and_derivative(energy), m, v)),
+              _rate("Taylor rate of the derivative", taylor_rate(_derivative_and_hessian(energy, w), m, v)),
+              _parameter_rate(energy, ansatz, theta, space, generator)]
+    for kind in ("gauss-newton", "newton"):
+        checks.append(Check(f"symmetry of the {kind} Hessian", symmetry_error(here, v, w, kind), 1e-10))
+    if hasattr(here, "state"):
+        covector = generator.standard_normal(here.state.u.shape)
+        checks.append(Check("adjoint identity", adjoint_error(here.state, v, covector), 1e-10))
+    return [*checks, Check("Gram matrix", gram_error(ansatz, theta, space), 1e-10)]
+
+
+def smooth_direction(space, generator: np.random.Generator, size: float) -> np.ndarray:
+    """Random vector ``(n,)`` of largest entry `size`: the Riesz representative of white noise in the space."""
+    vector = space.riesz(space.mass @ generator.standard_normal(space.size))
+    return vector * (size / np.abs(vector).max())
+
+
+def relative(left: float, right: float) -> float:
+    """``|left - right|`` relative to the larger of the two."""
+    return abs(left - right) / max(abs(left), abs(right), np.finfo(float).tiny)
+
+
+def _rate(name: str, value: float) -> Check:
+    return Check(name, value, 0.02, 2.0)
+
+
+def _value_and_derivative(energy):
+    def function(m):
+        here = energy.linearize(m)
+        return here.value, here.derivative
+
+    return function
+
+
+def _derivative_and_hessian(energy, w):
+    """The number ``E'(m).w`` with its derivative ``H w``."""
+
+    def function(m):
+        here = energy.linearize(m)
+        return float(here.derivative @ w), here.hessian_action(w, "newton")
+
+    return function
+
+
+def _parameter_rate(energy, ansatz, theta, space, generator) -> Check:
+    def function(parameters):
+        here = energy.linearize(realize(ansatz, parameters, space))
+        return here.value, TangentSpace.at(ansatz, parameters, space).pull_back(here.derivative)
+
+    direction = generator.standard_normal(ansatz.size)
+    direction *= 0.1 * max(np.linalg.norm(theta), 1e-3) / np.linalg.norm(direction)
+    return _rate("Taylor rate in the parameters", taylor_rate(function, theta, direction))

@@ -1,0 +1,68 @@
+"""Small model problems that several test modules share."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from skfem import Basis, ElementTriP1, ElementTriP2
+
+from fem_ngf.energies import InverseProblem
+from fem_ngf.forms import WeakForm
+from fem_ngf.helpers import dot, grad
+from fem_ngf.meshes import unit_square
+from fem_ngf.noise import GaussianNoise
+from fem_ngf.observation import point_values, whole_field
+from fem_ngf.pde import StationaryProblem
+from fem_ngf.regularization import Tikhonov
+from fem_ngf.spaces import HilbertSpace
+
+SENSORS = np.array([[x, y] for x in (0.2, 0.45, 0.7) for y in (0.15, 0.5, 0.85)])
+
+
+def diffusion_residual(u, v, m, w):
+    """``-div(exp(m) grad u) = 1``."""
+    return torch.exp(m) * dot(grad(u), grad(v)) - v
+
+
+def reaction_residual(u, v, m, w):
+    """``-lap u + exp(m) u + 5 u^3 = 10``: nonlinear in the state."""
+    return dot(grad(u), grad(v)) + (torch.exp(m) * u + 5.0 * u**3 - 10.0) * v
+
+
+def plain_residual(u, v, m, w):
+    """``-div(m grad u) = 1``: solvable only where m stays positive."""
+    return m * dot(grad(u), grad(v)) - v
+
+
+def bump(x):
+    """A smooth field of order one at points ``(..., d)`` given component-first."""
+    return 0.8 * np.sin(2.5 * x[0]) * np.cos(1.5 * x[1]) + 0.3
+
+
+def parameter_space(n: int = 8, sampling: str = "nodal", length: float = 1.0) -> HilbertSpace:
+    """P1 on the unit square with the H1 inner product."""
+    return HilbertSpace.h1(Basis(unit_square(n), ElementTriP1(), intorder=4), length, sampling=sampling)
+
+
+def inverse_problem(n: int = 8, *, residual=diffusion_residual, linear=True, experiments: int = 1, noise=None,
+                    sensors: bool = True, weight: float = 1e-4, truth=bump, fraction: float = 0.02,
+                    sampling: str = "nodal", definite: bool = False):
+    """Energy, its parameter space and the true parameter.
+
+    Experiment j has the load of the form plus ``j (1 + x)``. Data are those of the true parameter with noise of
+    standard deviation `fraction` of the largest datum.
+    """
+    space = parameter_space(n, sampling)
+    state = Basis(space.basis.mesh, ElementTriP2(), intorder=4)
+    form = WeakForm(residual, state, state.with_element(ElementTriP1()))
+    loads = np.column_stack([j * (1.0 + state.doflocs[0]) for j in range(experiments)]) / state.N
+    pde = StationaryProblem(form, dirichlet=state.get_dofs().all(), loads=loads, linear=linear, symmetric=True,
+                            definite=definite)
+    observation = point_values(state, SENSORS) if sensors else whole_field(state)
+    m = truth(space.basis.doflocs)
+    data = observation(pde.solve(m).u)
+    std = fraction * np.abs(data).max()
+    data = data + std * np.random.default_rng(7).standard_normal(data.shape)
+    noise = GaussianNoise.from_std(std) if noise is None else noise(std)
+    energy = InverseProblem(pde, observation, data, noise, Tikhonov(space.stiffness, weight / std), space)
+    return energy, space, m
