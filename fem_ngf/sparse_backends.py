@@ -55,35 +55,49 @@ def superlu(matrix, symmetric, definite, ordering):
 
 
 def cholmod(matrix, symmetric, definite, ordering):
-    """CHOLMOD's supernodal Cholesky through scikit-sparse."""
-    from sksparse.cholmod import cholesky
+    """CHOLMOD's supernodal Cholesky through scikit-sparse; it makes its own ordering unless told "natural"."""
+    from sksparse.cholmod import CholmodError, analyze
 
-    factor = cholesky(sp.csc_matrix(matrix))
+    stored = sp.csc_matrix(matrix)
+    try:
+        factor = analyze(stored, mode="supernodal", ordering_method="natural" if ordering == "natural" else "default")
+        factor.cholesky_inplace(stored)
+    except CholmodError as error:
+        raise SolveError(f"CHOLMOD failed, the matrix is singular or not definite: {error}") from error
     return (lambda rhs, transposed: factor(rhs)), None
 
 
 def pardiso(matrix, symmetric, definite, ordering):
     """PARDISO through pypardiso with the matrix type that fits (2 definite, -2 symmetric, 11 general)."""
     from pypardiso import PyPardisoSolver
+    from pypardiso.pardiso_wrapper import PyPardisoError
 
-    solver = PyPardisoSolver(mtype=2 if definite else -2 if symmetric else 11)
-    stored = sp.csr_matrix(sp.triu(matrix) if symmetric else matrix)
-    stored.sort_indices()
+    def factorised(stored, kind):
+        solver = PyPardisoSolver(mtype=kind)
+        try:
+            solver.factorize(stored)
+        except PyPardisoError as error:
+            raise SolveError(f"PARDISO failed, the matrix is singular or not of type {kind}: {error}") from error
+        return solver, stored
+
     if symmetric:
-        stored = _with_full_diagonal(stored)
-    solver.factorize(stored)
-    other = []
+        forward = factorised(_with_full_diagonal(sp.csr_matrix(sp.triu(matrix))), 2 if definite else -2)
+        return (lambda rhs, transposed: forward[0].solve(forward[1], rhs)), None
+    both = {False: factorised(_sorted(matrix), 11)}
 
     def raw_solve(rhs, transposed):
-        if not transposed:
-            return solver.solve(stored, rhs)
-        if not other:
-            flipped = sp.csr_matrix(stored.T)
-            other.append((PyPardisoSolver(mtype=11), flipped))
-            other[0][0].factorize(flipped)
-        return other[0][0].solve(other[0][1], rhs)
+        if transposed not in both:
+            both[transposed] = factorised(_sorted(matrix.T), 11)
+        solver, stored = both[transposed]
+        return solver.solve(stored, rhs)
 
     return raw_solve, None
+
+
+def _sorted(matrix):
+    csr = sp.csr_matrix(matrix)
+    csr.sort_indices()
+    return csr
 
 
 def _with_full_diagonal(matrix):

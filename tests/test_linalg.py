@@ -89,6 +89,13 @@ def test_separators_leave_no_connection():
     assert 0 < np.count_nonzero(side == 2) < 40
 
 
+@pytest.mark.parametrize("backend", BACKENDS[1:3])
+def test_wrong_claims_are_refused(backend):
+    matrix, _ = poisson(3)
+    with pytest.raises(SolveError):
+        factorize(-matrix, symmetric=True, definite=True, backend=backend)
+
+
 def test_singular_and_broken_matrices_are_refused():
     basis = sk.Basis(sk.MeshTri().refined(3), sk.ElementTriP1())
     neumann = laplace.assemble(basis)
