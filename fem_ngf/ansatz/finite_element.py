@@ -57,7 +57,7 @@ class FiniteElement:
         return interpolation(self.space.basis, points(x, self.inputs))
 
     def __call__(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Samples (q,) at points x (q, d); points outside the mesh take the value of the nearest point of it."""
+        """Samples (q,) at points x (q, d); outside the mesh, the value at a point of it next to x."""
         theta, own = parameters(theta, self.size), self.space.points
         if x is own or np.array_equal(x, own):
             return self.space.evaluate(theta)
@@ -98,7 +98,7 @@ def prolongate(theta: np.ndarray, old_space, new_space) -> np.ndarray:
     """Coefficients (n',) on a new mesh of the function with coefficients theta (n,) on an old one.
 
     Interpolation at the nodes of the new space (Lagrange elements), or projection of the samples at its points
-    (others). The meshes may be any; nodes outside the old mesh take the value of its nearest point.
+    (others). The meshes may be any; nodes outside the old mesh take the value at a point of it next to them.
 
     Raises
     ------

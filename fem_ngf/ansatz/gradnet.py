@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from ..errors import InputError
 from . import functional
 from .gradnet_fields import checked, listed_fields
 from .gradnet_functions import Table, cascaded, cascaded_table, modular, modular_table
@@ -53,10 +54,10 @@ class GradNetC:
     """
 
     dimension: int = 2
-    neurons: int = 7
-    layers: int = 3
+    neurons: int = 9
+    layers: int = 2
     activation: str = "learnable"
-    components: int = 2
+    components: int = 4
     monotone: bool = False
     box: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     scale: float = 1.0
@@ -115,6 +116,8 @@ class GradNetM:
     device: str = "cpu"
 
     def __post_init__(self):
+        if not isinstance(self.neurons, tuple | list):
+            raise InputError(f"neurons={self.neurons!r} must be a tuple, such as (8, 8): one entry for each module")
         object.__setattr__(self, "neurons", tuple(self.neurons))
         object.__setattr__(self, "box", checked(self, ("neurons",), softmax=True))
 

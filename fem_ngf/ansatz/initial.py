@@ -9,6 +9,7 @@ from .activations import value_and_slope
 from .checks import tensor
 
 PROBES = 256  # random points of the box on which the layers are scaled
+SMALLEST = 1e-8  # a layer of constant inputs is not scaled up beyond this
 
 
 def initial_parameters(net, generator: np.random.Generator) -> np.ndarray:
@@ -17,7 +18,7 @@ def initial_parameters(net, generator: np.random.Generator) -> np.ndarray:
     Every hidden neuron gets a random direction on its layer's inputs, scaled so
     that its pre-activation has standard deviation ``net.scale`` (times a factor
     between 1/2 and 2, log-uniform) over random points of the box, and a bias that
-    puts its zero on the image of a random point of the box: no neuron starts
+    puts its zero between the 5 % and 95 % quantiles of these: no neuron starts
     dead or saturated, at any depth and for any activation.
     """
     theta = np.zeros(net.size)
@@ -25,7 +26,7 @@ def initial_parameters(net, generator: np.random.Generator) -> np.ndarray:
     z = net.features(generator.uniform(lower, upper, (PROBES, net.inputs))).cpu()
     sigma = value_and_slope(net.activation)
     for layer in net.layout.layers:
-        weights, biases = neurons_through(z.numpy(), layer.inner.rows, net.scale, generator)
+        weights, biases = neurons_across(z.numpy(), layer.inner.rows, net.scale, generator)
         layer.inner.matrix(theta)[:] = weights
         layer.inner.bias(theta)[:] = biases
         hidden = sigma(layer.inner.apply(tensor(theta), z))[0]
@@ -42,13 +43,14 @@ def initial_parameters(net, generator: np.random.Generator) -> np.ndarray:
     return theta
 
 
-def neurons_through(
+def neurons_across(
     z: np.ndarray, count: int, steepness: float, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (count, n) and biases (count,) of neurons through random ones of the inputs z (q, n)."""
+    """Weights (count, n) and biases (count,) of random neurons whose zeros divide the inputs z (q, n)."""
     directions = generator.standard_normal((count, z.shape[1]))
     spread = np.std(z @ directions.T, axis=0)
-    slopes = steepness * 2.0 ** generator.uniform(-1.0, 1.0, count) / np.maximum(spread, np.finfo(float).tiny ** 0.25)
+    slopes = steepness * 2.0 ** generator.uniform(-1.0, 1.0, count) / np.maximum(spread, SMALLEST)
     weights = directions * slopes[:, None]
-    through = z[generator.integers(len(z), size=count)]
-    return weights, -np.sum(weights * through, axis=1)
+    levels = generator.uniform(0.05, 0.95, count)
+    offsets = [np.quantile(values, level) for values, level in zip((z @ weights.T).T, levels, strict=True)]
+    return weights, -np.array(offsets)

@@ -1,8 +1,9 @@
 """Finding points in a mesh, and the sparse matrix of a basis at them.
 
-Unlike scikit-fem's `probes`, points outside the mesh are moved to a nearest
-point of it instead of being an error: meshes of one domain with a curved
-boundary do not cover each other.
+Unlike scikit-fem's `probes`, points outside the mesh are not an error, since
+meshes of one domain with a curved boundary do not cover each other: they are
+moved to a point of the mesh next to them, by clipping their reference
+coordinates in each cell nearby and taking the cell where that moves them least.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ BATCH = 1_000_000  # pairs of a point and a cell treated at once
 
 
 def locate(basis, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cell (q,) and reference coordinates (d, q) of points x (q, d), or of the mesh's points nearest to them."""
+    """Cell (q,) and reference coordinates (d, q) of points x (q, d); outside the mesh, of points next to them."""
     mesh = basis.mesh
     total = mesh.t.shape[1]
     tree = cKDTree(mesh.p[:, mesh.t].mean(axis=1).T)

@@ -74,7 +74,7 @@ class MLP:
     frequencies: int | tuple[tuple[float, ...], ...] = 0
     frequency_scale: float = 1.0
     frequency_seed: int = 0
-    scale: float = 2.0
+    scale: float = 1.5
     output_scale: float = 0.0
     device: str = "cpu"
 
