@@ -54,6 +54,7 @@ class NaturalGradientFlow:
     stagnation: float = 1e-8
     damping: float = 1e-6
     realization: float = 0.5
+    corrections: int = 2
     trials: int = 20
     sufficient: float = 1e-4
     expansion: Expansion | None = None
@@ -131,17 +132,30 @@ class NaturalGradientFlow:
         step = memory["step"]
         if self.method == "heun":
             dtheta = self._heun(iterate, dtheta, step, memory)
-        theta = iterate.theta - step * dtheta
-        ideal = tangent.push_forward(dtheta)
-        with np.errstate(over="ignore", invalid="ignore"):
-            m = realize(iterate.ansatz, theta, self.space)
-            missed = self.space.norm(m - iterate.m + step * ideal) / (step * self.space.norm(ideal))
+        theta, m, missed = self._realized(iterate, tangent, step * dtheta, self._shift(tangent, slope, memory))
         linearization = self._value_at(m) if missed <= self.realization else None
         if linearization is None or not self._accepts(iterate, linearization, tangent, slope, dtheta, memory):
             self._reject(memory)
             return None
         return replace(iterate, theta=theta, m=m, linearization=linearization, fit=float(missed), step_size=step,
                        events=())
+
+    def _realized(self, iterate, tangent, dtheta, shift) -> tuple[np.ndarray, np.ndarray, float]:
+        """Parameters near ``theta - dtheta`` whose function is near ``m - T dtheta``, it, and the relative distance."""
+        target = iterate.m - tangent.push_forward(dtheta)
+        length = self.space.norm(target - iterate.m)
+        theta, best = iterate.theta - dtheta, (iterate.theta, iterate.m, np.inf)
+        for correction in range(self.corrections + 1):
+            with np.errstate(over="ignore", invalid="ignore"):
+                m = realize(iterate.ansatz, theta, self.space)
+                missed = self.space.norm(m - target) / length
+            if not missed < best[2]:
+                break
+            best = (theta, m, float(missed))
+            if tangent.is_full or correction == self.corrections:
+                break
+            theta = theta - damped_direction(tangent, tangent.pull_back(self.space.apply(m - target)), shift)
+        return best
 
     def _heun(self, iterate, dtheta, step, memory) -> np.ndarray:
         """Mean of the directions at both ends of the Euler step (the Euler direction if the far end fails)."""

@@ -1,0 +1,154 @@
+"""Supervised learning: the squared distance to a target, in a Hilbert space or at scattered points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.linalg import LinearOperator
+
+from ..errors import InputError
+from ..inner_products import InnerProduct, MatrixInnerProduct
+from ..pde.counts import SolveCounts
+from ..spaces import HilbertSpace
+from .smooth import SmoothLinearization, finite_array, linearized
+
+
+@dataclass(frozen=True, eq=False)
+class Regression:
+    r"""``E(m) = 1/2 ||m - y||^2`` in the inner product of `space` (METHOD section 4, 1-D fit).
+
+    Parameters
+    ----------
+    space
+        Hilbert space whose norm is the energy's (a flow may use another one).
+    target
+        Vector ``y`` (n,).
+
+    Raises
+    ------
+    InputError
+        If the target has the wrong shape or is not finite.
+
+    Notes
+    -----
+    The Hessian is the inner-product matrix ``A``: in the flow's metric ``A``
+    the gradient is ``m - y`` itself and the energy 1-convex, so that
+    ``||m - y|| = ||grad||`` exactly.
+
+    Examples
+    --------
+    >>> import numpy as np, skfem
+    >>> space = HilbertSpace.l2(skfem.Basis(skfem.MeshLine().refined(3), skfem.ElementLineP1()))
+    >>> energy = Regression.of_function(space, lambda x: 2.0 * x[:, 0])
+    >>> round(energy(np.zeros(space.size)), 12)
+    0.666666666667
+    """
+
+    space: HilbertSpace
+    target: np.ndarray
+    counts: SolveCounts = field(default_factory=SolveCounts)
+    convexity: float = 1.0
+    work_per_solve: int = 1
+
+    def __post_init__(self):
+        object.__setattr__(self, "target", finite_array("target", self.target, (self.space.size,)))
+
+    @classmethod
+    def of_samples(cls, space: HilbertSpace, samples: np.ndarray) -> Regression:
+        """Target given by samples ``(q,)`` at the points of the space, projected onto it."""
+        return cls(space, space.project(samples))
+
+    @classmethod
+    def of_function(cls, space: HilbertSpace, function) -> Regression:
+        """Target given by a function of points ``(q, d) -> (q,)``, projected onto the space."""
+        return cls.of_samples(space, function(space.points))
+
+    def __call__(self, m: np.ndarray) -> float:
+        """The value."""
+        error = m - self.target
+        return 0.5 * float(error @ self.space.apply(error))
+
+    def linearize(self, m: np.ndarray, start=None) -> SmoothLinearization:
+        """The energy around `m` (n,); `start` is for energies with a state and has no effect."""
+        value = self(m)
+        return linearized(self, m, value, {"misfit": value})
+
+    def slope(self, m: np.ndarray) -> np.ndarray:
+        """Covector ``A (m - y)``."""
+        return self.space.apply(m - self.target)
+
+    def curvature(self, m: np.ndarray):
+        """The inner-product matrix ``A``."""
+        return self.space.matrix
+
+    def preconditioner(self, m: np.ndarray) -> InnerProduct:
+        """The inner product itself."""
+        return self.space.inner_product
+
+    def relative_error(self, m: np.ndarray) -> float:
+        """``||m - y|| / ||y||`` in the energy's own norm."""
+        return self.space.norm(m - self.target) / self.space.norm(self.target)
+
+
+@dataclass(frozen=True, eq=False)
+class ScatteredRegression:
+    r"""``E(m) = 1/(2N) \sum_i (m(x_i) - y_i)^2`` for a finite-element function ``m`` and scattered data.
+
+    Parameters
+    ----------
+    space
+        Hilbert space of ``m`` (n,), Lagrange elements or others with point values.
+    points, values
+        ``(N, d)`` inside the mesh, and ``(N,)``.
+
+    Raises
+    ------
+    InputError
+        If shapes do not fit, values are not finite, or points lie outside the mesh.
+    """
+
+    space: HilbertSpace
+    points: np.ndarray
+    values: np.ndarray
+    counts: SolveCounts = field(default_factory=SolveCounts)
+    work_per_solve: int = 1
+    matrix: sp.csr_array = field(init=False)
+
+    def __post_init__(self):
+        points = np.asarray(self.points, dtype=np.float64)
+        if points.ndim != 2 or points.shape[1] != self.space.points.shape[1]:
+            raise InputError(f"points have shape {points.shape}; (N, {self.space.points.shape[1]}) is needed")
+        object.__setattr__(self, "values", finite_array("values", self.values, points.shape[:1]))
+        try:
+            matrix = self.space.basis.probes(points.T)
+        except ValueError as error:
+            raise InputError(f"points cannot be found in the mesh ({error}); give points inside it") from None
+        object.__setattr__(self, "matrix", sp.csr_array(matrix))
+
+    def __call__(self, m: np.ndarray) -> float:
+        """The value."""
+        residual = self.matrix @ m - self.values
+        return 0.5 * float(residual @ residual) / len(self.values)
+
+    def linearize(self, m: np.ndarray, start=None) -> SmoothLinearization:
+        """The energy around `m` (n,)."""
+        value = self(m)
+        return linearized(self, m, value, {"misfit": value})
+
+    def slope(self, m: np.ndarray) -> np.ndarray:
+        """Covector ``B^T (B m - y) / N``."""
+        return self.matrix.T @ (self.matrix @ m - self.values) / len(self.values)
+
+    def curvature(self, m: np.ndarray) -> LinearOperator:
+        """``B^T B / N``."""
+        matrix, count = self.matrix, len(self.values)
+        return LinearOperator((self.space.size,) * 2, matvec=lambda v: matrix.T @ (matrix @ v) / count,
+                              dtype=np.float64)
+
+    def preconditioner(self, m: np.ndarray) -> InnerProduct:
+        """The Hessian, with a little of the space's mass where there are no data."""
+        hessian = self.matrix.T @ self.matrix / len(self.values)
+        shift = 1e-6 * hessian.diagonal().sum() / self.space.mass.diagonal().sum()
+        return MatrixInnerProduct(sp.csr_array(hessian + shift * self.space.mass), self.space.free)

@@ -1,0 +1,84 @@
+"""What energies without a PDE share: their linearisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..errors import InputError, SolveError
+
+
+@dataclass(frozen=True, eq=False)
+class SmoothLinearization:
+    """An energy around one vector; each derivative is computed once, when asked for.
+
+    Parameters
+    ----------
+    energy
+        Has ``slope(m) -> covector``, ``curvature(m) -> operator with @`` and ``preconditioner(m) -> InnerProduct``.
+    m
+        Vector ``(n,)``.
+    value, terms
+        The energy and its terms by name.
+    """
+
+    energy: object
+    m: np.ndarray
+    value: float
+    terms: dict[str, float]
+
+    @cached_property
+    def derivative(self) -> np.ndarray:
+        """Covector ``E'(m)`` (n,)."""
+        return self.energy.slope(self.m)
+
+    @cached_property
+    def _curvature(self):
+        return self.energy.curvature(self.m)
+
+    def hessian_action(self, v: np.ndarray, kind: str = "gauss-newton") -> np.ndarray:
+        """Covector ``H v`` of a vector (n,); both kinds are the exact Hessian."""
+        return self._curvature @ v
+
+    misfit_action = hessian_action
+
+    def regularization_hessian(self, kind: str = "gauss-newton") -> sp.csr_array:
+        """Zero (n, n): the whole energy is misfit."""
+        return sp.csr_array((len(self.m), len(self.m)))
+
+    @cached_property
+    def preconditioner(self):
+        """Inner product close to the Hessian."""
+        return self.energy.preconditioner(self.m)
+
+
+def linearized(energy, m: np.ndarray, value: float, terms: dict[str, float]) -> SmoothLinearization:
+    """The linearisation of an energy with a finite value.
+
+    Raises
+    ------
+    SolveError
+        If the value is not finite.
+    """
+    if not np.isfinite(value):
+        raise SolveError(f"the energy is {value}")
+    return SmoothLinearization(energy, m, float(value), terms)
+
+
+def finite_array(name: str, array, shape: tuple[int, ...]) -> np.ndarray:
+    """The array as float64, checked.
+
+    Raises
+    ------
+    InputError
+        If it has another shape or entries that are not finite.
+    """
+    array = np.asarray(array, dtype=np.float64)
+    if array.shape != shape:
+        raise InputError(f"{name} has shape {array.shape}; {shape} is needed")
+    if not np.isfinite(array).all():
+        raise InputError(f"{name} contains {np.count_nonzero(~np.isfinite(array))} values that are not finite")
+    return array
