@@ -13,26 +13,12 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 from skfem import BilinearForm
-from skfem.helpers import dot, grad
 
 from .errors import InputError
 from .inner_products import InnerProduct, MatrixInnerProduct, SobolevInnerProduct
 from .linalg import factorize
 from .sampling import Sampling, active_dofs, quadrature_sampling
-
-
-@BilinearForm
-def _mass(u, v, w):
-    return dot(u, v) if u.ndim > 2 else u * v
-
-
-@BilinearForm
-def _stiffness(u, v, w):
-    """Gradient form; on facets only the tangential part, which is the gradient of the trace."""
-    full = np.einsum("...kij,...kij->ij", grad(u), grad(v)) if u.ndim > 2 else dot(grad(u), grad(v))
-    if "n" not in w:
-        return full
-    return full - dot(grad(u), w.n) * dot(grad(v), w.n)
+from .space_forms import gradient_matrix, mass_form, scalar, stiffness_form
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,13 +53,13 @@ class HilbertSpace:
     @classmethod
     def l2(cls, basis, *, fixed=(), sampling="quadrature") -> HilbertSpace:
         """L2: ``A = M``."""
-        return cls.from_form(basis, _mass, fixed=fixed, sampling=sampling)
+        return cls.from_form(basis, mass_form, fixed=fixed, sampling=sampling)
 
     @classmethod
     def h1(cls, basis, length=1.0, *, fixed=(), sampling="quadrature") -> HilbertSpace:
         """H1 with a length scale: ``A = M + length^2 K``."""
         _positive("length", length)
-        matrix = _mass.assemble(basis) + length**2 * _stiffness.assemble(basis)
+        matrix = mass_form.assemble(scalar(basis)) + length**2 * gradient_matrix(basis)
         return cls.from_matrix(basis, matrix, fixed=fixed, sampling=sampling)
 
     @classmethod
@@ -81,7 +67,7 @@ class HilbertSpace:
         """H1_0: ``A = K`` on functions that vanish at the unknowns `fixed`."""
         if len(fixed) == 0:
             raise InputError("h1_seminorm needs fixed unknowns: without any the constants have norm zero; use h1")
-        return cls.from_form(basis, _stiffness, fixed=fixed, sampling=sampling)
+        return cls.from_matrix(basis, gradient_matrix(scalar(basis)), fixed=fixed, sampling=sampling)
 
     @classmethod
     def sobolev(cls, basis, s, length=1.0, *, fixed=(), sampling="quadrature") -> HilbertSpace:
@@ -89,17 +75,17 @@ class HilbertSpace:
         _positive("length", length)
         if not -2.0 <= s <= 2.0:
             raise InputError(f"Sobolev order s = {s} is outside [-2, 2]")
-        fixed = _all_fixed(basis, fixed)
+        fixed = _all_fixed(scalar(basis), fixed)
         free = np.setdiff1d(np.arange(basis.N), fixed)
-        mass = _mass.assemble(basis).tocsr()
-        energy = mass + length**2 * _stiffness.assemble(basis).tocsr()
+        mass = mass_form.assemble(basis).tocsr()
+        energy = mass + length**2 * gradient_matrix(basis).tocsr()
         return cls(basis, SobolevInnerProduct(mass, energy, float(s), free), fixed, sampling)
 
     @classmethod
     def from_form(cls, basis, form, *, fixed=(), sampling="quadrature", **fields) -> HilbertSpace:
         """Inner product given by a symmetric positive definite scikit-fem bilinear form ``form(u, v, w)``."""
         form = form if isinstance(form, BilinearForm) else BilinearForm(form)
-        return cls.from_matrix(basis, form.assemble(basis, **fields), fixed=fixed, sampling=sampling)
+        return cls.from_matrix(scalar(basis), form.assemble(basis, **fields), fixed=fixed, sampling=sampling)
 
     @classmethod
     def from_matrix(cls, basis, matrix, *, fixed=(), sampling="quadrature") -> HilbertSpace:
@@ -115,6 +101,7 @@ class HilbertSpace:
         return HilbertSpace(self.basis, inner_product, self.fixed, self.sampling)
 
     def __post_init__(self):
+        scalar(self.basis)
         if self.sampling not in ("quadrature", "nodal"):
             raise InputError(f"sampling is {self.sampling!r}; choose 'quadrature' or 'nodal'")
         if self.sampling == "nodal" and not self.is_lagrange:
@@ -122,8 +109,8 @@ class HilbertSpace:
 
     @property
     def is_lagrange(self) -> bool:
-        """True when the unknowns are point values at nodes."""
-        return set(self.basis.elem.dofnames) == {"u"}
+        """True when the unknowns are point values at nodes (hierarchical elements have none)."""
+        return set(self.basis.elem.dofnames) == {"u"} and bool(np.isfinite(self.basis.doflocs).all())
 
     @cached_property
     def nodal_twin(self) -> HilbertSpace:
@@ -138,7 +125,7 @@ class HilbertSpace:
     @property
     def size(self) -> int:
         """Number of unknowns `n` (fixed ones included)."""
-        return self.basis.N
+        return int(self.basis.N)
 
     @cached_property
     def free(self) -> np.ndarray:
@@ -153,12 +140,12 @@ class HilbertSpace:
     @cached_property
     def mass(self) -> sp.csr_array:
         """Mass matrix ``M`` (n, n)."""
-        return sp.csr_array(_mass.assemble(self.basis))
+        return sp.csr_array(mass_form.assemble(self.basis))
 
     @cached_property
     def stiffness(self) -> sp.csr_array:
         """Stiffness matrix ``K`` (n, n); on facets of the tangential gradient."""
-        return sp.csr_array(_stiffness.assemble(self.basis))
+        return sp.csr_array(stiffness_form.assemble(self.basis))
 
     @cached_property
     def quadrature(self) -> Sampling:
