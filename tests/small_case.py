@@ -1,5 +1,7 @@
 """A small diffusion problem for the tests of the command line: -div(exp(m) grad u) = 1, sensors, two meshes."""
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +46,8 @@ def synthetic(sensors, noise):
     return points, values + noise * np.random.default_rng(5).standard_normal(len(values))
 
 
-def case(cells: int = 8, data: Path | None = None, sensors: int = 8, noise: float = 1e-4, gamma: float = 1.0,
-         side: str = "left", hold: float = 0.0) -> Case:
+def case(cells: int = 8, data: Path | None = None, sensors: int = 8, noise: float = 2e-3, gamma: float = 1.0,
+         side: str = "left", stop_after: int = 0, stop_by: str = "SIGINT") -> Case:
     """Diffusion with point sensors.
 
     Parameters
@@ -62,8 +64,10 @@ def case(cells: int = 8, data: Path | None = None, sensors: int = 8, noise: floa
         Weight of the regularisation.
     side
         Boundary on which the data are reported.
-    hold
-        Seconds that every energy takes in addition, for tests that interrupt.
+    stop_after
+        Send this process a signal in that solve on the coarse mesh, for tests that interrupt; 0: never.
+    stop_by
+        The signal's name.
     """
     if cells < 2:
         raise InputError(f"cells is {cells}; it must be 2 at least")
@@ -78,20 +82,26 @@ def case(cells: int = 8, data: Path | None = None, sensors: int = 8, noise: floa
         pde, state, parameter = problem(mesh)
         boundary_trace(state, side)
         space = HilbertSpace.l2(parameter)
-        energy = InverseProblem(slow(pde, hold), point_values(state, points), values, GaussianNoise.from_std(
-            np.full(len(values), noise)), Tikhonov(space.stiffness, gamma), space)
+        energy = InverseProblem(
+            signalling(pde, stop_after, stop_by), point_values(state, points), values,
+            GaussianNoise.from_std(np.full(len(values), noise)), Tikhonov(space.stiffness, gamma), space)
         levels.append(Level(f"{n} x {n}", energy, parameter, truth=truth(parameter.doflocs),
                             fields=lambda linearization, state=state: {"u": (state, linearization.state.u[:, 0])}))
     return Case("small", tuple(levels), MLP((2, 6, 1)), title="Small diffusion problem",
-                defaults={"iterations": 30}, tuning={"stagnation": 1e-7})
+                defaults={"iterations": 4}, tuning={"stagnation": 1e-7})
 
 
-def slow(pde, seconds):
-    if seconds:
-        import time
+def signalling(pde, number, name):
+    """The problem, which sends its own process a signal in a certain solve."""
+    solve, solved = pde.solve, []
 
-        solve = pde.solve
-        pde.solve = lambda m, start=None: (time.sleep(seconds), solve(m, start=start))[1]
+    def signalled(m, start=None):
+        solved.append(1)
+        if len(solved) == number:
+            os.kill(os.getpid(), signal.Signals[name])
+        return solve(m, start=start)
+
+    pde.solve = signalled
     return pde
 
 

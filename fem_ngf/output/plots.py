@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -25,7 +25,7 @@ def field_figure(fields: Mapping, title: str = "") -> Figure:
     title
         Above the panels.
     """
-    columns = min(COLUMNS, len(fields))
+    columns = 2 if len(fields) in (2, 4) else min(COLUMNS, len(fields))
     rows = -(-len(fields) // columns)
     figure = Figure(figsize=(4.2 * columns, 3.4 * rows + 0.3), layout="constrained")
     FigureCanvasAgg(figure)
@@ -59,11 +59,11 @@ def convergence_figure(rows: list[dict]) -> Figure:
     return figure
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure under a temporary name and rename it."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    figure.savefig(temporary, format="png", dpi=110)
-    temporary.replace(path)
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=100)
+    return stream.getvalue()
 
 
 def _shared_limits(fields: Mapping) -> dict[str, tuple[float, float]]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import base64
-import io
 from pathlib import Path
 
 import jinja2
-from matplotlib.figure import Figure
 
 _COLUMNS = ("step", "mesh", "energy", "misfit", "regularization", "gradient_norm", "alignment", "fit", "step_size",
             "parameters", "pde_solves", "pde_work", "cpu_seconds")
@@ -15,7 +13,8 @@ _FACTS = ("energy", "misfit", "regularization", "relative_error", "parameters", 
           "iterations", "pde_work", "gradient_norm", "alignment", "cpu_seconds", "setup_cpu_seconds", "seed")
 
 
-def write_report(path: Path, summary: dict, rows: list[dict], fields: Figure, convergence: Figure, title: str = "") -> None:
+def write_report(path: Path, summary: dict, rows: list[dict], fields: bytes, convergence: bytes,
+                 title: str = "") -> None:
     """Write the report under a temporary name and rename it.
 
     Parameters
@@ -25,7 +24,7 @@ def write_report(path: Path, summary: dict, rows: list[dict], fields: Figure, co
     summary, rows
         Contents of ``summary.json`` and ``history.csv``.
     fields, convergence
-        Figures.
+        PNG files.
     title
         Headline; default the case's name.
     """
@@ -34,18 +33,16 @@ def write_report(path: Path, summary: dict, rows: list[dict], fields: Figure, co
     environment.filters["number"] = _number
     facts = [(name.replace("_", " "), _number(summary[name])) for name in _FACTS if summary.get(name) is not None]
     page = environment.get_template("report.html.j2").render(
-        summary=summary, rows=rows, columns=_COLUMNS, facts=facts, title=title, fields_png=_png(fields),
-        convergence_png=_png(convergence))
+        summary=summary, rows=rows, columns=_COLUMNS, facts=facts, title=title,
+        fields_png=base64.b64encode(fields).decode(), convergence_png=base64.b64encode(convergence).decode())
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(page)
     temporary.replace(path)
+
+
 
 
 def _number(value) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _png(figure: Figure) -> str:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=110)
-    return base64.b64encode(stream.getvalue()).decode()

@@ -19,7 +19,7 @@ _PLANE = {
         ((x, y), (x + 0.5, y), (x + 0.5, y + 0.5)), ((x, y), (x + 0.5, y + 0.5), (x, y + 0.5)))],
 }
 _CUBE = ((0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 0), (0, 0, 1), (1, 0, 1), (0, 1, 1), (1, 1, 1))
-_KUHN = [tuple(_CUBE[i] for i in (0, first, first + second, 7)) for first, second in itertools.permutations((1, 2, 4), 2)]
+_KUHN = [tuple(_CUBE[i] for i in (0, a, a + b, 7)) for a, b in itertools.permutations((1, 2, 4), 2)]
 
 
 def triangles(nodes: NodalMesh) -> np.ndarray:

@@ -47,7 +47,8 @@ def parse(function: Callable, argv: Sequence[str], prog: str) -> tuple[dict, dic
     documentation = docstring_parser.parse(inspect.getdoc(function) or "")
     about = "\n\n".join(filter(None, [documentation.short_description, documentation.long_description]))
     values = vars(_quietly(flags, args=list(argv), prog=prog, description=about))
-    given = {f.name: values[f.name] for f in dataclasses.fields(RunOptions) if values[f.name] is not None and values[f.name] is not False}
+    chosen = {f.name: values[f.name] for f in dataclasses.fields(RunOptions)}
+    given = {name: value for name, value in chosen.items() if value is not None and value is not False}
     return {name: values[name] for name in own}, given
 
 
@@ -58,7 +59,7 @@ def _parameters(function: Callable) -> dict[str, tuple]:
     found = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if name not in hints:
-            raise InputError(f"parameter {name!r} of {function.__name__}() has no type; write {name}: int, for instance")
+            raise InputError(f"parameter {name!r} of {function.__name__}() has no type; write {name}: int, say")
         default = MISSING if parameter.default is inspect.Parameter.empty else parameter.default
         found[name] = _field(name, hints[name], default, help=helps.get(name))
     return found

@@ -51,8 +51,8 @@ class Level:
 
     def __post_init__(self):
         if self.truth is not None and np.shape(self.truth) != (self.basis.N,):
-            raise InputError(f"truth of level {self.label} has shape {np.shape(self.truth)}; its basis has {self.basis.N} "
-                             "unknowns")
+            raise InputError(f"truth of level {self.label} has shape {np.shape(self.truth)}; its basis has "
+                             f"{self.basis.N} unknowns")
 
     def space(self, metric: str = "h1", length: float = 1.0, sampling: str = "quadrature") -> HilbertSpace:
         """Hilbert space of the parameter.

@@ -109,8 +109,8 @@ def resumed(identification: Identification, content: dict, folder: Path) -> Reco
     stage = identification.resume(content["stage"])
     energy, before = stage.iterate.value, content["rows"][-1]["energy"]
     if abs(energy - before) > 1e-9 * abs(before):
-        raise InputError(f"the energy at the checkpoint of {folder} is {energy:.12e}, but it was {before:.12e}: the case "
-                         "file or its data have changed")
+        raise InputError(f"the energy at the checkpoint of {folder} is {energy:.12e}, but it was {before:.12e}: the "
+                         "case file or its data have changed")
     return Record(stage, list(content["rows"]), list(content["series"]), Clock(content["cpu"], content["wall"]))
 
 
@@ -210,6 +210,6 @@ def _closing(result: dict, folder: Path) -> list[str]:
     return [f"{kind}: {result['stop_reason']}",
             f"energy {result['energy']:.9e}{error}, {result['pde_solves']['total']} PDE solves "
             f"(work {result['pde_work']:.1f}), {result['cpu_seconds']:.2f} CPU seconds",
-            f"picture:  {folder / 'picture.png'}",
-            f"report:   {folder / 'report.html'}",
-            f"ParaView: {folder / 'fields.pvd'}"]
+            *(f"{what:<10}{folder / name}" for what, name in
+              (("picture:", "picture.png"), ("report:", "report.html"), ("ParaView:", "fields.pvd"))
+              if (folder / name).exists())]

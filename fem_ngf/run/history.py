@@ -42,7 +42,8 @@ def row(stage: Stage, step: int, mesh: str, cpu_seconds: float) -> dict[str, int
         "gradient_norm": iterate.gradient_norm, "alignment": iterate.alignment, "fit": iterate.fit,
         "step_size": iterate.step_size, "damping": iterate.memory.get("damping", ""), "parameters": iterate.parameters,
         "pde_solves": stage.total_solves, "level_solves": sum(stage.solves[stage.level].values()), **solves,
-        "pde_work": stage.work, "cpu_seconds": cpu_seconds, "event": "; ".join(iterate.events),
+        "pde_work": stage.work, "cpu_seconds": cpu_seconds,
+        "event": "; ".join(filter(None, [*iterate.events, iterate.stop_reason])),
     }
     found |= {name: value for name, value in iterate.terms.items() if name not in found}
     return {name: _plain(value) for name, value in found.items()}

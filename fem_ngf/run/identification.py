@@ -73,8 +73,8 @@ class Identification:
 
     def resume(self, state: dict) -> Stage:
         """The stage that `Stage.state` described."""
-        space = self.continuation.flows[state["level"]].space
-        return self.continuation.resume(ansatz_from_dict(state["iterate"]["ansatz"], space=space), state)
+        like = self.continuation.flows[state["level"]].ansatz
+        return self.continuation.resume(ansatz_from_dict(state["iterate"]["ansatz"], like), state)
 
 
 @dataclass
@@ -95,7 +95,8 @@ class Clock:
 
 
 def _flow(case: Case, options: RunOptions, level, space):
-    ansatz = FiniteElement(space, case.start) if options.ansatz == "finite-element" else _on_device(case.ansatz, options)
+    nodal = options.ansatz == "finite-element"
+    ansatz = FiniteElement(space, case.start) if nodal else _on_device(case.ansatz, options)
     tuned = options.flow == case.defaults.get("flow", RunOptions.flow)
     wanted = dict(case.tuning) if tuned else {}
     names = ("iterations", "tolerance", "stagnation", "direction", "method")

@@ -55,7 +55,7 @@ def build(function: Callable[..., Case], arguments: dict, path: str | Path) -> C
             raise
         raise InputError(f"case file {path}: case() failed with {_described(error, Path(path))}") from error
     if not isinstance(case, Case):
-        raise InputError(f"case file {path}: case() returned a {type(case).__name__}; it must return a fem_ngf.run.Case")
+        raise InputError(f"case file {path}: case() returned a {type(case).__name__} instead of a fem_ngf.run.Case")
     return case
 
 

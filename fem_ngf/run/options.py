@@ -55,6 +55,8 @@ class RunOptions:
         Where the network is evaluated: cpu, cuda, cuda:0.
     quiet
         Print the result only.
+    bare
+        Write numbers and fields only: no picture, no report.
     """
 
     out: Path | None = None
@@ -72,6 +74,7 @@ class RunOptions:
     stagnation: float | None = None
     device: str = "cpu"
     quiet: bool = False
+    bare: bool = False
 
     def __post_init__(self):
         if self.seed < 0:
@@ -86,9 +89,9 @@ class RunOptions:
                 raise InputError(f"{name} is {value}; it must be a positive number")
         _check_device(self.device)
         if self.direction and self.flow != "hilbert-descent":
-            raise InputError(f"direction {self.direction!r} is for flow 'hilbert-descent', not {self.flow!r}; leave it out")
+            raise InputError(f"direction {self.direction!r} is for flow 'hilbert-descent', not {self.flow!r}")
         if self.method and self.flow != "natural-gradient":
-            raise InputError(f"method {self.method!r} is for flow 'natural-gradient', not {self.flow!r}; leave it out")
+            raise InputError(f"method {self.method!r} is for flow 'natural-gradient', not {self.flow!r}")
 
     @classmethod
     def merged(cls, defaults: Mapping[str, object], given: Mapping[str, object]) -> RunOptions:

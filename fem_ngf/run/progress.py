@@ -6,10 +6,12 @@ import sys
 
 from rich.console import Console
 
-_COLUMNS = (("step", "step", "5d"), ("mesh", "mesh", "12s"), ("energy", "energy", "13.6e"), ("misfit", "misfit", "10.3e"),
-            ("regularization", "regular.", "10.3e"), ("gradient_norm", "|grad|_H", "10.3e"), ("alignment", "align", "6.3f"),
-            ("fit", "fit", "8.1e"), ("step_size", "tau", "8.1e"), ("parameters", "param.", "6d"),
-            ("pde_solves", "solves", "6d"), ("pde_work", "work", "7.1f"))
+_COLUMNS = (
+    ("step", "step", "5d"), ("mesh", "mesh", "12s"), ("energy", "energy", "13.6e"), ("misfit", "misfit", "10.3e"),
+    ("regularization", "regular.", "10.3e"), ("gradient_norm", "|grad|_H", "10.3e"), ("alignment", "align", "6.3f"),
+    ("fit", "fit", "8.1e"), ("step_size", "tau", "8.1e"), ("parameters", "param.", "6d"),
+    ("pde_solves", "solves", "6d"), ("pde_work", "work", "7.1f"),
+)
 
 
 class Progress:
@@ -38,8 +40,7 @@ class Progress:
         """One iteration."""
         if self._quiet:
             return
-        blocked = row["step_size"] == "" and row["step"] > 0
-        self._print(" ".join(_cell(row[key], form) for key, _, form in _COLUMNS), style="cyan" if blocked else None)
+        self._print(" ".join(_cell(row[key], form) for key, _, form in _COLUMNS))
         if row["event"]:
             self._print(f"      {row['event']}", style="magenta")
 

@@ -17,7 +17,8 @@ def write_fields_of(identification: Identification, stage: Stage, folder: Path) 
     return [path.name for path in write_parts(folder, f"fields_{stage.level}", fields)]
 
 
-def write_results(identification: Identification, record, folder: Path, settings: dict, reason: str | None = None) -> dict:
+def write_results(identification: Identification, record, folder: Path, settings: dict,
+                  reason: str | None = None) -> dict:
     """Write ``fields.pvd``, ``picture.png``, ``report.html`` and ``summary.json``.
 
     Parameters
@@ -36,17 +37,24 @@ def write_results(identification: Identification, record, folder: Path, settings
     dict
         The summary.
     """
-    from ..output.plots import convergence_figure, field_figure, save
-    from ..output.report import write_report
     from ..output.vtk import write_series
 
-    stage, case = record.stage, identification.case
+    stage = record.stage
     summary = summaries.summarize(identification, stage, record.rows, record.clock, settings, reason)
     write_series(folder / "fields.pvd", [(time, [folder / name for name in names]) for time, names in record.series])
-    fields = identification.levels[stage.level].exports(stage.iterate.linearization)
-    title = case.title or case.name
-    picture = field_figure(fields, title)
-    save(picture, folder / "picture.png")
-    write_report(folder / "report.html", summary, record.rows, picture, convergence_figure(record.rows), title)
+    if not identification.options.bare:
+        _write_pictures(identification, record, folder, summary)
     summaries.write(folder / "summary.json", summary)
     return summary
+
+
+def _write_pictures(identification: Identification, record, folder: Path, summary: dict) -> None:
+    """``picture.png`` and ``report.html``; matplotlib is imported here, away from the timed part."""
+    from ..output.plots import convergence_figure, field_figure, png
+    from ..output.report import write_report
+
+    case, stage = identification.case, record.stage
+    title = case.title or case.name
+    picture = png(field_figure(identification.levels[stage.level].exports(stage.iterate.linearization), title))
+    (folder / "picture.png").write_bytes(picture)
+    write_report(folder / "report.html", summary, record.rows, picture, png(convergence_figure(record.rows)), title)

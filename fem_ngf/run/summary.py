@@ -46,8 +46,9 @@ def summarize(identification: Identification, stage: Stage, rows: list[dict], cl
         "state_unknowns": identification.levels[stage.level].energy.work_per_solve,
         "iterations": rows[-1]["step"],
         "pde_solves": _solves(stage.solves),
-        "pde_solves_per_level": [{"mesh": level.label, "state_unknowns": level.energy.work_per_solve, **_solves([kinds])}
-                                 for level, kinds in zip(identification.levels, stage.solves, strict=True)],
+        "pde_solves_per_level": [
+            {"mesh": level.label, "state_unknowns": level.energy.work_per_solve, **_solves([kinds])}
+            for level, kinds in zip(identification.levels, stage.solves, strict=True)],
         "pde_work": stage.work,
         "gradient_norm": iterate.gradient_norm,
         "alignment": alignments[-1] if alignments else None,
