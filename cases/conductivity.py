@@ -1,0 +1,107 @@
+r"""Conductivity of the unit square from a noisy state: the problem "poisson_noise" of Mitusch, Funke and Kuchta.
+
+.. math::
+    \min_\kappa \|u - u_d\|_{L^2}^2 + \alpha \|\nabla\kappa\|_{L^2}^2
+    \quad\text{subject to}\quad -\nabla\cdot(\kappa \nabla u) = f, \quad u = 0 \text{ on the boundary.}
+
+The unknown is the conductivity itself, not its logarithm; where it is not
+positive the equation has no solution and the step that led there is rejected.
+True fields, and the source f that belongs to them:
+
+.. math::
+    u = \sin(\pi x)\sin(\pi y), \qquad \kappa = \frac{1}{1 + x^2y^2 + (x-1)^2(y-1)^2}.
+
+As in the authors' code: neither term of the energy has a factor 1/2; the data
+are the exact state plus a P1 function with independent normal nodal values of
+standard deviation :math:`\|u\|_{L^2}/10`, boundary nodes included; state in P1
+on n x n x 2 triangles, n = 80; alpha = 1e-4; a network 2-30-1 with the logistic
+function. Here kappa is projected to P1 before it enters the equation, and the
+exact state enters through its L2 projection (a constant of 1e-7 or less in
+the energy).
+
+References
+----------
+S. K. Mitusch, S. W. Funke, M. Kuchta, Hybrid FEM-NN models: Combining
+artificial neural networks with the finite element method, J. Comput. Phys.
+446 (2021), arXiv 2101.00962, Section 3.
+"""
+
+import numpy as np
+import torch
+from skfem import Basis, ElementTriP1
+
+from fem_ngf.ansatz import MLP
+from fem_ngf.energies import InverseProblem
+from fem_ngf.forms import WeakForm
+from fem_ngf.helpers import dot, grad
+from fem_ngf.meshes import unit_square
+from fem_ngf.model_problems import check_positive, halvings, noise_generator, whole_fields
+from fem_ngf.pde import StationaryProblem
+from fem_ngf.regularization import Tikhonov
+from fem_ngf.run import Case, Level, main
+from fem_ngf.spaces import HilbertSpace
+
+
+def residual(u, v, m, w):
+    kappa = torch.where(m > 0, m, torch.nan)
+    return kappa * dot(grad(u), grad(v)) - w.f * v
+
+
+def true_state(x):
+    return np.sin(np.pi * x[0]) * np.sin(np.pi * x[1])
+
+
+def true_conductivity(x):
+    return 1.0 / (1.0 + x[0] ** 2 * x[1] ** 2 + (x[0] - 1) ** 2 * (x[1] - 1) ** 2)
+
+
+def source(x):
+    r""":math:`-\nabla\cdot(\kappa\nabla u) = 2\pi^2\kappa u + \kappa^2 \nabla s\cdot\nabla u` with kappa = 1/(1 + s)."""
+    kappa, (a, b) = true_conductivity(x), np.pi * x
+    s_x = 2 * x[0] * x[1] ** 2 + 2 * (x[0] - 1) * (x[1] - 1) ** 2
+    s_y = 2 * x[1] * x[0] ** 2 + 2 * (x[1] - 1) * (x[0] - 1) ** 2
+    slope = np.pi * (s_x * np.cos(a) * np.sin(b) + s_y * np.sin(a) * np.cos(b))
+    return 2 * np.pi**2 * kappa * true_state(x) + kappa**2 * slope
+
+
+def case(cells: int = 80, alpha: float = 1e-4, snr: float = 10.0, noise_seed: int = 0, neurons: int = 30) -> Case:
+    """Conductivity of the unit square from a noisy observation of the whole state.
+
+    Parameters
+    ----------
+    cells
+        Cells a side of the finest mesh; each coarser one has a quarter as many, down to about 16.
+    alpha
+        Weight of the regularisation.
+    snr
+        Norm of the true state over the standard deviation of the nodal noise.
+    noise_seed
+        Seed of the noise.
+    neurons
+        Neurons of the hidden layer.
+    """
+    check_positive(alpha=alpha, snr=snr)
+    bases = [Basis(unit_square(n), ElementTriP1(), intorder=4) for n in reversed(halvings(cells)[::-2])]
+    exact = HilbertSpace.l2(bases[-1])
+    noise = 0.5 / snr * noise_generator(noise_seed).standard_normal(exact.size)  # 1/2 is the norm of the true state
+    data = exact.project(true_state(exact.points.T)) + noise
+    misfits = whole_fields(bases, data, 2.0)
+    levels = tuple(level(basis, alpha, *misfit) for basis, misfit in zip(bases, misfits, strict=True))
+    return Case("conductivity", levels, MLP((2, neurons, 1), activation="sigmoid", start=1.0), start=1.0,
+                defaults={"stagnation": 1e-4}, title="Conductivity of the unit square from a noisy state")
+
+
+def level(basis, alpha: float, observation, data: np.ndarray, noise) -> Level:
+    """The inverse problem on one mesh."""
+    form = WeakForm(residual, basis, ElementTriP1(), f=source(np.asarray(basis.global_coordinates())))
+    pde = StationaryProblem(form, dirichlet=basis.get_dofs().all(), linear=True, symmetric=True, definite=True)
+    parameter = Basis(basis.mesh, ElementTriP1())
+    space = HilbertSpace.l2(parameter)
+    energy = InverseProblem(pde, observation, data, noise, Tikhonov(space.stiffness, 2.0 * alpha), space)
+    n = round(np.sqrt(basis.mesh.nelements / 2))
+    return Level(f"{n} x {n}", energy, parameter, truth=true_conductivity(parameter.doflocs),
+                 fields=lambda at: {"state": (basis, at.state.u[:, 0]), "data": (basis, data)})
+
+
+if __name__ == "__main__":
+    main(case)
