@@ -94,14 +94,14 @@ class HilbertDescent:
         counts = solve_kinds(self.energy.counts)
         try:
             move = self._direction(iterate)
+            taken = self._search(iterate, move)
+            if taken is None:
+                return blocked(self, iterate, counts)
+            memory = remembered(taken.memory, move, self.recycle, taken.value < self.fresh * iterate.value)
+            memory["cg_iterations"] = move.directions.shape[1]
+            return arrived(self, iterate, taken, counts, memory=memory)
         except SolveError:
             return blocked(self, iterate, counts)
-        taken = self._search(iterate, move)
-        if taken is None:
-            return blocked(self, iterate, counts)
-        memory = remembered(taken.memory, move, self.recycle, taken.value < self.fresh * iterate.value)
-        memory["cg_iterations"] = move.directions.shape[1]
-        return arrived(self, iterate, taken, counts, memory=memory)
 
     def _direction(self, iterate: Iterate) -> KrylovDirection:
         linearization, memory = iterate.linearization, iterate.memory

@@ -129,7 +129,7 @@ STATE = ("step", "theta", "start_value", "start_gradient", "alignment", "fit", "
 
 
 def begin(energy, ansatz, theta: np.ndarray, space) -> Iterate:
-    """The iterate at the start; costs the forward and adjoint solves.
+    """The iterate at the start; costs the forward and adjoint solves. It is stopped if the gradient is zero there.
 
     Raises
     ------
@@ -137,14 +137,15 @@ def begin(energy, ansatz, theta: np.ndarray, space) -> Iterate:
         If the energy cannot be evaluated at the start.
     """
     before = solve_kinds(energy.counts)
-    m = realize(ansatz, theta, space)
     try:
+        m = realize(ansatz, theta, space)
         linearization = energy.linearize(m)
         norm = space.dual_norm(linearization.derivative)
     except SolveError as error:
         raise InputError(f"the energy cannot be evaluated at the start ({error}); choose another start value") from None
     solves = solves_since(energy.counts, before, {})
-    return Iterate(0, ansatz, theta, m, linearization, space, norm, linearization.value, norm, solves=solves)
+    start = Iterate(0, ansatz, theta, m, linearization, space, norm, linearization.value, norm, solves=solves)
+    return start if norm > 0.0 else start.stopped(GRADIENT)
 
 
 def resume(energy, ansatz, space, state: dict) -> Iterate:
@@ -181,7 +182,8 @@ def arrived(flow, before: Iterate, after: Iterate, counts: dict[str, int], **cha
     moved = after.m - before.m
     length = flow.space.norm(moved) * before.gradient_norm
     alignment = float(-before.linearization.derivative @ moved / length) if length > 0 else 0.0
-    idle = before.memory.get("idle", 0) + 1 if after.value > (1.0 - flow.stagnation) * before.value else 0
+    slow = flow.stagnation > 0 and abs(before.value - after.value) <= flow.stagnation * abs(before.value)
+    idle = before.memory.get("idle", 0) + 1 if slow else 0
     memory = {**changes.pop("memory", after.memory), "idle": idle}
     moved = replace(after, step=before.step + 1, gradient_norm=gradient_norm, alignment=alignment, memory=memory,
                     solves=solves_since(flow.energy.counts, counts, before.solves), **changes)

@@ -78,17 +78,19 @@ class NaturalGradientFlow:
     def step(self, iterate: Iterate) -> Iterate:
         """One accepted step; if none is found, the same state with the reason."""
         counts = solve_kinds(self.energy.counts)
-        tangent = TangentSpace.at(iterate.ansatz, iterate.theta, self.space)
-        slope = tangent.pull_back(iterate.linearization.derivative)
-        memory = dict(iterate.memory)
-        memory.setdefault("damping", self.damping)
-        for _ in range(self.trials):
-            dtheta = damped_direction(tangent, slope, self._shift(tangent, slope, memory))
-            moved = self._trial(iterate, tangent, slope, dtheta, memory)
-            if moved is not None:
-                done = arrived(self, iterate, moved, counts, memory=memory)
-                step = self._next_step(iterate, done, memory["step"])
-                return self._grown(iterate, replace(done, memory={**done.memory, "step": step}))
+        memory = {"damping": self.damping, **iterate.memory}
+        try:
+            tangent = TangentSpace.at(iterate.ansatz, iterate.theta, self.space)
+            slope = tangent.pull_back(iterate.linearization.derivative)
+            for _ in range(self.trials):
+                dtheta = damped_direction(tangent, slope, self._shift(tangent, slope, memory))
+                moved = self._trial(iterate, tangent, slope, dtheta, memory)
+                if moved is not None:
+                    done = arrived(self, iterate, moved, counts, memory=memory)
+                    step = self._next_step(iterate, done, memory["step"])
+                    return self._grown(iterate, replace(done, memory={**done.memory, "step": step}))
+        except SolveError:
+            pass
         return self._grown(iterate, blocked(self, iterate, counts))
 
     def _grown(self, before: Iterate, after: Iterate) -> Iterate:
@@ -116,13 +118,12 @@ class NaturalGradientFlow:
     # ---- one trial ----------------------------------------------------------------------------------------------
 
     def _shift(self, tangent: TangentSpace, slope: np.ndarray, memory: dict):
-        """What is added to the diagonal of ``G``."""
-        if tangent.is_full:
-            return None
-        diagonal = np.diag(tangent.matrix)
+        """What is added to the diagonal of ``G``; for a full tangent space the multiple of ``G`` that is added."""
+        diagonal = np.ones(1) if tangent.is_full else np.diag(tangent.matrix)
         if self.method == "gradient-normalized":
-            radius = memory.setdefault("radius", np.linalg.norm(slope) / (self.damping * diagonal.mean()))
-            return np.full_like(diagonal, np.linalg.norm(slope) / radius)
+            length = slope_norm(tangent, slope)
+            radius = memory.setdefault("radius", length / (self.damping * diagonal.mean()))
+            return np.full_like(diagonal, length / radius)
         return memory["damping"] * (diagonal + 1e-3 * diagonal.mean())
 
     def _trial(self, iterate, tangent, slope, dtheta, memory) -> Iterate | None:
@@ -145,10 +146,13 @@ class NaturalGradientFlow:
         target = iterate.m - tangent.push_forward(dtheta)
         length = self.space.norm(target - iterate.m)
         theta, best = iterate.theta - dtheta, (iterate.theta, iterate.m, np.inf)
-        for correction in range(self.corrections + 1):
-            with np.errstate(over="ignore", invalid="ignore"):
-                m = realize(iterate.ansatz, theta, self.space)
-                missed = self.space.norm(m - target) / length
+        for correction in range(self.corrections + 1 if length > 0 else 0):
+            try:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    m = realize(iterate.ansatz, theta, self.space)
+                    missed = self.space.norm(m - target) / length
+            except SolveError:
+                break
             if not missed < best[2]:
                 break
             best = (theta, m, float(missed))
@@ -160,12 +164,14 @@ class NaturalGradientFlow:
     def _heun(self, iterate, dtheta, step, memory) -> np.ndarray:
         """Mean of the directions at both ends of the Euler step (the Euler direction if the far end fails)."""
         far = iterate.theta - step * dtheta
-        linearization = self._value_at(realize(iterate.ansatz, far, self.space))
-        if linearization is None:
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                linearization = self.energy.linearize(realize(iterate.ansatz, far, self.space))
+            tangent = TangentSpace.at(iterate.ansatz, far, self.space)
+            slope = tangent.pull_back(linearization.derivative)
+            return 0.5 * (dtheta + damped_direction(tangent, slope, self._shift(tangent, slope, memory)))
+        except SolveError:
             return dtheta
-        tangent = TangentSpace.at(iterate.ansatz, far, self.space)
-        slope = tangent.pull_back(linearization.derivative)
-        return 0.5 * (dtheta + damped_direction(tangent, slope, self._shift(tangent, slope, memory)))
 
     def _value_at(self, m: np.ndarray):
         try:
@@ -177,13 +183,13 @@ class NaturalGradientFlow:
         decrease, step = iterate.value - linearization.value, memory["step"]
         if self.method == "gradient-normalized":
             far = tangent.pull_back(linearization.derivative)
-            shift = np.linalg.norm(slope) / memory["radius"]
-            accepted = bool(decrease > 0 and decrease >= step * (far @ far) / (8.0 * shift))
+            shift = slope_norm(tangent, slope) / memory["radius"]
+            accepted = bool(decrease > 0 and decrease >= step * slope_norm(tangent, far) ** 2 / (8.0 * shift))
             memory["radius"] *= 2.0 if accepted else 1.0
             return accepted
         if self.method == "levenberg-marquardt":
             predicted = step * (slope @ dtheta) - 0.5 * step * (dtheta @ (tangent.matrix @ dtheta))
-            gain = decrease / predicted
+            gain = decrease / predicted if predicted > 0 else -1.0
             if gain > 1e-3:
                 memory["damping"] = max(memory["damping"] * max(1 / 9, 1.0 - (2.0 * min(gain, 1.0) - 1.0) ** 3), 1e-15)
             return bool(gain > 1e-3)
@@ -212,8 +218,13 @@ class NaturalGradientFlow:
 
 
 def damped_direction(tangent: TangentSpace, slope: np.ndarray, shift) -> np.ndarray:
-    """``d = (G + diag(shift))^-1 b``; the Riesz representative for a full tangent space."""
+    """``d = (G + diag(shift))^-1 b``; for a full tangent space ``((1 + shift) A)^-1 b``."""
     if tangent.is_full:
-        return tangent.space.riesz(slope)
+        return tangent.space.riesz(slope) / (1.0 + shift)
     return damped_solve(tangent.matrix, slope, shift)
+
+
+def slope_norm(tangent: TangentSpace, slope: np.ndarray) -> float:
+    """Length of a slope ``T^T g``: Euclidean in the parameters; the dual norm for a full tangent space."""
+    return tangent.space.dual_norm(slope) if tangent.is_full else float(np.linalg.norm(slope))
 

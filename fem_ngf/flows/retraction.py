@@ -8,6 +8,7 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from ..ansatz import FiniteElement
+from ..errors import SolveError
 from ..inner_products import InnerProduct, symmetric_product
 from ..tangent import realize, tangent_vectors
 
@@ -86,6 +87,11 @@ def retract(ansatz, theta, m, target, space, metric: InnerProduct, *, damping: f
         Stop when the fit is below it.
     paying
         Stop when an accepted iteration lowers the misfit by less than this fraction.
+
+    Raises
+    ------
+    SolveError
+        If the tangent vectors are not finite.
     """
     if isinstance(ansatz, FiniteElement):
         moved = target.copy()
@@ -104,10 +110,7 @@ def retract(ansatz, theta, m, target, space, metric: InnerProduct, *, damping: f
             count += 1
             step = _damped_step(gram, slope, damping)
             trial = theta - step
-            trial_m = realize(ansatz, trial, space)
-            trial_error = trial_m - target
-            trial_image = metric.apply(trial_error)
-            trial_value = float(trial_error @ trial_image)
+            trial_m, trial_image, trial_value = _judged(ansatz, trial, target, space, metric)
             predicted = float(2 * slope @ step - step @ (gram @ step))
             gain = (value - trial_value) / predicted if predicted > 0 and np.isfinite(trial_value) else -1.0
             if gain > 1e-3:
@@ -124,12 +127,26 @@ def retract(ansatz, theta, m, target, space, metric: InnerProduct, *, damping: f
     return Retraction(theta, m, value / initial if initial > 0 else 0.0, min(damping, 1.0), count)
 
 
+def _judged(ansatz, theta, target, space, metric):
+    """Realised vector, image of its error in the metric, squared distance: infinite where the network overflows."""
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            m = realize(ansatz, theta, space)
+            image = metric.apply(m - target)
+            value = float((m - target) @ image)
+    except SolveError:
+        return None, None, np.inf
+    return m, image, value if np.isfinite(value) else np.inf
+
+
 def _damped_step(gram: np.ndarray, slope: np.ndarray, damping: float) -> np.ndarray:
     diagonal = np.diag(gram)
+    if not np.isfinite(gram.sum()):
+        raise SolveError("the Gram matrix of the retraction has entries that are not finite")
     shift = damping * (diagonal + 1e-3 * diagonal.mean())
     for _ in range(20):
         try:
             return cho_solve(cho_factor(gram + np.diag(shift)), slope)
         except LinAlgError:
             shift = 10.0 * shift + 1e-14 * diagonal.max()
-    raise LinAlgError("the Gram matrix of the retraction is not positive definite")
+    raise SolveError("the Gram matrix of the retraction is not positive definite")
