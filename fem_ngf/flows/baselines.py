@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -60,10 +61,16 @@ class ParameterDescent:
     def step(self, iterate: Iterate) -> Iterate:
         """One step."""
         counts = solve_kinds(self.energy.counts)
-        moved = self._descend(iterate) if self.method == "gradient-descent" else self._torch_step(iterate)
-        if moved is None:
-            return blocked(self, iterate, counts)
-        return arrived(self, iterate, moved, counts)
+        try:
+            moved = self._descend(iterate) if self.method == "gradient-descent" else self._torch_step(iterate)
+            if moved is None and self.method == "lbfgs" and "optimizer" in iterate.memory:
+                memory = {name: value for name, value in iterate.memory.items() if name != "optimizer"}
+                moved = self._torch_step(replace(iterate, memory=memory))
+            if moved is not None:
+                return arrived(self, iterate, moved, counts)
+        except SolveError:
+            pass
+        return blocked(self, iterate, counts)
 
     def _slope(self, iterate: Iterate) -> np.ndarray:
         tangent = TangentSpace.at(iterate.ansatz, iterate.theta, self.space)
@@ -71,7 +78,8 @@ class ParameterDescent:
 
     def _at(self, iterate: Iterate, theta: np.ndarray) -> Iterate | None:
         try:
-            m = realize(iterate.ansatz, theta, self.space)
+            with np.errstate(over="ignore", invalid="ignore"):
+                m = realize(iterate.ansatz, theta, self.space)
             return replace(iterate, theta=theta, m=m, linearization=self.energy.linearize(m))
         except SolveError:
             return None
@@ -95,7 +103,7 @@ class ParameterDescent:
             optimizer = torch.optim.LBFGS([theta], lr=1.0, max_iter=1, max_eval=25, history_size=self.history,
                                           tolerance_grad=0.0, tolerance_change=0.0, line_search_fn="strong_wolfe")
         if "optimizer" in iterate.memory:
-            optimizer.load_state_dict(iterate.memory["optimizer"])
+            optimizer.load_state_dict(deepcopy(iterate.memory["optimizer"]))
         seen = {iterate.theta.tobytes(): iterate}
 
         def closure():
@@ -105,13 +113,14 @@ class ParameterDescent:
             at = seen[here.tobytes()]
             if at is None:
                 theta.grad = torch.zeros_like(theta)
-                return torch.tensor(float("inf"), dtype=torch.float64)
+                return torch.tensor(iterate.value + 10.0 * abs(iterate.value), dtype=torch.float64)
             theta.grad = torch.tensor(self._slope(at))
             return torch.tensor(at.value, dtype=torch.float64)
 
         optimizer.step(closure)
         final = theta.detach().numpy().copy()
         moved = seen.get(final.tobytes()) or self._at(iterate, final)
-        if moved is None or np.array_equal(final, iterate.theta):
+        worse = moved is not None and self.method == "lbfgs" and moved.value > iterate.value
+        if moved is None or worse or np.array_equal(final, iterate.theta):
             return None
         return replace(moved, memory={**iterate.memory, "optimizer": optimizer.state_dict()})
