@@ -188,8 +188,11 @@ class InverseLinearization:
         hessian, energy = self.regularization_hessian(), self.energy
         if hasattr(hessian, "solve"):
             return OperatorInnerProduct(hessian)
-        scale = hessian.diagonal().sum() / energy.stiffness.diagonal().sum()
-        if scale <= 0:
+        size, gradients = hessian.diagonal().sum(), energy.stiffness.diagonal().sum()
+        if size <= 0:
             return MatrixInnerProduct(sp.csr_array(energy.mass), energy.free)
-        shift = 0.1 * scale / energy.diameter**2
+        if gradients > 0:
+            shift = 0.1 * size / gradients / energy.diameter**2
+        else:
+            shift = 1e-3 * size / energy.mass.diagonal().sum()
         return MatrixInnerProduct(sp.csr_array(hessian + shift * energy.mass), energy.free)
