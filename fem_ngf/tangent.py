@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from .ansatz import FiniteElement
 from .errors import InputError
+from .inner_products import orthonormal_columns
 from .linalg import damped_solve
 from .spaces import HilbertSpace
 
@@ -125,12 +126,9 @@ class TangentSpace:
         return float(b @ dtheta / length) if length > 0 else 0.0
 
     @cached_property
-    def _orthonormal(self) -> tuple[np.ndarray, np.ndarray]:
-        """Numerical range of ``G``: eigenvectors and square roots of the eigenvalues that are kept."""
-        scale = np.sqrt(np.maximum(np.diag(self.matrix), np.finfo(float).tiny))
-        eigenvalues, eigenvectors = np.linalg.eigh(self.matrix / np.outer(scale, scale))
-        keep = eigenvalues > len(eigenvalues) * np.finfo(float).eps * eigenvalues[-1]
-        return eigenvectors[:, keep] / scale[:, None], np.sqrt(eigenvalues[keep])
+    def orthonormal(self) -> np.ndarray:
+        """A-orthonormal basis ``(n, r)`` of the tangent space."""
+        return orthonormal_columns(self.vectors, self.space.inner_product)
 
     def alignment(self, derivative: np.ndarray) -> float:
         r"""Alignment :math:`\kappa = \|P_T\, grad\| / \|grad\|` in [0, 1] (undamped)."""
@@ -139,5 +137,4 @@ class TangentSpace:
             return 1.0
         if self.is_full:
             return 1.0
-        eigenvectors, roots = self._orthonormal
-        return float(min(np.linalg.norm((eigenvectors.T @ self.pull_back(derivative)) / roots) / norm, 1.0))
+        return float(min(np.linalg.norm(self.orthonormal.T @ derivative) / norm, 1.0))

@@ -1,0 +1,85 @@
+"""Growing: choose neurons, insert them at zero outgoing weights, say what happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..inner_products import InnerProduct, orthonormal_columns
+from ..spaces import HilbertSpace
+from ..tangent import tangent_vectors
+from .dictionary import Site, candidate_vectors, dictionary, sites
+from .selection import Neuron, deflated, matching_pursuit, orthonormalized, polisher
+from .settings import Expansion
+
+
+@dataclass(frozen=True, eq=False)
+class Growth:
+    """A grown network: the same function, a larger tangent space.
+
+    ``gain`` is the predicted rise of the squared alignment with the target; ``event`` says what happened.
+    """
+
+    ansatz: object
+    theta: np.ndarray
+    gain: float
+    event: str
+
+
+def grow(expansion: Expansion, ansatz, theta, target, space: HilbertSpace, metric: InnerProduct,
+         event: int) -> Growth | None:
+    """Network grown towards a target direction, or None if the budget or the dictionary has nothing to offer.
+
+    Parameters
+    ----------
+    target
+        Vector ``(n,)`` that the tangent space should contain: the gradient, or what a retraction missed.
+    metric
+        Inner product in which it is measured.
+    event
+        Number of the event; with ``expansion.seed`` it seeds the dictionary.
+    """
+    generator = np.random.default_rng([expansion.seed, event])
+    orthonormal = orthonormal_columns(tangent_vectors(ansatz, theta, space), metric)
+    residual = deflated(target[:, None], orthonormal, metric)[:, 0]
+    places = sites(ansatz, expansion.depth)
+    drawn = [dictionary(ansatz, theta, space, place, expansion.candidates, generator) for place in places]
+    refine = polisher(ansatz, theta, space, metric, expansion.polish) if expansion.polish else None
+    neurons = matching_pursuit(residual, orthonormal, drawn, metric, expansion.neurons, expansion.worth, refine)
+    if expansion.selection == "random":
+        picks = [(place, generator.integers(len(place.biases)))
+                 for place in (drawn[generator.integers(len(drawn))] for _ in neurons)]
+        neurons = [Neuron(place.site, place.weights[k], place.biases[k], float("nan")) for place, k in picks]
+    while neurons:
+        grown, grown_theta = insert(ansatz, theta, neurons)
+        if grown.size <= expansion.max_parameters:
+            gain = block_gain(ansatz, theta, space, neurons, residual, orthonormal, metric)
+            gain /= max(float(target @ metric.apply(target)), np.finfo(float).tiny)
+            places = ", ".join(f"{'new layer after' if n.site.deepen else 'layer'} {n.site.layer}" for n in neurons)
+            text = f"grew {ansatz.size} -> {grown.size} parameters ({places}), predicted gain {gain:.3g}"
+            return Growth(grown, grown_theta, gain, text)
+        neurons = neurons[:-1]
+    return None
+
+
+def block_gain(ansatz, theta, space, neurons, residual, orthonormal, metric) -> float:
+    """Gain of several neurons together."""
+    blocks = [candidate_vectors(ansatz, theta, space, neuron.site, neuron.weight[None], np.array([neuron.bias]))[:, 0]
+              for neuron in neurons]
+    vectors = deflated(np.column_stack(blocks), orthonormal, metric)
+    basis = orthonormalized(vectors, float(np.max(np.sum(vectors * metric.apply(vectors), axis=0))), metric)
+    return float(np.sum((metric.apply(basis).T @ residual) ** 2))
+
+
+def insert(ansatz, theta, neurons: list[Neuron]):
+    """Network with the neurons inserted at zero outgoing weights; later layers first, so that places stay valid."""
+    grouped: dict[Site, list] = {}
+    for neuron in neurons:
+        grouped.setdefault(neuron.site, []).append((neuron.weight, neuron.bias))
+    for site in sorted(grouped, key=lambda s: (s.layer, s.deepen), reverse=True):
+        weights = np.array([w for w, _ in grouped[site]])
+        biases = np.array([b for _, b in grouped[site]])
+        add = ansatz.deepen if site.deepen else ansatz.widen
+        ansatz, theta = add(theta, site.layer, weights, biases)
+    return ansatz, theta

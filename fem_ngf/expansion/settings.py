@@ -1,0 +1,74 @@
+"""When and how a network grows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import InputError
+
+TRIGGERS = ("alignment", "fit", "stagnation", "either")
+SELECTIONS = ("greedy", "random")
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """When and how a network grows.
+
+    Parameters
+    ----------
+    trigger
+        ``"alignment"`` (squared realised alignment below `alignment`), ``"fit"`` (retraction), ``"stagnation"``, or
+        ``"either"`` of them.
+    alignment
+        Squared realised alignment below which the projected step is too poor.
+    fit
+        Share of the ideal step that a retraction may miss.
+    stagnation
+        Relative energy decrease below which a step counts as stagnating; also the least relative decrease for
+        which the missed part of a step is worth new neurons.
+    neurons
+        Largest number of neurons an event adds.
+    worth
+        An event adds a neuron only while its gain is at least this share of the event's first one.
+    patience
+        Least number of steps between events of a natural-gradient flow.
+    max_parameters
+        Budget; no event goes beyond it.
+    candidates
+        Tangent functions in the dictionary of a site; neurons with many outgoing weights are fewer.
+    depth
+        Also score new residual layers.
+    selection
+        ``"greedy"`` (orthogonal matching pursuit on the gain), or ``"random"``: the same number of neurons from the
+        same dictionary without selection, as a control.
+    polish
+        Quasi-Newton iterations of ascent on the gain of each chosen neuron.
+    seed
+        Of the dictionaries.
+    """
+
+    trigger: str = "either"
+    alignment: float = 0.5
+    fit: float = 0.1
+    stagnation: float = 1e-4
+    neurons: int = 2
+    worth: float = 0.1
+    patience: int = 5
+    max_parameters: int = 200
+    candidates: int = 512
+    depth: bool = False
+    selection: str = "greedy"
+    polish: int = 0
+    seed: int = 0
+
+    def __post_init__(self):
+        for name, allowed in (("trigger", TRIGGERS), ("selection", SELECTIONS)):
+            if getattr(self, name) not in allowed:
+                raise InputError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(allowed)}")
+        for name in ("neurons", "candidates", "max_parameters"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be positive")
+
+    def listens_to(self, trigger: str) -> bool:
+        """Whether the trigger is one of those chosen."""
+        return self.trigger in (trigger, "either")

@@ -1,0 +1,131 @@
+"""Growing networks: the gain that is predicted is the gain that happens, and nothing else changes."""
+
+import numpy as np
+import pytest
+from skfem import Basis, ElementTriP1
+
+from fem_ngf import MLP, HilbertSpace, InputError, TangentSpace, realize
+from fem_ngf.expansion import (
+    Dictionary,
+    Expansion,
+    Neuron,
+    Site,
+    candidate_vectors,
+    dictionary,
+    grow,
+    insert,
+    matching_pursuit,
+)
+from fem_ngf.meshes import unit_square
+
+GENERATOR = 7
+
+
+@pytest.fixture
+def space():
+    return HilbertSpace.h1(Basis(unit_square(8), ElementTriP1()), 0.5)
+
+
+@pytest.fixture
+def network():
+    ansatz = MLP((2, 4, 3, 1), output_scale=1.0)
+    return ansatz, ansatz.initial(np.random.default_rng(GENERATOR))
+
+
+def covector_of(space):
+    x = space.basis.doflocs
+    return space.mass @ (np.sin(7.0 * x[0]) * x[1] + np.tanh(20.0 * (x[0] - x[1])))
+
+
+@pytest.mark.parametrize("depth", [False, True])
+@pytest.mark.parametrize("sampling", ["quadrature", "nodal"])
+def test_alignment_rises_by_the_predicted_gain(space, network, depth, sampling):
+    space = space if sampling == "quadrature" else space.nodal_twin
+    ansatz, theta = network
+    derivative = covector_of(space)
+    before = TangentSpace.at(ansatz, theta, space).alignment(derivative)
+    expansion = Expansion(neurons=3, candidates=40, depth=depth, worth=0.0)
+    growth = grow(expansion, ansatz, theta, space.riesz(derivative), space, space.inner_product, event=0)
+    after = TangentSpace.at(growth.ansatz, growth.theta, space).alignment(derivative)
+    assert growth.gain > 1e-3
+    assert after**2 - before**2 == pytest.approx(growth.gain, abs=1e-8)
+
+
+@pytest.mark.parametrize("depth", [False, True])
+def test_insertion_keeps_the_function(space, network, depth):
+    ansatz, theta = network
+    growth = grow(Expansion(depth=depth, neurons=4), ansatz, theta, space.riesz(covector_of(space)), space,
+                  space.inner_product, event=1)
+    before, after = realize(ansatz, theta, space), realize(growth.ansatz, growth.theta, space)
+    assert growth.ansatz.size > ansatz.size
+    assert np.abs(after - before).max() <= 1e-13 * np.abs(before).max()
+
+
+def test_tangent_space_grows_by_exactly_the_selected_functions(space, network):
+    ansatz, theta = network
+    weights, biases = np.array([[1.0, -2.0, 0.5, 0.3]]), np.array([0.1])
+    new = candidate_vectors(ansatz, theta, space, Site(1), weights, biases)[:, 0]
+    grown, grown_theta = insert(ansatz, theta, [Neuron(Site(1), weights[0], biases[0], np.nan)])
+    old = TangentSpace.at(ansatz, theta, space).vectors
+    vectors = TangentSpace.at(grown, grown_theta, space).vectors
+    expected = np.linalg.matrix_rank(np.column_stack([old, new]), tol=1e-10)
+    assert np.linalg.matrix_rank(vectors, tol=1e-10) == expected
+    coefficients = np.linalg.lstsq(vectors, new, rcond=None)[0]
+    assert np.abs(vectors @ coefficients - new).max() < 1e-9 * np.abs(new).max()
+
+
+def test_first_choice_is_the_best_candidate_by_brute_force(space, network):
+    ansatz, theta = network
+    derivative = covector_of(space)
+    gradient = space.riesz(derivative)
+    drawn = dictionary(ansatz, theta, space, Site(1), 30, np.random.default_rng(0))
+    old = TangentSpace.at(ansatz, theta, space).vectors
+    root = np.linalg.cholesky(space.matrix.toarray()).T
+
+    def distance(columns):
+        return np.linalg.norm(root @ gradient - root @ columns @ np.linalg.lstsq(root @ columns, root @ gradient,
+                                                                                 rcond=1e-12)[0])
+
+    best = min(range(30), key=lambda k: distance(np.column_stack([old, drawn.vectors[:, k]])))
+    orthonormal = TangentSpace.at(ansatz, theta, space).orthonormal
+    residual = gradient - orthonormal @ (orthonormal.T @ derivative)
+    chosen = matching_pursuit(residual, orthonormal, [drawn], space.inner_product, 1, 0.0)
+    np.testing.assert_array_equal(chosen[0].weight, drawn.weights[best])
+
+
+def test_pursuit_does_not_choose_a_function_twice(space, network):
+    ansatz, theta = network
+    drawn = dictionary(ansatz, theta, space, Site(1), 16, np.random.default_rng(0))
+    twice = Dictionary(drawn.site, np.repeat(drawn.weights, 2, 0), np.repeat(drawn.biases, 2),
+                       np.repeat(drawn.vectors, 2, 1))
+    chosen = matching_pursuit(space.riesz(covector_of(space)), np.zeros((space.size, 0)), [twice], space.inner_product,
+                              40, 0.0)
+    assert len({neuron.bias for neuron in chosen}) == len(chosen) == 16
+
+
+def test_greedy_beats_random_and_polishing_beats_greedy(space, network):
+    ansatz, theta = network
+    gradient = space.riesz(covector_of(space))
+
+    def gain(**changes):
+        return np.mean([grow(Expansion(candidates=30, worth=0.0, **changes), ansatz, theta, gradient, space,
+                             space.inner_product, event).gain for event in range(3)])
+
+    greedy, random, polished = gain(), gain(selection="random"), gain(polish=10)
+    assert random < greedy <= polished
+
+
+def test_budget_is_kept(space, network):
+    ansatz, theta = network
+    gradient = space.riesz(covector_of(space))
+    assert grow(Expansion(max_parameters=ansatz.size), ansatz, theta, gradient, space, space.inner_product, 0) is None
+    growth = grow(Expansion(neurons=10, worth=0.0, max_parameters=50), ansatz, theta, gradient, space,
+                  space.inner_product, 0)
+    assert ansatz.size < growth.ansatz.size <= 50
+
+
+@pytest.mark.parametrize("changes, word", [({"trigger": "mood"}, "trigger"), ({"selection": "best"}, "selection"),
+                                           ({"neurons": 0}, "neurons"), ({"max_parameters": -1}, "max_parameters")])
+def test_bad_settings_are_named(changes, word):
+    with pytest.raises(InputError, match=word):
+        Expansion(**changes)
