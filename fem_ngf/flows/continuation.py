@@ -10,7 +10,7 @@ import numpy as np
 from ..ansatz import FiniteElement, prolongate
 from ..errors import SolveError
 from ..tangent import realize
-from .iterate import LEVEL, Iterate, solve_kinds
+from .iterate import LEVEL, RESOLUTION, Iterate, solve_kinds
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,8 @@ class Stage:
     work
         Solves weighted by state unknowns relative to the finest level.
     change
-        Estimated change of the energy from this mesh to the next at equal parameters (nan while unknown).
+        Estimated change of the energy from this mesh to the next at equal parameters (on the finest: to vanishing
+        mesh width; nan while unknown).
     """
 
     level: int
@@ -56,7 +57,9 @@ class Continuation:
     discretisation change expected from the next mesh: ``|E_next - E|`` at the
     same parameters, measured once on the first level (as soon as a step lowers
     the energy by less than the fraction `probe`) and extrapolated from there with
-    the order `rate` of the mesh width; or when the level's flow stops.
+    the order `rate` of the mesh width; or when the level's flow stops. The finest
+    level ends when a step lowers the energy by less than the discretisation
+    error expected of that mesh itself.
 
     Parameters
     ----------
@@ -66,11 +69,14 @@ class Continuation:
         Relative decrease below which the change to the next mesh is measured.
     rate
         Order in which the energy's discretisation error falls with the mesh width.
+    finish
+        Share of the finest mesh's own discretisation error that a step must gain; 0 leaves the end to the flow.
     """
 
     flows: tuple
     probe: float = 0.05
     rate: float = 2.0
+    finish: float = 1.0
 
     def start(self, theta: np.ndarray) -> Stage:
         """The stage at the start, on the coarsest mesh."""
@@ -97,9 +103,12 @@ class Continuation:
         flow, before = self.flows[stage.level], stage.iterate
         iterate = flow.step(before)
         moved = self._stage(stage.level, iterate, stage.solves, stage.change)
-        if iterate.stop_reason or stage.level == len(self.flows) - 1:
-            return moved
         decrease = before.value - iterate.value
+        if iterate.stop_reason:
+            return moved
+        if stage.level == len(self.flows) - 1:
+            finished = decrease <= self.finish * abs(moved.change)
+            return replace(moved, iterate=iterate.stopped(RESOLUTION)) if finished else moved
         if decrease > self.probe * before.value and np.isnan(moved.change):
             return moved
         if np.isnan(moved.change):
@@ -131,15 +140,18 @@ class Continuation:
         iterate = replace(following, ansatz=ansatz).start(theta)
         earlier = stage.solves[level]
         solves = {kind: number + earlier.get(kind, 0) for kind, number in iterate.solves.items()}
-        change = (iterate.value - stage.iterate.value) * self._ratio(level) if level + 1 < len(self.flows) else np.nan
+        change = (iterate.value - stage.iterate.value) * self._ratio(level)
         return self._stage(level, replace(iterate, solves=solves), stage.solves, float(change))
 
     def _ratio(self, level: int) -> float:
-        """Expected change from `level` to the next one, relative to the change from the previous to `level`."""
+        """Expected change from `level` to the next one, relative to the change from the previous to `level`.
+
+        After the finest level comes the limit of vanishing mesh width.
+        """
         sizes = [flow.energy.work_per_solve for flow in self.flows[level - 1 : level + 2]]
         dimension = self.flows[level].space.points.shape[1]
-        coarse, middle, fine = (size ** (-self.rate / dimension) for size in sizes)
-        return (middle - fine) / (coarse - middle)
+        coarse, middle, *fine = (size ** (-self.rate / dimension) for size in sizes)
+        return (middle - (fine[0] if fine else 0.0)) / (coarse - middle)
 
 
 def carried(ansatz, theta: np.ndarray, old_space, new_space):

@@ -12,7 +12,7 @@ from ..errors import InputError, SolveError
 from ..expansion import Expansion, grow
 from ..spaces import HilbertSpace
 from .directions import KrylovDirection, first_step, newton_direction, recycled_pairs, remembered, steepest_direction
-from .iterate import Iterate, arrived, begin, blocked, iterates, resume, solve_kinds
+from .iterate import LAGGING, Iterate, arrived, begin, blocked, iterates, resume, solve_kinds
 from .retraction import curvature_metric, retract
 
 DIRECTIONS = ("gradient", "nesterov", "gauss-newton", "newton")
@@ -99,9 +99,12 @@ class HilbertDescent:
                 return blocked(self, iterate, counts)
             memory = remembered(taken.memory, move, self.recycle, taken.value < self.fresh * iterate.value)
             memory["cg_iterations"] = move.directions.shape[1]
-            return arrived(self, iterate, taken, counts, memory=memory)
+            lags = taken.fit > 0.9 and taken.value > (1.0 - 1e-4) * iterate.value
+            memory["lagging"] = memory.get("lagging", 0) + 1 if lags else 0
+            moved = arrived(self, iterate, taken, counts, memory=memory)
         except SolveError:
             return blocked(self, iterate, counts)
+        return moved.stopped(LAGGING) if memory["lagging"] >= 2 and not moved.stop_reason else moved
 
     def _direction(self, iterate: Iterate) -> KrylovDirection:
         linearization, memory = iterate.linearization, iterate.memory

@@ -17,7 +17,9 @@ STAGNATION = "energy decrease below tolerance"
 LEVEL = "energy decrease below the discretisation change"
 EXHAUSTED = "iterations exhausted"
 BLOCKED = "no step along the direction lowers the energy"
-CONVERGED = (GRADIENT, STAGNATION)
+RESOLUTION = "energy decrease below the discretisation error of the finest mesh"
+LAGGING = "the network follows less than a tenth of the steps that remain; let it grow or take a larger one"
+CONVERGED = (GRADIENT, STAGNATION, RESOLUTION)
 
 
 @dataclass(frozen=True, eq=False)
