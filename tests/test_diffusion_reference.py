@@ -1,0 +1,100 @@
+"""The published diffusion problem: hIPPYlib's own data, minimiser and price (METHOD section 6).
+
+hIPPYlib's Newton-CG with 4225 nodal unknowns takes 62 solves to the minimum 1.804212555e-07.
+"""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from problems import diffusion_residual
+from skfem import Basis, ElementTriP1, ElementTriP2
+
+from fem_ngf.ansatz import MLP, FiniteElement
+from fem_ngf.energies import InverseProblem
+from fem_ngf.flows import Continuation, HilbertDescent
+from fem_ngf.forms import WeakForm
+from fem_ngf.measurements import Projection, nodal_values, project_field
+from fem_ngf.meshes import unit_square
+from fem_ngf.noise import GaussianNoise
+from fem_ngf.observation import whole_field
+from fem_ngf.pde import StationaryProblem
+from fem_ngf.regularization import Tikhonov
+from fem_ngf.spaces import HilbertSpace
+
+FILE = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "hippylib" / "diffusion_n64.npz"
+MINIMUM = 1.804212555e-07
+START = float(np.log(2.0))
+SEEDS = [0, 3, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 4))]
+
+pytestmark = pytest.mark.skipif(not FILE.exists(), reason="hIPPYlib's data file diffusion_n64.npz is not here")
+
+
+@cache
+def reference():
+    with np.load(FILE) as data:
+        return dict(data)
+
+
+@cache
+def finest():
+    """State basis and data on the 64-cell mesh."""
+    basis = Basis(unit_square(64), ElementTriP2(), intorder=4)
+    return basis, nodal_values(basis, reference()["points"], reference()["values"])
+
+
+def level(cells):
+    """Energy and H1 space with `cells` cells a side; data on coarser meshes are projected."""
+    fine, values = finest()
+    state = fine if cells == 64 else Basis(unit_square(cells), ElementTriP2(), intorder=4)
+    data = Projection(values, 0.0) if cells == 64 else project_field(fine, values, state)
+    form = WeakForm(diffusion_residual, state, state.with_element(ElementTriP1()))
+    pde = StationaryProblem(form, dirichlet=state.get_dofs().all(), linear=True, symmetric=True, definite=True)
+    space = HilbertSpace.h1(Basis(state.mesh, ElementTriP1()), sampling="nodal")
+    noise = GaussianNoise.from_matrix(HilbertSpace.l2(state).mass, constant=data.constant)
+    return InverseProblem(pde, whole_field(state), data.vector, noise, Tikhonov(space.stiffness, 1e-8), space), space
+
+
+def solves_to(flow, theta, bound):
+    """Solves after which the energy was at most `bound`; None if it never was."""
+    return next((iterate.total_solves for iterate in flow.run(theta) if iterate.value <= bound), None)
+
+
+def test_energy_of_the_published_minimiser():
+    energy, space = level(64)
+    m = nodal_values(space.basis, reference()["truth_points"], reference()["minimiser_values"])
+    here = energy.linearize(m)
+    assert f"{here.value:.9e}" == f"{MINIMUM:.9e}"
+    assert np.isclose(here.terms["misfit"], 1.385215800e-07, rtol=1e-9)
+    assert np.isclose(here.terms["regularization"], 4.189967545e-08, rtol=1e-9)
+    start = energy.linearize(np.full(space.size, START))
+    assert space.dual_norm(here.derivative) < 1e-4 * space.dual_norm(start.derivative)
+
+
+def test_nodal_newton_cg():
+    energy, space = level(64)
+    flow = HilbertDescent(energy, FiniteElement(space, START), space)
+    solves = solves_to(flow, np.full(space.size, START), 1.80425e-7)
+    assert solves is not None and solves <= 75
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_network_on_one_mesh(seed):
+    energy, space = level(64)
+    ansatz = MLP((2, 12, 12, 1), start=START)
+    assert ansatz.size <= 350
+    flow = HilbertDescent(energy, ansatz, space)
+    solves = solves_to(flow, ansatz.initial(np.random.default_rng(seed)), 1.8060e-7)
+    assert solves is not None and solves <= 62
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_continuation(seed):
+    """At most three solves on the fine mesh, and the work of twelve."""
+    ansatz = MLP((2, 12, 12, 1), start=START)
+    flows = [HilbertDescent(energy, ansatz, space, iterations=30) for energy, space in map(level, (16, 32, 64))]
+    stages = Continuation(tuple(flows)).run(ansatz.initial(np.random.default_rng(seed)))
+    stage = next(stage for stage in stages if stage.level == 2 and stage.iterate.value <= 1.8060e-7)
+    assert sum(stage.solves[2].values()) <= 3
+    assert stage.work <= 12.0
