@@ -56,7 +56,7 @@ class Check:
         return f"{'passed' if self.passed else 'FAILED'}  {self.name}: {value} ({target})"
 
 
-def taylor_rate(function: Callable, m: np.ndarray, direction: np.ndarray, *, noise: float = 1e-13) -> float:
+def taylor_rate(function: Callable, m: np.ndarray, direction: np.ndarray, *, noise: float = 1e-12) -> float:
     r"""Rate at which :math:`|f(m + hd) - f(m) - h f'(m)\cdot d|` falls with h: 2 for a correct derivative.
 
     Parameters
@@ -67,7 +67,8 @@ def taylor_rate(function: Callable, m: np.ndarray, direction: np.ndarray, *, noi
     m, direction
         ``(n,)``; the largest h is 1, so scale the direction to the largest step that makes sense.
     noise
-        Relative rounding error of the values; remainders within a factor 1000 of it are not used.
+        Relative error of the values (rounding, tolerances of nonlinear solvers), or what a second evaluation at `m`
+        shows it to be; remainders within a factor 1000 of it are not used.
 
     Returns
     -------
@@ -87,27 +88,30 @@ def taylor_rate(function: Callable, m: np.ndarray, direction: np.ndarray, *, noi
         value, derivative = function(m)
     except SolveError as error:
         raise InputError(f"the function cannot be evaluated at m ({error})") from None
-    slope, clear = derivative @ direction, []
-    floor = 1000 * noise * max(np.max(np.abs(value)), np.max(np.abs(slope)))
-    sizes = 0.5 ** np.arange(HALVINGS)
-    reached = 0
-    for size in sizes:
+    slope = derivative @ direction
+    sizes, remainders = _remainders(function, m, direction, value, slope)
+    if not sizes:
+        raise InputError("the function fails at every step along the direction; give a shorter direction")
+    error = max(noise * max(np.max(np.abs(value)), np.max(np.abs(slope))), np.max(np.abs(function(m)[0] - value)))
+    clear = np.flatnonzero(np.array(remainders) <= 1000 * error)
+    last = clear[0] if clear.size else len(sizes)
+    if last < 2:
+        return float("inf")
+    return float(np.log2(remainders[last - 2] / remainders[last - 1]))
+
+
+def _remainders(function, m, direction, value, slope) -> tuple[list[float], list[float]]:
+    """Step sizes, each half the one before, and the remainders of first order there; failing long steps left out."""
+    sizes, remainders = [], []
+    for size in 0.5 ** np.arange(HALVINGS):
         try:
             ahead = function(m + size * direction)[0]
         except SolveError:
-            clear = []
+            sizes, remainders = [], []
             continue
-        reached += 1
-        remainder = np.max(np.abs(ahead - value - size * slope))
-        if remainder <= floor:
-            break
-        clear.append((size, remainder))
-    if reached == 0:
-        raise InputError("the function fails at every step along the direction; give a shorter direction")
-    if len(clear) < 2:
-        return float("inf")
-    (coarse, before), (fine, after) = clear[-2:]
-    return float(np.log(before / after) / np.log(coarse / fine))
+        sizes.append(size)
+        remainders.append(np.max(np.abs(ahead - value - size * slope)))
+    return sizes, remainders
 
 
 def adjoint_error(state, dm: np.ndarray, covector: np.ndarray) -> float:

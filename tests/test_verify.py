@@ -34,12 +34,13 @@ def test_rate_is_two_for_the_right_derivative():
 
 
 @pytest.mark.parametrize("error", [1e-1, 1e-2, 1e-3, 1e-4])
-def test_rate_is_one_for_a_slightly_wrong_derivative(error):
+def test_rate_is_not_two_for_a_slightly_wrong_derivative(error):
     def wrong(m):
         value, derivative = exponential(m)
         return value, derivative * (1.0 + error)
 
-    assert taylor_rate(wrong, np.zeros(3), DIRECTION) < 1.9
+    rate = taylor_rate(wrong, np.zeros(3), DIRECTION)
+    assert rate < 1.1 if error >= 1e-3 else abs(rate - 2.0) > 0.1
 
 
 def test_rate_of_an_array_valued_function():
