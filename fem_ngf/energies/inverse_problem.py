@@ -113,7 +113,7 @@ class InverseProblem:
         value = sum(terms.values())
         if not np.isfinite(value):
             raise SolveError(f"the energy is {value}")
-        return InverseLinearization(self, m, state, residual, value, terms)
+        return InverseLinearization(self, state.m, state, residual, value, terms)
 
     def as_scipy(self):
         """``m -> (value, derivative)`` for ``scipy.optimize.minimize(..., jac=True)``."""
