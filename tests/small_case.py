@@ -14,6 +14,7 @@ from fem_ngf.errors import InputError
 from fem_ngf.forms import WeakForm
 from fem_ngf.helpers import dot, grad
 from fem_ngf.measurements import read_measurements
+from fem_ngf.meshes import read_mesh, unit_square
 from fem_ngf.noise import GaussianNoise
 from fem_ngf.observation import boundary_trace, point_values
 from fem_ngf.pde.stationary import StationaryProblem
@@ -47,7 +48,8 @@ def synthetic(sensors, noise):
 
 
 def case(cells: int = 8, data: Path | None = None, sensors: int = 8, noise: float = 2e-3, gamma: float = 1.0,
-         side: str = "left", stop_after: int = 0, stop_by: str = "SIGINT") -> Case:
+         side: str = "left",
+         mesh: Path | None = None, stop_after: int = 0, stop_by: str = "SIGINT") -> Case:
     """Diffusion with point sensors.
 
     Parameters
@@ -64,6 +66,8 @@ def case(cells: int = 8, data: Path | None = None, sensors: int = 8, noise: floa
         Weight of the regularisation.
     side
         Boundary on which the data are reported.
+    mesh
+        Mesh file, instead of the two meshes of the square.
     stop_after
         Send this process a signal in that solve on the coarse mesh, for tests that interrupt; 0: never.
     stop_by
@@ -76,16 +80,15 @@ def case(cells: int = 8, data: Path | None = None, sensors: int = 8, noise: floa
     else:
         measurements = read_measurements(data, dimension=2)
         points, values = measurements.points, measurements.values
-    levels = []
-    for n in (cells // 2, cells):
-        mesh = skfem.MeshTri.init_tensor(*2 * [np.linspace(0, 1, n + 1)]).with_defaults()
-        pde, state, parameter = problem(mesh)
+    levels, meshes = [], {f"{n} x {n}": unit_square(n) for n in (cells // 2, cells)}
+    for name, domain in ({"file": read_mesh(mesh)} if mesh else meshes).items():
+        pde, state, parameter = problem(domain)
         boundary_trace(state, side)
         space = HilbertSpace.l2(parameter)
         energy = InverseProblem(
             signalling(pde, stop_after, stop_by), point_values(state, points), values,
             GaussianNoise.from_std(np.full(len(values), noise)), Tikhonov(space.stiffness, gamma), space)
-        levels.append(Level(f"{n} x {n}", energy, parameter, truth=truth(parameter.doflocs),
+        levels.append(Level(name, energy, parameter, truth=truth(parameter.doflocs),
                             fields=lambda linearization, state=state: {"u": (state, linearization.state.u[:, 0])}))
     return Case("small", tuple(levels), MLP((2, 6, 1)), title="Small diffusion problem",
                 defaults={"iterations": 4}, tuning={"stagnation": 1e-7})

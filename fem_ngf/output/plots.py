@@ -59,6 +59,23 @@ def convergence_figure(rows: list[dict]) -> Figure:
     return figure
 
 
+def comparison_figure(histories: Mapping[str, list[dict]]) -> Figure:
+    """Energy on the finest mesh against work and CPU seconds, one line per method."""
+    figure = Figure(figsize=(13, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    mesh = max((rows[-1] for rows in histories.values()), key=lambda row: row["level"])["mesh"] if histories else ""
+    panels = (("pde_work", "work (solves on the finest mesh)"), ("cpu_seconds", "CPU seconds"))
+    for number, (x, label) in enumerate(panels):
+        axes = figure.add_subplot(1, 2, number + 1)
+        for method, rows in histories.items():
+            here = [row for row in rows if row["mesh"] == mesh]
+            axes.plot([row[x] for row in here], [row["energy"] for row in here], ".-", label=method)
+        axes.set(xlabel=label, ylabel="energy", xscale="log", yscale="log")
+        axes.grid(alpha=0.3)
+    figure.axes[1].legend(fontsize="small")
+    return figure
+
+
 def png(figure: Figure) -> bytes:
     """The figure as a PNG file."""
     stream = io.BytesIO()

@@ -23,7 +23,8 @@ fem-ngf: identify unknown fields in partial differential equations
   fem-ngf run CASE.py [flags]      identify; the flags are the case's own parameters and the options of a run
   fem-ngf resume DIR [flags]       go on with an interrupted run (or a finished one, with --iterations N)
   fem-ngf verify CASE.py [flags]   check the case's derivatives: Taylor rates, adjoint identity, Gram matrix
-  fem-ngf compare CASE.py [flags]  run all methods on the same data and tabulate energies, PDE solves, errors, seconds
+  fem-ngf compare CASE.py [flags]  run all methods on the same data and tabulate energies, PDE solves, errors, seconds;
+                                   --budget WORK cuts every method there (default 300 solves on the finest mesh)
   fem-ngf report DIR               write the fields, the pictures and the report of a run again
 
   fem-ngf run CASE.py --help       lists the flags of a case
@@ -148,4 +149,20 @@ def _verify(path: str, flags: list[str]) -> int:
 def _compare(path: str, flags: list[str]) -> int:
     from .comparison import compare
 
-    return compare(lambda more: prepare(path, [*flags, *more], prog="fem-ngf compare")[0])
+    budget, flags = _budget(flags)
+    return compare(lambda more: prepare(path, [*flags, *more], prog="fem-ngf compare")[0], budget)
+
+
+def _budget(flags: list[str]) -> tuple[float, list[str]]:
+    """The flag ``--budget WORK`` of ``compare``, and the other flags."""
+    if "--budget" not in flags:
+        return 300.0, flags
+    place = flags.index("--budget")
+    value = "".join(flags[place + 1 : place + 2])
+    try:
+        budget = float(value)
+    except ValueError:
+        budget = 0.0
+    if not budget > 0:
+        raise InputError(f"budget is {value!r}; it must be a positive number of PDE solves on the finest mesh")
+    return budget, [*flags[:place], *flags[place + 2 :]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from pathlib import Path
 
 from ..errors import InputError
@@ -10,7 +10,7 @@ from ..errors import InputError
 NAMES = ("summary.json", "history.csv", "checkpoint.pt", "report.html", "picture.png", "fields.pvd")
 
 
-def check(folder: Path) -> None:
+def check(folder: Path, names: tuple[str, ...] = NAMES) -> None:
     """Refuse a directory that cannot be written, or that holds something else than an earlier run.
 
     Nothing is created.
@@ -22,16 +22,18 @@ def check(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"out is {folder}, which is a file; give a directory")
-    if folder.is_dir() and any(folder.iterdir()) and not any((folder / name).exists() for name in NAMES):
+    if folder.is_dir() and any(folder.iterdir()) and not any((folder / name).exists() for name in names):
         raise InputError(f"out is {folder}, which is not empty and holds no earlier run; give another directory")
     parent = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not parent.is_dir():
         raise InputError(f"out is {folder}, but {parent} is a file; give another directory")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"out is {folder}, but {parent} cannot be written; give another directory")
+    try:
+        tempfile.TemporaryFile(dir=parent).close()
+    except OSError as error:
+        raise InputError(f"out is {folder}, but {parent} cannot be written: {error.strerror}") from None
 
 
-def create(folder: Path) -> None:
+def create(folder: Path, names: tuple[str, ...] = NAMES) -> None:
     """Make the directory and remove the files of an earlier run.
 
     Raises
@@ -41,7 +43,7 @@ def create(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path in (*(folder / name for name in NAMES), *folder.glob("fields_*.vtu")):
+        for path in (*(folder / name for name in names), *folder.glob("fields_*.vtu")):
             path.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"out is {folder}, which cannot be written: {error.strerror}") from None

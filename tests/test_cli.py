@@ -1,0 +1,289 @@
+"""The command line: what it writes, what it prints, and what it says to bad input."""
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import meshio
+import numpy as np
+import pytest
+
+from fem_ngf.run import RunOptions, command
+from fem_ngf.run.history import COLUMNS
+
+CASE = str(Path(__file__).with_name("small_case.py"))
+ROOT = Path(__file__).parents[1]
+QUICK = ["--cells", "4", "--iterations", "2"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run directory."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    assert command(["run", CASE, "--out", str(folder), "--quiet"]) == 0
+    return folder
+
+
+def program(*words, folder):
+    """Python with the given words, as a process of its own."""
+    return subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, timeout=120,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)})
+
+
+# ---- a run directory -----------------------------------------------------------------------------------------------
+
+
+def test_a_run_directory_is_complete(finished):
+    names = {path.name for path in finished.iterdir()}
+    assert {"summary.json", "history.csv", "checkpoint.pt", "fields.pvd", "report.html", "picture.png"} <= names
+    assert not [name for name in names if name.startswith(".")]
+    assert (finished / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_history_and_summary_agree(finished):
+    summary = json.loads((finished / "summary.json").read_text())
+    rows = list(csv.DictReader(io.StringIO((finished / "history.csv").read_text())))
+    assert tuple(rows[0])[: len(COLUMNS)] == COLUMNS
+    last = rows[-1]
+    assert float(last["energy"]) == summary["energy"]
+    assert float(last["energy"]) == pytest.approx(float(last["misfit"]) + float(last["regularization"]), rel=1e-14)
+    assert int(last["pde_solves"]) == summary["pde_solves"]["total"] == sum(
+        summary["pde_solves"][kind] for kind in ("forward", "adjoint", "incremental"))
+    work = sum(level["total"] * level["state_unknowns"] for level in summary["pde_solves_per_level"])
+    assert summary["pde_work"] == pytest.approx(work / summary["pde_solves_per_level"][-1]["state_unknowns"])
+    for name in ("pde_solves", "pde_work", "cpu_seconds"):
+        values = [float(row[name]) for row in rows]
+        assert values == sorted(values)
+    assert [row["mesh"] for row in rows] == sorted([row["mesh"] for row in rows])
+    assert summary["parameters"] == int(last["parameters"]) == 25
+    assert summary["stop_reason"] and summary["seed"] == 0 and summary["versions"]["torch"]
+
+
+def test_relative_error_is_the_l2_error_of_the_exported_field(finished):
+    summary = json.loads((finished / "summary.json").read_text())
+    fields = meshio.read(finished / "fields_1_linear.vtu")
+    corners = fields.points[fields.cells_dict["triangle"]][:, :, :2]
+    edges = corners[:, 1:] - corners[:, :1]
+    area = 0.5 * np.abs(np.linalg.det(edges))
+
+    def norm(name):  # exact for linear functions: the edges' midpoints
+        values = fields.point_data[name][fields.cells_dict["triangle"]]
+        middles = 0.5 * (values + np.roll(values, 1, axis=1))
+        return np.sqrt((area[:, None] / 3 * middles**2).sum())
+
+    assert summary["relative_error"] == pytest.approx(norm("error") / norm("truth"), rel=1e-10)
+
+
+def test_the_report_stands_alone(finished):
+    page = (finished / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 2
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)
+    assert "Small diffusion problem" in page and "gamma" in page
+
+
+def test_report_writes_the_files_of_a_checkpoint_again(finished, tmp_path, capsys):
+    before = json.loads((finished / "summary.json").read_text())
+    (finished / "report.html").unlink()
+    assert command(["report", str(finished)]) == 0
+    assert (finished / "report.html").exists()
+    assert json.loads((finished / "summary.json").read_text())["energy"] == before["energy"]
+
+
+def test_the_live_table_has_a_line_per_row(tmp_path, capsys):
+    assert command(["run", CASE, *QUICK, "--bare", "--out", str(tmp_path / "run")]) == 0
+    out = capsys.readouterr().out
+    rows = (tmp_path / "run" / "history.csv").read_text().splitlines()[1:]
+    assert len(re.findall(r"^ +\d+ \d x \d", out, re.MULTILINE)) == len(rows)
+    assert "iterations exhausted" in out and "fields.pvd" in out and "\x1b" not in out
+
+
+def test_a_case_file_is_a_program(tmp_path):
+    """``python case.py --flags`` and ``fem-ngf run case.py --flags`` are the same."""
+    words = [*QUICK, "--quiet", "--bare", "--out"]
+    done = program(CASE, *words, str(tmp_path / "a"), folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert command(["run", CASE, *words, str(tmp_path / "b")]) == 0
+    energies = [json.loads((tmp_path / name / "summary.json").read_text())["energy"] for name in "ab"]
+    assert energies[0] == pytest.approx(energies[1], rel=1e-12)
+
+
+def test_an_earlier_run_is_replaced(tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert command(["run", CASE, *QUICK, "--bare", "--quiet", "--out", str(folder)]) == 0
+    (folder / "report.html").write_text("of an earlier run")
+    assert command(["run", CASE, *QUICK, "--bare", "--quiet", "--levels", "1", "--out", str(folder)]) == 0
+    assert not (folder / "report.html").exists()
+    assert len(json.loads((folder / "summary.json").read_text())["pde_solves_per_level"]) == 1
+
+
+# ---- other commands ------------------------------------------------------------------------------------------------
+
+
+def test_help_lists_the_parameters_of_the_case_and_the_options(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        command(["run", CASE, "--help"])
+    out = capsys.readouterr().out
+    flags = set(re.findall(r"--([a-z-]+)", out))
+    assert {"cells", "sensors", "gamma"} <= flags
+    assert {name.replace("_", "-") for name in RunOptions.__dataclass_fields__} <= flags
+    assert "Standard deviation of the noise." in out
+
+
+def test_verify_judges_a_case(capsys):
+    assert command(["verify", CASE, "--cells", "4"]) == 0
+    assert "all 7 checks passed" in capsys.readouterr().out
+
+
+def test_verify_fails_for_a_wrong_derivative(tmp_path, capsys):
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text(Path(CASE).read_text().replace("torch.exp(m) *", "(m.detach() + 2.0) *"))
+    assert command(["verify", str(wrong), "--cells", "4"]) == 1
+    assert "FAILED" in capsys.readouterr().out
+
+
+def test_compare_tabulates_all_methods(tmp_path, capsys):
+    folder = tmp_path / "compare"
+    assert command(["compare", CASE, *QUICK, "--budget", "20", "--out", str(folder)]) == 0
+    content = json.loads((folder / "compare.json").read_text())
+    results = {result["method"]: result for result in content["results"]}
+    assert len(results) == 10 and not any("failed" in result for result in results.values())
+    best = min(result["energy"] for result in results.values())
+    for name, result in results.items():
+        assert result["above_best"] == pytest.approx(result["energy"] / best - 1)
+        fine = [row for row in content["histories"][name] if row["mesh"] == "4 x 4"]
+        reached = [row["pde_solves"] for row in fine if row["energy"] <= 1.1 * best]
+        assert result["pde_solves_within_0.1"] == (reached[0] if reached else None)
+    assert all(name in (folder / "compare.md").read_text() for name in results)
+
+
+# ---- bad input -----------------------------------------------------------------------------------------------------
+
+SENSORS = np.array([[0.3, 0.4], [0.6, 0.5]])
+
+
+def npz(**arrays):
+    """Writes a data file and gives the flag that names it."""
+
+    def flags(folder):
+        np.savez(folder / "data.npz", **arrays)
+        return ["run", CASE, "--data", str(folder / "data.npz")]
+
+    return flags
+
+
+def script(text):
+    """A case file with the given text."""
+
+    def flags(folder):
+        (folder / "case.py").write_text(text)
+        return ["run", str(folder / "case.py")]
+
+    return flags
+
+
+def file(name, content, flag):
+    """A file with the given content, and the case with a flag that names it."""
+
+    def flags(folder):
+        (folder / name).write_bytes(content)
+        return ["run", CASE, flag, str(folder / name)]
+
+    return flags
+
+
+def given(*words):
+    return lambda folder: ["run", CASE, *words]
+
+
+def plain(*words):
+    return lambda folder: [word.replace("FOLDER", str(folder)) for word in words]
+
+
+def damaged(folder):
+    (folder / "checkpoint.pt").write_bytes(b"PK\x03\x04 half a checkpoint")
+    return ["resume", str(folder)]
+
+
+def occupied(folder):
+    (folder / "out").mkdir()
+    (folder / "out" / "thesis.tex").write_text("keep me")
+    return given("--out", str(folder / "out"))(folder)
+
+
+BAD = {
+    "no such command": (plain("identify", CASE), "'identify'"),
+    "command without a case": (plain("run"), "CASE.py"),
+    "case file missing": (plain("run", "nowhere.py"), "nowhere.py does not exist"),
+    "case file is a directory": (plain("run", "FOLDER"), "is no file"),
+    "case file is not Python": (plain("run", str(ROOT / "pyproject.toml")), "must end in .py"),
+    "case file without a case": (script("x = 1\n"), "no function case"),
+    "case file with a syntax error": (script("def case(:\n"), r"SyntaxError.*line 1"),
+    "case file that cannot be imported": (script("import no_such_module\n"), "no_such_module"),
+    "case that returns nothing": (script("def case():\n    pass\n"), "NoneType"),
+    "case that fails": (script("def case(n: int = 0):\n    return 1 / n\n"), r"ZeroDivisionError.*line 2"),
+    "case with an untyped parameter": (script("def case(n=1):\n    pass\n"), "'n'"),
+    "unknown flag": (given("--cels", "4"), "--cels"),
+    "flag without a value": (given("--cells"), "--cells"),
+    "flag of the wrong type": (given("--cells", "many"), "--cells"),
+    "unknown ansatz": (given("--ansatz", "oracle"), "ansatz is 'oracle'"),
+    "unknown flow": (given("--flow", "luck"), "flow is 'luck'"),
+    "unknown metric": (given("--metric", "h7x"), "metric is 'h7x'"),
+    "Sobolev order out of range": (given("--metric", "h5"), "5"),
+    "direction of another flow": (given("--flow", "adam", "--direction", "newton"), "direction"),
+    "no iterations": (given("--iterations", "0"), "iterations is 0"),
+    "negative seed": (given("--seed", "-1"), "seed is -1"),
+    "too many levels": (given("--levels", "7"), "levels is 7"),
+    "tolerance not positive": (given("--tolerance", "0"), "tolerance is 0"),
+    "unknown device": (given("--device", "abacus"), "device is 'abacus'"),
+    "negative cells": (given("--cells", "-3"), "cells is -3"),
+    "negative weight": (given("--gamma", "-1"), "-1"),
+    "standard deviation of zero": (given("--noise", "0"), "std"),
+    "unknown boundary": (given("--side", "inside"), "'inside'"),
+    "data file missing": (given("--data", "nowhere.npz"), "nowhere.npz"),
+    "data file without values": (npz(points=SENSORS), "values"),
+    "data of different lengths": (npz(points=SENSORS, values=np.zeros(3)), "3"),
+    "data with NaN": (npz(points=SENSORS, values=np.array([0.1, np.nan])), "finite"),
+    "points of the wrong dimension": (npz(points=np.zeros((2, 3)), values=np.zeros(2)), "dimension|coordinates"),
+    "sensor outside the mesh": (npz(points=SENSORS + 1.0, values=np.zeros(2)), "outside"),
+    "table that is no table": (file("data.csv", b"a,b\nc\n", "--data"), "data.csv"),
+    "damaged data file": (file("data.npz", b"nothing of use", "--data"), "data.npz"),
+    "mesh file of unknown format": (file("mesh.step", b"solid", "--mesh"), "mesh.step"),
+    "damaged mesh file": (file("mesh.msh", b"$MeshFormat\n", "--mesh"), "mesh.msh"),
+    "mesh file missing": (given("--mesh", "nowhere.msh"), "nowhere.msh"),
+    "out is a file": (file("out", b"", "--out"), "is a file"),
+    "out below a file": (given("--out", f"{CASE}/run"), "is a file"),
+    "out holds something else": (occupied, "holds no earlier run"),
+    "out cannot be written": (given("--out", "/proc/run"), "cannot be written"),
+    "resume without a run": (plain("resume", "FOLDER"), "holds no checkpoint.pt"),
+    "resume of a damaged run": (damaged, "no readable checkpoint"),
+    "report without a run": (plain("report", "FOLDER/nowhere"), "holds no checkpoint.pt"),
+    "budget that is no number": (plain("compare", CASE, "--budget", "lots"), "budget is 'lots'"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_answered_in_one_line(name, tmp_path, capfd, monkeypatch):
+    """Exit code 2, one line on the standard error that names the culprit, and nothing is left behind."""
+    arguments, culprit = BAD[name]
+    words = arguments(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    if words[0] == "run" and "--out" not in words:
+        words += ["--out", "out"]
+    before = sorted(tmp_path.rglob("*"))
+    assert command(words) == 2
+    out, err = capfd.readouterr()
+    assert re.fullmatch(r"fem-ngf: error: [^\n]+\n", err)
+    assert re.search(culprit, err)
+    assert not out
+    assert sorted(path for path in tmp_path.rglob("*") if "__pycache__" not in path.parts) == before
+
+
+def test_bad_input_in_a_program_ends_it_with_two(tmp_path):
+    done = program("-m", "fem_ngf", "run", CASE, "--gamma", "-1", folder=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert not list(tmp_path.iterdir())
