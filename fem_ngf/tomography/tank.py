@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 import skfem
+from scipy.io.matlab import MatReadError
 
 from ..errors import InputError
 
@@ -84,7 +85,7 @@ def _load(path, *alternatives) -> list[np.ndarray]:
     """One array for each group of alternative names."""
     try:
         content = scipy.io.loadmat(Path(path))
-    except (OSError, ValueError, NotImplementedError, TypeError) as error:
+    except (OSError, ValueError, NotImplementedError, TypeError, MatReadError) as error:
         raise InputError(f"{path}: cannot be read as a MATLAB file ({error})") from None
     found = []
     for names in alternatives:
