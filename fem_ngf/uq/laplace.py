@@ -1,0 +1,156 @@
+r"""The Laplace approximation :math:`N(m_*, (H + C^{-1})^{-1})` of a posterior.
+
+References
+----------
+T. Bui-Thanh, O. Ghattas, J. Martin, G. Stadler, A computational framework for
+infinite-dimensional Bayesian inverse problems, SIAM J. Sci. Comput. 35 (2013).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ..errors import InputError
+from .eigen import Spectrum, misfit_spectrum
+from .subspace import restrict
+
+
+@dataclass(frozen=True, eq=False)
+class LaplaceApproximation:
+    r"""Gaussian around a minimiser, from the spectrum :math:`H V = C^{-1} V \Lambda`.
+
+    The covariance is :math:`C - V \Lambda (I + \Lambda)^{-1} V^T`
+    (Sherman-Morrison-Woodbury with :math:`V^T C^{-1} V = I`). Make it with `laplace`.
+
+    Parameters
+    ----------
+    mean
+        The minimiser ``m`` (n,).
+    prior
+        Gaussian prior: ``apply``, ``solve``, ``mean``, ``sample``, ``pointwise_variance``; or its restriction to a
+        tangent space.
+    spectrum
+        Eigenpairs of the misfit Hessian.
+    """
+
+    mean: np.ndarray
+    prior: object
+    spectrum: Spectrum
+
+    @property
+    def reduction(self) -> np.ndarray:
+        """``lambda / (1 + lambda)`` (r,): the share of the prior variance that the data take off each direction."""
+        return self.spectrum.values / (1.0 + self.spectrum.values)
+
+    @property
+    def degrees(self) -> float:
+        """Effective number of parameters that the data determine: the sum of `reduction`."""
+        return float(self.reduction.sum())
+
+    def solve(self, covector: np.ndarray) -> np.ndarray:
+        """Posterior covariance times ``g``: vector ``(n,)`` or ``(n, k)``."""
+        vectors = self.spectrum.vectors
+        return self.prior.solve(covector) - vectors @ ((vectors.T @ covector).T * self.reduction).T
+
+    def apply(self, vector: np.ndarray) -> np.ndarray:
+        """Posterior precision times ``v``: covector ``(n,)`` or ``(n, k)``."""
+        image = self._images
+        return self.prior.apply(vector) + image @ ((image.T @ vector).T * self.spectrum.values).T
+
+    def sample(self, generator: np.random.Generator, count: int | None = None) -> np.ndarray:
+        """Independent samples ``(n,)`` or ``(n, count)``: samples of the prior, contracted by what the data say."""
+        fields = (self.prior.sample(generator, count).T - self.prior.mean).T
+        contraction = 1.0 - 1.0 / np.sqrt(1.0 + self.spectrum.values)
+        moved = self.spectrum.vectors @ ((self._images.T @ fields).T * contraction).T
+        return ((fields - moved).T + self.mean).T
+
+    def pointwise_variance(self) -> np.ndarray:
+        """Diagonal of the posterior covariance ``(n,)``."""
+        return np.maximum(self.prior_variance - self.spectrum.vectors**2 @ self.reduction, 0.0)
+
+    @cached_property
+    def prior_variance(self) -> np.ndarray:
+        """Diagonal of the prior covariance ``(n,)``."""
+        return self.prior.pointwise_variance()
+
+    def trace(self, mass=None) -> float:
+        """Trace of the covariance; with the mass matrix that of the operator on L2.
+
+        The mass matrix is lumped for the prior's part (the integral of its pointwise variance), as it is exact for
+        the part that the data take off.
+        """
+        vectors = self.spectrum.vectors
+        if mass is None:
+            return float(self.prior_variance.sum() - np.sum(vectors**2 @ self.reduction))
+        lumped = np.asarray(mass.sum(axis=1)).ravel()
+        taken = np.einsum("ij,ij->j", vectors, mass @ vectors) @ self.reduction
+        return float(lumped @ self.prior_variance - taken)
+
+    def kl_divergence(self) -> float:
+        """Kullback-Leibler divergence of the approximation from the prior, in nats: what the data taught."""
+        values, shift = self.spectrum.values, self.mean - self.prior.mean
+        return 0.5 * float(np.sum(np.log1p(values)) - self.degrees + shift @ self.prior.apply(shift))
+
+    def fields(self, basis, modes: int = 0, samples: int = 0, generator: np.random.Generator | None = None) -> dict:
+        """Fields to export: name -> (basis, vector).
+
+        Parameters
+        ----------
+        basis
+            Of the parameter.
+        modes
+            Number of leading eigenvectors (the directions that the data determine best).
+        samples
+            Number of posterior samples.
+        generator
+            Of the samples; by default seeded with 0.
+        """
+        found = {"standard_deviation": (basis, np.sqrt(self.pointwise_variance())),
+                 "prior_standard_deviation": (basis, np.sqrt(self.prior_variance))}
+        for i in range(min(modes, self.spectrum.rank)):
+            found[f"mode_{i + 1}"] = (basis, self.spectrum.vectors[:, i])
+        if samples:
+            drawn = self.sample(np.random.default_rng(0) if generator is None else generator, samples)
+            found |= {f"sample_{i + 1}": (basis, drawn[:, i]) for i in range(samples)}
+        return found
+
+    @cached_property
+    def _images(self) -> np.ndarray:
+        """``C^-1 V`` (n, r)."""
+        return self.prior.apply(self.spectrum.vectors)
+
+
+def laplace(linearization, prior=None, *, tangent=None, rank: int | None = None, threshold: float = 0.01,
+            oversampling: int = 10, generator: np.random.Generator | None = None,
+            kind: str = "gauss-newton") -> LaplaceApproximation:
+    """Laplace approximation at a linearisation, which should be that at the minimiser.
+
+    Parameters
+    ----------
+    linearization
+        Of an inverse problem.
+    prior
+        Gaussian prior; by default the energy's regularisation, which must then be one.
+    tangent
+        Tangent space of a network: the posterior of ``m + T d`` for Gaussian ``d``. It says how sure one is within
+        what the network can express, and so bounds the variance from below.
+    rank, threshold, oversampling, generator, kind
+        See `generalized_spectrum` and `misfit_spectrum`.
+
+    Raises
+    ------
+    InputError
+        If the regularisation is not a Gaussian prior.
+    """
+    prior = linearization.energy.regularization if prior is None else prior
+    missing = [name for name in ("apply", "solve", "mean", "sample", "pointwise_variance") if not hasattr(prior, name)]
+    if missing:
+        raise InputError(f"prior is a {type(prior).__name__} without {', '.join(missing)}; give a Gaussian prior, "
+                         "such as fem_ngf.priors.bilaplacian(basis, gamma, delta)")
+    prior = prior if tangent is None else restrict(prior, tangent)
+    spectrum = misfit_spectrum(linearization, prior, rank=rank, threshold=threshold, oversampling=oversampling,
+                               generator=generator, kind=kind)
+    return LaplaceApproximation(linearization.m, prior, spectrum)
