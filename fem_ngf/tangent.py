@@ -23,7 +23,9 @@ def realize(ansatz, theta: np.ndarray, space: HilbertSpace) -> np.ndarray:
     For a finite-element ansatz the parameters are the coefficients.
     """
     if isinstance(ansatz, FiniteElement):
-        m = theta.copy()
+        m = np.array(theta, dtype=np.float64)
+        if m.shape != (space.size,):
+            raise InputError(f"theta has shape {m.shape}; the finite-element space has {space.size} unknowns")
         m[space.fixed] = 0.0
         return m
     return space.project(ansatz(theta, space.points))
