@@ -4,9 +4,9 @@ The function and its energy stay as they are; the tangent space grows by exactly
 """
 
 from .dictionary import Dictionary, Site, candidate_vectors, dictionary, sites
-from .growth import Growth, grow, insert
+from .growth import Growth, grow, insert, seedling
 from .selection import Neuron, matching_pursuit
 from .settings import Expansion
 
 __all__ = ["Dictionary", "Expansion", "Growth", "Neuron", "Site", "candidate_vectors", "dictionary", "grow", "insert",
-           "matching_pursuit", "sites"]
+           "matching_pursuit", "seedling", "sites"]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..errors import InputError
 from ..inner_products import InnerProduct, orthonormal_columns
 from ..spaces import HilbertSpace
 from ..tangent import tangent_vectors
@@ -25,6 +26,22 @@ class Growth:
     theta: np.ndarray
     gain: float
     event: str
+
+
+def seedling(ansatz, width: int):
+    """The network with at most `width` neurons in each hidden layer: the start of one that grows.
+
+    Raises
+    ------
+    InputError
+        If the ansatz is not an MLP, bare or wrapped.
+    """
+    if hasattr(ansatz, "inner"):
+        return replace(ansatz, inner=seedling(ansatz.inner, width))
+    if not hasattr(ansatz, "widen"):
+        raise InputError(f"an ansatz of type {type(ansatz).__name__} cannot grow; take an MLP")
+    hidden = tuple(min(neurons, width) for neurons in ansatz.widths[1:-1])
+    return replace(ansatz, widths=(ansatz.widths[0], *hidden, ansatz.widths[-1]))
 
 
 def grow(expansion: Expansion, ansatz, theta, target, space: HilbertSpace, metric: InnerProduct,

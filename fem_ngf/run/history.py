@@ -10,8 +10,8 @@ import numpy as np
 
 from ..flows import Stage
 
-COLUMNS = ("step", "level", "mesh", "energy", "misfit", "regularization", "gradient_norm", "alignment", "fit",
-           "step_size", "damping", "parameters", "pde_solves", "level_solves", "forward", "adjoint", "incremental",
+COLUMNS = ("step", "level", "mesh", "energy", "misfit", "regularization", "gradient_norm", "alignment", "kappa",
+           "certificate", "fit", "step_size", "damping", "parameters", "pde_solves", "level_solves", "forward", "adjoint", "incremental",
            "pde_work", "cpu_seconds", "event")
 
 
@@ -39,7 +39,8 @@ def row(stage: Stage, step: int, mesh: str, cpu_seconds: float) -> dict[str, int
     found = {
         "step": step, "level": stage.level, "mesh": mesh, "energy": iterate.value,
         "misfit": iterate.terms.get("misfit", ""), "regularization": iterate.terms.get("regularization", ""),
-        "gradient_norm": iterate.gradient_norm, "alignment": iterate.alignment, "fit": iterate.fit,
+        "gradient_norm": iterate.gradient_norm, "alignment": iterate.alignment, "kappa": iterate.kappa,
+        "certificate": iterate.certificate, "fit": iterate.fit,
         "step_size": iterate.step_size, "damping": iterate.memory.get("damping", ""), "parameters": iterate.parameters,
         "pde_solves": stage.total_solves, "level_solves": sum(stage.solves[stage.level].values()), **solves,
         "pde_work": stage.work, "cpu_seconds": cpu_seconds,

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..ansatz import FiniteElement, ansatz_from_dict
 from ..errors import InputError
+from ..expansion import Expansion, seedling
 from ..flows import Continuation, HilbertDescent, NaturalGradientFlow, ParameterDescent, Stage
 from .case import Case
 from .options import RunOptions
@@ -96,11 +97,15 @@ class Clock:
 
 def _flow(case: Case, options: RunOptions, level, space):
     nodal = options.ansatz == "finite-element"
-    ansatz = FiniteElement(space, case.start) if nodal else _on_device(case.ansatz, options)
+    network = seedling(case.ansatz, options.start_width) if options.grow else case.ansatz
+    ansatz = FiniteElement(space, case.start) if nodal else _on_device(network, options)
     tuned = options.flow == case.defaults.get("flow", RunOptions.flow)
     wanted = dict(case.tuning) if tuned else {}
     names = ("iterations", "tolerance", "stagnation", "direction", "method")
     wanted |= {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if options.grow:
+        wanted["expansion"] = Expansion(trigger=options.trigger, selection=options.growth, depth=options.depth,
+                                        max_parameters=options.max_parameters, seed=options.seed)
     if options.flow == "hilbert-descent":
         kind = HilbertDescent
     elif options.flow == "natural-gradient":

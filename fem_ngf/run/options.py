@@ -16,6 +16,8 @@ ANSATZ = Literal["neural", "finite-element"]
 FLOW = Literal["hilbert-descent", "natural-gradient", "gradient-descent", "adam", "lbfgs"]
 DIRECTION = Literal["gradient", "nesterov", "gauss-newton", "newton"]
 METHOD = Literal["euler", "heun", "levenberg-marquardt", "gradient-normalized"]
+SELECTION = Literal["greedy", "random"]
+TRIGGER = Literal["either", "alignment", "fit", "stagnation"]
 SAMPLING = Literal["quadrature", "nodal"]
 
 
@@ -51,6 +53,18 @@ class RunOptions:
         Stop when the gradient norm has fallen by this factor.
     stagnation
         Stop when two steps running lower the energy by less than this fraction.
+    grow
+        Let the network grow, from a small one, where it misses too much of the steps.
+    growth
+        How grown neurons are chosen: greedy by their gain, or random as a control.
+    trigger
+        What makes the network grow: alignment, fit (of retractions), stagnation, or either of them.
+    depth
+        Growth may also add residual layers.
+    start_width
+        Hidden neurons per layer of the network that grows.
+    max_parameters
+        Growth stops here.
     device
         Where the network is evaluated: cpu, cuda, cuda:0.
     quiet
@@ -72,6 +86,12 @@ class RunOptions:
     iterations: int | None = None
     tolerance: float | None = None
     stagnation: float | None = None
+    grow: bool = False
+    growth: SELECTION = "greedy"
+    trigger: TRIGGER = "either"
+    depth: bool = False
+    start_width: int = 4
+    max_parameters: int = 200
     device: str = "cpu"
     quiet: bool = False
     bare: bool = False
@@ -79,7 +99,7 @@ class RunOptions:
     def __post_init__(self):
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}; it must not be negative")
-        for name in ("levels", "iterations"):
+        for name in ("levels", "iterations", "start_width", "max_parameters"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{name} is {value}; it must be 1 at least")
@@ -87,6 +107,9 @@ class RunOptions:
             value = getattr(self, name)
             if value is not None and not (np.isfinite(value) and value > 0):
                 raise InputError(f"{name} is {value}; it must be a positive number")
+        if self.grow and (self.ansatz != "neural" or self.flow not in ("hilbert-descent", "natural-gradient")):
+            raise InputError(f"grow is for a neural ansatz and the flows hilbert-descent and natural-gradient, not for "
+                             f"ansatz {self.ansatz!r} with flow {self.flow!r}")
         _check_device(self.device)
         if self.direction and self.flow != "hilbert-descent":
             raise InputError(f"direction {self.direction!r} is for flow 'hilbert-descent', not {self.flow!r}")
