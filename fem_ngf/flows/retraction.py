@@ -44,6 +44,9 @@ def curvature_metric(base: InnerProduct, directions: np.ndarray, images: np.ndar
     """
     if directions.shape[1] == 0:
         return base
+    total = np.sum(directions * (base.apply(directions) + images), axis=0)
+    scale = 1.0 / np.sqrt(np.maximum(total, np.finfo(float).tiny))
+    directions, images = directions * scale, images * scale
     core = symmetric_product(directions, images)
     eigenvalues, eigenvectors = np.linalg.eigh(core)
     keep = eigenvalues > 1e-10 * max(eigenvalues[-1], 0.0)
