@@ -10,6 +10,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from ..errors import InputError
 from ..inner_products import InnerProduct, MatrixInnerProduct
+from ..observation import point_values
 from ..pde.counts import SolveCounts
 from ..spaces import HilbertSpace
 from .smooth import SmoothLinearization, finite_array, linearized
@@ -121,11 +122,7 @@ class ScatteredRegression:
         if points.ndim != 2 or points.shape[1] != self.space.points.shape[1]:
             raise InputError(f"points have shape {points.shape}; (N, {self.space.points.shape[1]}) is needed")
         object.__setattr__(self, "values", finite_array("values", self.values, points.shape[:1]))
-        try:
-            matrix = self.space.basis.probes(points.T)
-        except ValueError as error:
-            raise InputError(f"points cannot be found in the mesh ({error}); give points inside it") from None
-        object.__setattr__(self, "matrix", sp.csr_array(matrix))
+        object.__setattr__(self, "matrix", sp.csr_array(point_values(self.space.basis, points).matrix))
 
     def __call__(self, m: np.ndarray) -> float:
         """The value."""

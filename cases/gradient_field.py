@@ -1,0 +1,84 @@
+r"""A conservative vector field learnt by a network that is a gradient by construction.
+
+.. math::
+    \min_f \tfrac12 \sum_i w_i |f(x_i) - \nabla\psi(x_i)|^2, \qquad f = \text{GradNet}_\theta, \quad x_i \in [0, 1]^2.
+
+The convex potential is :math:`x_1^4 + x_1^2/2 + x_1 x_2/2 + 3 x_2^2/2 - x_2^3/3`
+(networks of the monotone kind), the other one
+:math:`\sin(2\pi x_1)\cos(\pi x_2/2)/4 + x_1 x_2/2 - x_2^2/2`. The samples are the
+nodes of a uniform grid, weighted by the trapezoidal rule; the flow is the
+natural gradient in L2 of the samples, which is Gauss-Newton here.
+
+References
+----------
+S. Chaudhari, S. Pranav, J. M. F. Moura, Gradient networks, arXiv 2404.07361.
+"""
+
+from typing import Literal
+
+import numpy as np
+from skfem import Basis, ElementTriP1, ElementVector
+
+from fem_ngf.ansatz import GradNetC, GradNetM
+from fem_ngf.energies import Regression
+from fem_ngf.meshes import unit_square
+from fem_ngf.run import Case, main
+from fem_ngf.run.sample_level import SampleLevel
+from fem_ngf.sample_space import SampleSpace, Stacked
+from fem_ngf.spaces import HilbertSpace
+
+
+def convex_gradient(x):
+    """Gradient (q, 2) of the convex potential at points (q, 2)."""
+    a, b = x.T
+    return np.stack([4.0 * a**3 + a + 0.5 * b, 0.5 * a + 3.0 * b - b**2], axis=1)
+
+
+def nonconvex_gradient(x):
+    """Gradient (q, 2) of the potential that is not convex, at points (q, 2)."""
+    a, b = x.T
+    along = 0.5 * np.pi * np.cos(2 * np.pi * a) * np.cos(0.5 * np.pi * b) + 0.5 * b
+    across = -0.125 * np.pi * np.sin(2 * np.pi * a) * np.sin(0.5 * np.pi * b) + 0.5 * a - b
+    return np.stack([along, across], axis=1)
+
+
+FIELDS = {"convex": convex_gradient, "nonconvex": nonconvex_gradient}
+
+
+def network(field: str, kind: str):
+    """About 100 parameters: a monotone network for the convex potential."""
+    return (GradNetC if kind == "cascaded" else GradNetM)(monotone=field == "convex")
+
+
+def case(field: Literal["convex", "nonconvex"] = "convex", kind: Literal["cascaded", "modular"] = "cascaded",
+         cells: int = 40) -> Case:
+    """A conservative vector field learnt by a gradient network.
+
+    Parameters
+    ----------
+    field
+        Which potential.
+    kind
+        Which network: cascaded or modular.
+    cells
+        Cells a side of the grid of samples.
+    """
+    basis = Basis(unit_square(cells), ElementTriP1())
+    points, weights = basis.doflocs.T, HilbertSpace.l2(basis, sampling="nodal").weights
+    space = SampleSpace(points, components=2, weights=weights)
+    energy = Regression(space, space.project(FIELDS[field](points)))
+    vectors = Basis(basis.mesh, ElementVector(ElementTriP1()))
+
+    def exports(linearization):
+        return {"m": (vectors, linearization.m), "truth": (vectors, energy.target),
+                "error": (vectors, linearization.m - energy.target)}
+
+    level = SampleLevel(f"{len(points)} samples", energy, vectors, {"l2": space}, energy.target, exports)
+    defaults = {"flow": "natural-gradient", "method": "levenberg-marquardt", "metric": "l2", "iterations": 200,
+                "tolerance": 1e-12, "stagnation": 1e-12, "sampling": "nodal"}
+    return Case("gradient_field", (level,), Stacked(network(field, kind)), defaults=defaults, tuning={"damping": 1e-2},
+                title=f"Gradient of a {field} potential")
+
+
+if __name__ == "__main__":
+    main(case)

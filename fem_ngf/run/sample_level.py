@@ -1,0 +1,58 @@
+"""A level of a case whose unknown is known at data points instead of on a mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import skfem
+
+from ..errors import InputError
+from ..sample_space import SampleSpace
+
+Fields = dict[str, tuple[skfem.AbstractBasis, np.ndarray]]
+
+
+@dataclass(frozen=True, eq=False)
+class SampleLevel:
+    """The counterpart of `Level` for a `SampleSpace`.
+
+    Parameters
+    ----------
+    label
+        Name of the data set in tables.
+    energy
+        `fem_ngf.energies.Energy` on vectors of the sample space.
+    basis
+        Basis of the exported fields; its mesh has the dimension of the ansatz' inputs.
+    spaces
+        Sample spaces that ``--metric`` may name.
+    truth
+        The true vector ``(N c,)``, if it is known.
+    fields
+        Linearization -> fields to export by name, each ``(basis, vector)``.
+    """
+
+    label: str
+    energy: object
+    basis: skfem.AbstractBasis
+    spaces: Mapping[str, SampleSpace]
+    truth: np.ndarray | None = None
+    fields: Callable[[object], Fields] = field(default=lambda linearization: {})
+
+    def space(self, metric: str = "l2", length: float = 1.0, sampling: str = "nodal") -> SampleSpace:
+        """The sample space of that name; `length` and `sampling` have no meaning here.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        if metric not in self.spaces:
+            raise InputError(f"metric is {metric!r}; this case knows {', '.join(self.spaces)}")
+        return self.spaces[metric]
+
+    def exports(self, linearization) -> Fields:
+        """The case's fields."""
+        return dict(self.fields(linearization))
