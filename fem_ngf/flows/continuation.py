@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..ansatz import FiniteElement, prolongate
-from ..errors import SolveError
+from ..errors import InputError, SolveError
 from ..tangent import realize
-from .iterate import LEVEL, RESOLUTION, Iterate, solve_kinds
+from .iterate import LEVEL, RESOLUTION, UNREACHABLE, Iterate, solve_kinds
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +78,10 @@ class Continuation:
     rate: float = 2.0
     finish: float = 1.0
 
+    def __post_init__(self):
+        if not self.flows:
+            raise InputError("flows is empty; give one flow a mesh")
+
     def start(self, theta: np.ndarray) -> Stage:
         """The stage at the start, on the coarsest mesh."""
         return self._stage(0, self.flows[0].start(theta), ({},) * len(self.flows))
@@ -92,9 +96,14 @@ class Continuation:
         """Stages from parameters or from a stage; the last one's iterate has a stop reason."""
         stage = start if isinstance(start, Stage) else self.start(start)
         yield stage
-        while not stage.iterate.stop_reason or stage.level < len(self.flows) - 1:
+        while not self.ends(stage):
             stage = self.step(stage)
             yield stage
+
+    def ends(self, stage: Stage) -> bool:
+        """Whether this is the last stage: the finest flow has stopped, or the next mesh cannot be entered."""
+        reason = stage.iterate.stop_reason
+        return reason == UNREACHABLE or bool(reason) and stage.level == len(self.flows) - 1
 
     def step(self, stage: Stage) -> Stage:
         """A step on the level, or the passage to the next one."""
@@ -109,7 +118,7 @@ class Continuation:
         if stage.level == len(self.flows) - 1:
             finished = decrease <= self.finish * abs(moved.change)
             return replace(moved, iterate=iterate.stopped(RESOLUTION)) if finished else moved
-        if decrease > self.probe * before.value and np.isnan(moved.change):
+        if decrease > self.probe * abs(before.value) and np.isnan(moved.change):
             return moved
         if np.isnan(moved.change):
             moved = self._measured(moved)
@@ -132,12 +141,16 @@ class Continuation:
         value = realized_value(following, ansatz, theta)
         gained = {kind: number - counts[kind] for kind, number in solve_kinds(following.energy.counts).items()}
         solves = tuple(gained if i == stage.level + 1 else kinds for i, kinds in enumerate(stage.solves))
-        return replace(stage, solves=solves, work=self._work(solves), change=value - stage.iterate.value)
+        change = value - stage.iterate.value if np.isfinite(value) else 0.0
+        return replace(stage, solves=solves, work=self._work(solves), change=change)
 
     def _next_level(self, stage: Stage) -> Stage:
         level, here, following = stage.level + 1, self.flows[stage.level], self.flows[stage.level + 1]
         ansatz, theta = carried(stage.iterate.ansatz, stage.iterate.theta, here.space, following.space)
-        iterate = replace(following, ansatz=ansatz).start(theta)
+        try:
+            iterate = replace(following, ansatz=ansatz).start(theta)
+        except InputError:
+            return replace(stage, iterate=stage.iterate.stopped(UNREACHABLE))
         earlier = stage.solves[level]
         solves = {kind: number + earlier.get(kind, 0) for kind, number in iterate.solves.items()}
         change = (iterate.value - stage.iterate.value) * self._ratio(level)
@@ -146,12 +159,12 @@ class Continuation:
     def _ratio(self, level: int) -> float:
         """Expected change from `level` to the next one, relative to the change from the previous to `level`.
 
-        After the finest level comes the limit of vanishing mesh width.
+        After the finest level comes the limit of vanishing mesh width. Not known (nan) when the mesh was not refined.
         """
         sizes = [flow.energy.work_per_solve for flow in self.flows[level - 1 : level + 2]]
         dimension = self.flows[level].space.points.shape[1]
         coarse, middle, *fine = (size ** (-self.rate / dimension) for size in sizes)
-        return (middle - (fine[0] if fine else 0.0)) / (coarse - middle)
+        return (middle - (fine[0] if fine else 0.0)) / (coarse - middle) if coarse > middle else float("nan")
 
 
 def carried(ansatz, theta: np.ndarray, old_space, new_space):

@@ -15,6 +15,7 @@ from ..tangent import TangentSpace, realize
 GRADIENT = "gradient below tolerance"
 STAGNATION = "energy decrease below tolerance"
 LEVEL = "energy decrease below the discretisation change"
+UNREACHABLE = "energy not defined on the next mesh"
 EXHAUSTED = "iterations exhausted"
 BLOCKED = "no step along the direction lowers the energy"
 RESOLUTION = "energy decrease below the discretisation error of the finest mesh"
