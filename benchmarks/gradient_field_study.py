@@ -76,10 +76,10 @@ def main() -> None:
     options = parser.parse_args()
     lines = ["# Gradient networks with the natural gradient", "",
              f"Mean squared error of the gradient on a 100 x 100 grid in dB (squared length, both components added), "
-             f"mean and range of {options.trials} trials with {options.iterations} Levenberg-Marquardt iterations in L2 "
-             "of 1681 samples. Published: arXiv 2404.07361, about 100 parameters, Adam, 5 trials. Jacobians and values "
-             f"are passes over all samples; the last column is the largest number of Jacobians until {BETTER:.0f} dB below the "
-             "published error. Written by `python benchmarks/gradient_field_study.py`.", "",
+             f"mean and range of {options.trials} trials with {options.iterations} Levenberg-Marquardt iterations in "
+             "L2 of 1681 samples. Published: arXiv 2404.07361, about 100 parameters, Adam, 5 trials. Jacobians, values "
+             f"are passes over all samples; the last column is the largest number of Jacobians until "
+             f"{BETTER:.0f} dB below the published error. Written by `python benchmarks/gradient_field_study.py`.", "",
              "| network | field | parameters | published dB | dB: mean (best .. worst) | Jacobians | values | "
              "Jacobians to -10 dB | seconds a trial |", "|---|---|---|---|---|---|---|---|---|"]
     for (which, kind), (name, published) in PUBLISHED.items():

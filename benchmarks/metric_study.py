@@ -92,8 +92,8 @@ def table(found: dict, seeds: int, iterations: int) -> str:
     lines = ["# Metric study: a steep layer with an oscillation in one dimension", "",
              f"Relative error in the energy's own norm after {iterations} iterations of a tanh network; median "
              f"(smallest .. largest) of {seeds} seeds. Fixed: {NEURONS} neurons. Grown: {START} -> {NEURONS} neurons "
-             "by orthogonal matching pursuit on the gain. Random: as many neurons from the same dictionary, unselected.",
-             "Written by `python benchmarks/metric_study.py`.", "",
+             "by orthogonal matching pursuit on the gain. Random: as many neurons from the same dictionary, "
+             "unselected. Written by `python benchmarks/metric_study.py`.", "",
              "| energy | metric | fixed | grown | random control |", "|---|---|---|---|---|"]
     for energy in ("h1", "l2"):
         for metric in METRICS:
@@ -114,8 +114,8 @@ def conclusion(found: dict, energy: str) -> str:
     ratios = [f"{NAMES[m]} {median(m, 'fixed') / median(own, 'fixed'):,.0f}" for m in (other, "euclid", "adam")]
     gain, luck = (median(own, "fixed") / median(own, mode) for mode in ("grown", "random"))
     return (f"{energy.upper()} energy: fixed, the error with its own Gram matrix is smaller than the others by factors "
-            f"of {', '.join(ratios)}. Selected growth divides the fixed network's error by {gain:.1f}, growth at random "
-            f"by {luck:.1f}; so the selection itself accounts for a factor {gain / luck:.1f}.")
+            f"of {', '.join(ratios)}. Selected growth divides the fixed network's error by {gain:.1f}, growth at "
+            f"random by {luck:.1f}; so the selection itself accounts for a factor {gain / luck:.1f}.")
 
 
 def figure(found: dict, path: Path) -> None:

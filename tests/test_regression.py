@@ -110,18 +110,18 @@ def test_corrected_steps_realise_the_function_step():
     level = case(cells=128, energy="l2").levels[0]
     space, ansatz = level.space("l2", sampling="nodal"), MLP((1, 20, 1), output_scale=1.0)
     missed = []
-    for corrections in (0, 2, 6):
+    for corrections in (0, 2, 8):
         flow = NaturalGradientFlow(level.energy, ansatz, space, corrections=corrections)
         iterate = flow.start(ansatz.initial(np.random.default_rng(1)))
         tangent = TangentSpace.at(ansatz, iterate.theta, space)
-        shift = np.full(ansatz.size, 1e-3 * np.diag(tangent.matrix).mean())
+        shift = np.full(ansatz.size, 1e-2 * np.diag(tangent.matrix).mean())
         direction = 0.2 * damped_direction(tangent, tangent.pull_back(iterate.linearization.derivative), shift)
         theta, m, miss = flow._realized(iterate, tangent, direction, shift)
         ideal = tangent.push_forward(direction)
         assert np.isclose(miss, space.norm(m - iterate.m + ideal) / space.norm(ideal))
         assert np.allclose(m, realize(ansatz, theta, space), atol=1e-14)
         missed.append(miss)
-    assert missed[1] < 0.6 * missed[0] and missed[2] < 0.6 * missed[1]
+    assert missed[1] < 0.1 * missed[0] and missed[2] < 0.7 * missed[1]
 
 
 def test_sample_space_is_the_weighted_product():

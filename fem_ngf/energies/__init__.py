@@ -2,5 +2,6 @@
 
 from .inverse_problem import InverseProblem
 from .regression import Regression, ScatteredRegression
+from .ritz import RitzEnergy
 
-__all__ = ["InverseProblem", "Regression", "ScatteredRegression"]
+__all__ = ["InverseProblem", "Regression", "RitzEnergy", "ScatteredRegression"]

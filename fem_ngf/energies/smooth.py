@@ -30,6 +30,11 @@ class SmoothLinearization:
     value: float
     terms: dict[str, float]
 
+    @property
+    def convexity(self) -> float:
+        """Modulus ``mu`` of strong convexity in the flow's inner product, nan if it is not known."""
+        return getattr(self.energy, "convexity", float("nan"))
+
     @cached_property
     def derivative(self) -> np.ndarray:
         """Covector ``E'(m)`` (n,)."""

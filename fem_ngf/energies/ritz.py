@@ -1,0 +1,169 @@
+"""Ritz energies: minimisation problems whose Euler-Lagrange equation is the PDE (METHOD sections 1 and 4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..errors import InputError
+from ..functional import Functional
+from ..inner_products import InnerProduct, MatrixInnerProduct
+from ..linalg import factorize
+from ..pde.counts import SolveCounts
+from ..spaces import HilbertSpace
+from .smooth import SmoothLinearization, finite_array, linearized
+
+
+@dataclass(frozen=True, eq=False)
+class QuadraticFunctional:
+    """``1/2 m.(K m) - l.m`` of a linear weak form ``a(m, v) - l(v)``: see `RitzEnergy.of_form`.
+
+    Parameters
+    ----------
+    matrix
+        ``K`` (n, n), symmetric.
+    load
+        Covector ``l`` (n,).
+    """
+
+    matrix: sp.csr_array
+    load: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """Number of unknowns."""
+        return len(self.load)
+
+    def value(self, m: np.ndarray) -> float:
+        """The value."""
+        return float(m @ (0.5 * (self.matrix @ m) - self.load))
+
+    def derivative(self, m: np.ndarray) -> np.ndarray:
+        """Covector ``K m - l``."""
+        return self.matrix @ m - self.load
+
+    def hessian(self, m: np.ndarray) -> sp.csr_array:
+        """``K``."""
+        return self.matrix
+
+
+@dataclass(frozen=True, eq=False)
+class RitzEnergy:
+    r"""``E(m) = J(m + lift) - J(lift)`` for a convex functional J, on functions that vanish at the fixed unknowns.
+
+    Parameters
+    ----------
+    functional
+        ``value``, ``derivative`` and ``hessian`` on vectors (n,): a `Functional`, or what `of_form` makes.
+    basis
+        scikit-fem basis of ``m``.
+    fixed
+        Dirichlet unknowns.
+    lift
+        Vector (n,) with the Dirichlet values at the fixed unknowns; zero if not given.
+    convexity
+        ``mu`` with ``J'' >= mu A`` in the inner product of the flow: the certificate
+        :math:`\|m - m^*\| \le \|grad\| / \mu`. One for a quadratic J in its energy inner product.
+
+    Raises
+    ------
+    InputError
+        If sizes do not fit.
+
+    Notes
+    -----
+    In the energy inner product (`energy_space`) of a quadratic J, the projected gradient step of length one is the
+    Galerkin step in the tangent space: with `FiniteElement` it reaches the Galerkin solution.
+    """
+
+    functional: Functional | QuadraticFunctional
+    basis: object
+    fixed: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    lift: np.ndarray | None = None
+    convexity: float = 1.0
+    counts: SolveCounts = field(default_factory=SolveCounts)
+    work_per_solve: int = 1
+
+    def __post_init__(self):
+        if self.functional.size != self.basis.N:
+            raise InputError(f"functional has {self.functional.size} unknowns; the basis has {self.basis.N}")
+        lift = np.zeros(self.basis.N) if self.lift is None else self.lift
+        object.__setattr__(self, "lift", finite_array("lift", lift, (self.basis.N,)))
+        object.__setattr__(self, "fixed", np.unique(np.asarray(self.fixed, dtype=np.int64)))
+
+    @classmethod
+    def of_form(cls, form, basis, parameter=None, **settings) -> RitzEnergy:
+        """The quadratic energy whose derivative is a linear, symmetric weak form.
+
+        Parameters
+        ----------
+        form
+            `WeakForm` ``a(u, v) - l(v)`` with a state of `basis`.
+        parameter
+            Its parameter vector (n_m,); zero if not given.
+
+        Raises
+        ------
+        InputError
+            If the tangent depends on the state or is not symmetric.
+        """
+        zero = np.zeros(form.state_size)
+        parameter = np.zeros(form.parameter_size) if parameter is None else parameter
+        matrix, other = (sp.csr_array(form.tangent(u, parameter)) for u in (zero, np.linspace(0.5, 1.0, len(zero))))
+        scale = np.abs(matrix.data).max()
+        if abs(matrix - other).max() > 1e-10 * scale or abs(matrix - matrix.T).max() > 1e-10 * scale:
+            raise InputError("form is not linear and symmetric; give its energy as a Functional")
+        return cls(QuadraticFunctional(matrix, -form.residual(zero, parameter)), basis, **settings)
+
+    @cached_property
+    def free(self) -> np.ndarray:
+        """Unknowns that are not fixed."""
+        return np.setdiff1d(np.arange(self.basis.N), self.fixed)
+
+    @cached_property
+    def _reference(self) -> float:
+        return self.functional.value(self.lift)
+
+    def __call__(self, m: np.ndarray) -> float:
+        """The value."""
+        return self.functional.value(m + self.lift) - self._reference
+
+    def linearize(self, m: np.ndarray, start=None) -> SmoothLinearization:
+        """The energy around `m` (n,)."""
+        value = self(m)
+        return linearized(self, m, value, {"ritz": value})
+
+    def slope(self, m: np.ndarray) -> np.ndarray:
+        """Covector ``J'(m + lift)``; its entries at fixed unknowns are reactions, not slopes, and set to zero."""
+        covector = np.array(self.functional.derivative(m + self.lift))
+        covector[self.fixed] = 0.0
+        return covector
+
+    def curvature(self, m: np.ndarray) -> sp.csr_array:
+        """``J''(m + lift)`` (n, n)."""
+        return sp.csr_array(self.functional.hessian(m + self.lift))
+
+    def preconditioner(self, m: np.ndarray) -> InnerProduct:
+        """The Hessian on the free unknowns."""
+        return MatrixInnerProduct(self.curvature(m), self.free)
+
+    def energy_space(self, m: np.ndarray | None = None, sampling: str = "quadrature") -> HilbertSpace:
+        """Hilbert space with the inner product ``J''`` at `m` (zero if not given)."""
+        at = np.zeros(self.basis.N) if m is None else m
+        return HilbertSpace.from_matrix(self.basis, self.curvature(at), fixed=self.fixed, sampling=sampling)
+
+    def galerkin(self, tolerance: float = 1e-12, iterations: int = 50) -> np.ndarray:
+        """Minimiser (n,) by Newton's method with full steps: the Galerkin solution minus the lift."""
+        m = np.zeros(self.basis.N)
+        first = None
+        for _ in range(iterations):
+            slope = self.slope(m)[self.free]
+            first = np.linalg.norm(slope) if first is None else first
+            if np.linalg.norm(slope) <= tolerance * first:
+                break
+            matrix = self.curvature(m)[self.free][:, self.free]
+            m[self.free] -= factorize(matrix, symmetric=True, definite=True).solve(slope)
+        return m

@@ -1,0 +1,119 @@
+"""Ritz energies: derivatives, the Galerkin step, the certificate, the rate at a re-entrant corner."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from skfem import Basis, ElementTriP1
+
+from fem_ngf.ansatz import FiniteElement
+from fem_ngf.energies import RitzEnergy
+from fem_ngf.errors import InputError
+from fem_ngf.flows import HilbertDescent, NaturalGradientFlow
+from fem_ngf.forms import WeakForm
+from fem_ngf.functional import Functional
+from fem_ngf.helpers import dot, grad
+from fem_ngf.meshes import unit_square
+from fem_ngf.verify import taylor_rate
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from cases.ritz_2d import case, discrete, exact
+
+
+def nonlinear(n: int = 6, lift: bool = False) -> RitzEnergy:
+    """``1/2 |grad u|^2 + u^4/4 - u``, strictly convex."""
+    basis = Basis(unit_square(n), ElementTriP1(), intorder=4)
+    functional = Functional(lambda u, w: 0.5 * dot(grad(u), grad(u)) + 0.25 * u**4 - u, basis)
+    fixed = basis.get_dofs().all()
+    values = np.zeros(basis.N)
+    values[fixed] = basis.doflocs[0, fixed] if lift else 0.0
+    return RitzEnergy(functional, basis, fixed, values)
+
+
+def test_derivatives():
+    energy = nonlinear(lift=True)
+    m, v, w = np.random.default_rng(0).standard_normal((3, energy.basis.N))
+    m[energy.fixed], v[energy.fixed], w[energy.fixed] = 0.0, 0.0, 0.0
+
+    def value_and_derivative(at):
+        linearization = energy.linearize(at)
+        return linearization.value, linearization.derivative
+
+    def slope_along(at):
+        linearization = energy.linearize(at)
+        return linearization.derivative @ w, linearization.hessian_action(w)
+
+    assert abs(taylor_rate(value_and_derivative, m, v) - 2.0) < 0.05
+    assert abs(taylor_rate(slope_along, m, v) - 2.0) < 0.05
+    assert energy(np.zeros(energy.basis.N)) == 0.0
+
+
+@pytest.mark.parametrize("method", ["euler", "levenberg-marquardt"])
+def test_one_step_to_the_galerkin_solution(method):
+    """In the energy metric the gradient step with finite elements is the Galerkin step."""
+    energy, basis = discrete(6)
+    space, galerkin = energy.energy_space(), energy.galerkin()
+    flow = NaturalGradientFlow(energy, FiniteElement(space), space, method=method)
+    iterate = flow.step(flow.start(np.zeros(basis.N)))
+    assert space.norm(iterate.m - galerkin) <= 1e-12 * space.norm(galerkin)
+
+
+def test_certificate_bounds_the_error_at_every_iterate():
+    """With a network: the norm of the gradient is the distance to the Galerkin solution (mu = 1, energy metric)."""
+    problem = case(cells=8, levels=1, neurons=8)
+    level = problem.levels[0]
+    space, galerkin = level.space("energy", sampling="nodal"), level.energy.galerkin()
+    flow = NaturalGradientFlow(level.energy, problem.ansatz, space, method="levenberg-marquardt", damping=1e-2,
+                               iterations=40, stagnation=1e-12)
+    iterates = list(flow.run(problem.ansatz.initial(np.random.default_rng(0))))
+    errors = np.array([space.norm(iterate.m - galerkin) for iterate in iterates])
+    certificates = np.array([iterate.certificate for iterate in iterates])
+    assert np.all(certificates >= errors * (1.0 - 1e-9))
+    assert np.allclose(certificates / errors, 1.0, rtol=1e-6)
+    assert errors[-1] < 0.02 * errors[0]
+
+
+def test_both_flows_find_the_nonlinear_minimiser():
+    energy = nonlinear(lift=True)
+    space, galerkin = energy.energy_space(), energy.galerkin()
+    for flow in (NaturalGradientFlow(energy, FiniteElement(space), space, tolerance=1e-10),
+                 HilbertDescent(energy, FiniteElement(space), space, direction="newton", tolerance=1e-10)):
+        *_, last = flow.run(np.zeros(energy.basis.N))
+        assert space.norm(last.m - galerkin) < 1e-8 * space.norm(galerkin)
+
+
+def test_weak_form_and_functional_agree():
+    basis = Basis(unit_square(5), ElementTriP1(), intorder=4)
+    form = WeakForm(lambda u, v, m, w: dot(grad(u), grad(v)) + u * v - (1.0 + w.x[0]) * v, basis, ElementTriP1())
+    density = Functional(lambda u, w: 0.5 * (dot(grad(u), grad(u)) + u * u) - (1.0 + w.x[0]) * u, basis)
+    first, second = RitzEnergy.of_form(form, basis), RitzEnergy(density, basis)
+    m = np.random.default_rng(1).standard_normal(basis.N)
+    assert np.isclose(first(m), second(m))
+    assert np.allclose(first.linearize(m).derivative, second.linearize(m).derivative)
+    assert np.allclose(first.galerkin(), second.galerkin())
+
+
+def test_rate_at_the_corner():
+    """Linear elements on uniform meshes: the energy norm of the error falls like h^(2/3)."""
+    energies = []
+    for n in (4, 8, 16, 32):
+        energy, _ = discrete(n)
+        energies.append(energy(energy.galerkin()))
+    differences = -np.diff(energies)
+    rates = 0.5 * np.log2(differences[:-1] / differences[1:])
+    assert 2.0 / 3.0 - 0.05 < rates[-1] < 1.0
+    energy, basis = discrete(32)
+    assert np.abs(energy.galerkin() - exact(basis.doflocs)).max() < 0.01
+
+
+def test_bad_input():
+    basis = Basis(unit_square(3), ElementTriP1(), intorder=4)
+    form = WeakForm(lambda u, v, m, w: dot(grad(u), grad(v)) + u**3 * v, basis, ElementTriP1())
+    with pytest.raises(InputError, match="not linear and symmetric"):
+        RitzEnergy.of_form(form, basis)
+    with pytest.raises(InputError, match="functional has"):
+        RitzEnergy(nonlinear().functional, basis)
+    with pytest.raises(InputError, match="lift has shape"):
+        RitzEnergy(nonlinear(3).functional, basis, lift=np.zeros(2))
