@@ -1,0 +1,526 @@
+"""Flows: descent, oracles of single steps, reasons to stop, failures and resuming."""
+
+from copy import deepcopy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from problems import inverse_problem, plain_residual, reaction_residual
+from skfem import Basis, ElementLineP1, MeshLine
+
+from fem_ngf.ansatz import MLP, FiniteElement, Transformed
+from fem_ngf.energies import Regression
+from fem_ngf.errors import InputError, SolveError
+from fem_ngf.flows import HilbertDescent, NaturalGradientFlow, ParameterDescent
+from fem_ngf.flows.directions import first_step, newton_direction, quasi_newton_solve
+from fem_ngf.flows.iterate import BLOCKED, CONVERGED, EXHAUSTED, GRADIENT, STAGNATION, solve_kinds
+from fem_ngf.inner_products import MatrixInnerProduct
+from fem_ngf.spaces import HilbertSpace
+from fem_ngf.tangent import TangentSpace, realize
+
+FLOWS = {
+    **{f"hilbert {d}": (HilbertDescent, {"direction": d}) for d in ("gradient", "nesterov", "gauss-newton", "newton")},
+    **{f"natural {m}": (NaturalGradientFlow, {"method": m})
+       for m in ("euler", "heun", "levenberg-marquardt", "gradient-normalized")},
+    **{f"baseline {m}": (ParameterDescent, {"method": m}) for m in ("gradient-descent", "adam", "lbfgs")},
+}
+every_flow = pytest.mark.parametrize("name", FLOWS)
+
+
+def network(space=None):
+    ansatz = MLP((2, 5, 4, 1))
+    return ansatz, ansatz.initial(np.random.default_rng(0))
+
+
+def finite_element(space):
+    return FiniteElement(space), np.zeros(space.size)
+
+
+KINDS = {"network": network, "finite-element": finite_element}
+
+
+def flow_of(name, energy, ansatz, **options):
+    kind, fixed = FLOWS[name]
+    return kind(energy, ansatz, energy.space, **{"iterations": 8, **fixed, **options})
+
+
+@every_flow
+@pytest.mark.parametrize("kind", KINDS)
+def test_descent_and_accounting(name, kind):
+    energy, space, _ = inverse_problem(5)
+    ansatz, theta = KINDS[kind](space)
+    flow = flow_of(name, energy, ansatz, learning_rate=0.05) if "adam" in name else flow_of(name, energy, ansatz)
+    before = solve_kinds(energy.counts)
+    iterates = []
+    for iterate in flow.run(theta):
+        iterates.append(iterate)
+        spent = {key: number - before[key] for key, number in solve_kinds(energy.counts).items()}
+        assert iterate.solves == spent
+        assert np.array_equal(iterate.m, realize(ansatz, iterate.theta, space))
+        assert np.isclose(iterate.value, energy.linearize(iterate.m).value, rtol=1e-13)
+        before["forward"] += 1
+        assert np.isclose(iterate.gradient_norm, space.dual_norm(iterate.linearization.derivative))
+    values = [iterate.value for iterate in iterates]
+    if "adam" not in name:
+        assert np.all(np.diff(values) < 0)
+        assert min(iterate.alignment for iterate in iterates[1:]) > -0.3
+    assert min(values) < 0.5 * values[0]
+    assert [iterate.step for iterate in iterates] == list(range(len(iterates)))
+    assert not any(iterate.stop_reason for iterate in iterates[:-1])
+    last = iterates[-1]
+    assert last.stop_reason == (EXHAUSTED if last.step == 8 else GRADIENT)
+    assert last.converged is (last.stop_reason == GRADIENT)
+    assert {iterate.start_value for iterate in iterates} == {values[0]}
+
+
+def test_start_costs_one_forward_and_one_adjoint_solve():
+    energy, space, _ = inverse_problem(4, experiments=2)
+    before = energy.counts.copy()
+    start = HilbertDescent(energy, FiniteElement(space), space).start(np.zeros(space.size))
+    assert (energy.counts - before).as_dict() == {"forward": 2, "adjoint": 2, "incremental": 0, "total": 4}
+    assert start.solves == {"forward": 2, "adjoint": 2, "incremental": 0}
+
+
+# ---- oracles of single steps ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["hilbert gradient", "natural euler", "natural levenberg-marquardt"])
+def test_the_first_step_is_the_hilbert_gradient(name):
+    energy, space, _ = inverse_problem(5)
+    flow = flow_of(name, energy, FiniteElement(space), damping=0.0) if "natural" in name else flow_of(
+        name, energy, FiniteElement(space))
+    start = flow.start(np.zeros(space.size))
+    gradient = space.riesz(start.linearization.derivative)
+    moved = flow.step(start)
+    length = first_step(start.linearization, gradient)
+    scale = moved.step_size * length if "hilbert" in name else moved.step_size
+    assert np.allclose(moved.m, start.m - scale * gradient, atol=1e-12)
+    assert np.isclose(moved.alignment, 1.0)
+    curvature = gradient @ start.linearization.hessian_action(gradient)
+    assert np.isclose(length, start.gradient_norm**2 / curvature)
+
+
+def test_euler_follows_the_projected_gradient():
+    energy, space, _ = inverse_problem(5)
+    ansatz = MLP((2, 2, 1), output_scale=0.5)
+    theta = ansatz.initial(np.random.default_rng(0))
+    flow = NaturalGradientFlow(energy, ansatz, space, damping=1e-9, corrections=0)
+    start = flow.start(theta)
+    kappa = TangentSpace.at(ansatz, theta, space).alignment(start.linearization.derivative)
+    moved = flow.step(replace(start, memory={"step": 1e-9}))
+    assert kappa < 0.999
+    assert np.isclose(moved.alignment, kappa, rtol=1e-4)
+    assert moved.fit < 1e-2
+    rate = (moved.value - start.value) / moved.step_size
+    assert np.isclose(rate, -((kappa * start.gradient_norm) ** 2), rtol=1e-2)
+
+
+def test_baseline_steps():
+    energy, space, _ = inverse_problem(4)
+    ansatz, theta = network()
+    theta = theta + 0.1
+    flow = ParameterDescent(energy, ansatz, space)
+    start = flow.start(theta)
+    slope = TangentSpace.at(ansatz, theta, space).pull_back(start.linearization.derivative)
+    moved = flow.step(start)
+    assert np.allclose(moved.theta, theta - moved.step_size * slope)
+    adam = replace(flow, method="adam", learning_rate=1e-3)
+    moving = np.abs(slope) > 1e-3
+    assert np.allclose((adam.step(adam.start(theta)).theta - theta)[moving], -1e-3 * np.sign(slope)[moving], rtol=1e-4)
+
+
+# ---- where the flows lead -------------------------------------------------------------------------------------------
+
+
+def regression(cells=40):
+    space = HilbertSpace.h1(Basis(MeshLine(np.linspace(0, 1, cells + 1)), ElementLineP1(), intorder=4), 0.1)
+    return Regression.of_function(space, lambda x: np.tanh(12 * (x[:, 0] - 0.4)) + 0.3 * np.sin(9 * x[:, 0])), space
+
+
+@pytest.mark.parametrize("name", ["natural levenberg-marquardt", "natural euler", "hilbert gauss-newton"])
+def test_regression_converges(name):
+    energy, space = regression()
+    ansatz = MLP((1, 12, 1))
+    *_, last = flow_of(name, energy, ansatz, iterations=150).run(ansatz.initial(np.random.default_rng(0)))
+    assert energy.relative_error(last.m) < 3e-2
+    assert last.certificate >= space.norm(last.m - energy.target) * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("name", ["hilbert gauss-newton", "hilbert newton", "natural levenberg-marquardt"])
+def test_a_quadratic_energy_of_finite_elements_takes_one_step(name):
+    """The inner product is the Hessian: the first step is the last."""
+    energy, space = regression()
+    options = {"damping": 1e-14} if "natural" in name else {}
+    flow = flow_of(name, energy, FiniteElement(space), **options)
+    _, first, *_ = flow.run(np.zeros(space.size))
+    assert energy.relative_error(first.m) < 1e-10
+
+
+@pytest.mark.parametrize("direction", ["gauss-newton", "newton"])
+def test_both_second_order_directions_find_the_same_minimum(direction):
+    energy, space, _ = inverse_problem(6)
+    flow = HilbertDescent(energy, FiniteElement(space), space, direction=direction, tolerance=1e-8, stagnation=1e-13)
+    *_, last = flow.run(np.zeros(space.size))
+    assert last.converged
+    hessian = np.column_stack([last.linearization.hessian_action(e, "newton") for e in np.eye(space.size)])
+    assert np.linalg.eigvalsh(0.5 * (hessian + hessian.T)).min() > 0
+    assert space.dual_norm(last.linearization.derivative) < 1e-6 * last.start_gradient
+
+
+def test_nonlinear_state():
+    energy, space, truth = inverse_problem(5, residual=reaction_residual, linear=False, experiments=2)
+    flow = HilbertDescent(energy, FiniteElement(space), space, iterations=60, tolerance=1e-5, worth=0.02)
+    *_, last = flow.run(np.zeros(space.size))
+    assert last.converged
+    assert last.value <= energy(truth)
+
+
+# ---- directions -----------------------------------------------------------------------------------------------------
+
+
+def test_newton_direction_equals_the_dense_solve():
+    energy, space, m = inverse_problem(5)
+    energy = replace(energy, data=energy.observation(energy.pde.solve(m).u))
+    here = energy.linearize(m + 0.002 * np.cos(np.arange(len(m))))
+    for kind in ("gauss-newton", "newton"):
+        hessian = np.column_stack([here.hessian_action(e, kind) for e in np.eye(space.size)])
+        move = newton_direction(here, kind, 1e-13, worth=0.0, maximum=300)
+        expected = -np.linalg.solve(hessian, here.derivative)
+        assert np.linalg.norm(move.vector - expected) < 1e-5 * np.linalg.norm(expected)
+        quadratic = here.derivative @ move.vector + 0.5 * move.vector @ hessian @ move.vector
+        assert np.isclose(move.model_decrease, -quadratic, rtol=1e-8)
+        v = move.directions
+        assert np.allclose(hessian @ v - move.images, here.regularization_hessian(kind) @ v, atol=1e-6)
+
+
+def test_newton_direction_stops_when_told():
+    energy, space, m = inverse_problem(5)
+    here = energy.linearize(0.0 * m)
+    before = energy.counts.copy()
+    move = newton_direction(here, "gauss-newton", 0.0, worth=0.0, maximum=3)
+    assert (move.reason, move.directions.shape[1]) == ("maximum", 3)
+    assert (energy.counts - before).incremental == 6
+    assert newton_direction(here, "gauss-newton", 0.9).reason == "residual"
+    assert newton_direction(here, "gauss-newton", 1e-12, worth=0.9).reason == "model stopped paying"
+
+
+class Quadratic:
+    """A linearisation with a given Hessian."""
+
+    def __init__(self, hessian, derivative):
+        self.hessian, self.derivative = hessian, derivative
+        n = len(derivative)
+        self.preconditioner = MatrixInnerProduct(sp.eye_array(n, format="csr"), np.arange(n))
+
+    def misfit_action(self, v, kind="gauss-newton"):
+        return self.hessian @ v
+
+    def hessian_action(self, v, kind="gauss-newton"):
+        return self.hessian @ v
+
+    def regularization_hessian(self, kind="gauss-newton"):
+        return sp.csr_array(self.hessian.shape)
+
+
+@pytest.mark.parametrize("diagonal", [[-1.0, -2.0, -3.0, -4.0], [5.0, 2.0, -0.1, 1.0], [3.0, 0.0, 0.0, 0.0]])
+def test_negative_curvature_gives_a_descent_direction(diagonal):
+    here = Quadratic(np.diag(diagonal), np.array([1.0, -2.0, 0.5, 1.0]))
+    move = newton_direction(here, "newton", 1e-10, worth=0.0)
+    assert move.reason == "negative curvature"
+    assert here.derivative @ move.vector < 0
+
+
+def test_a_hessian_that_is_not_finite():
+    with pytest.raises(SolveError, match="Hessian"):
+        newton_direction(Quadratic(np.full((3, 3), np.nan), np.ones(3)), "newton", 0.1)
+
+
+def test_recycled_curvature_is_a_preconditioner():
+    """With as many conjugate pairs as unknowns it is the inverse; with one it satisfies the secant equation."""
+    generator = np.random.default_rng(0)
+    root = generator.standard_normal((6, 6))
+    hessian = root @ root.T + np.eye(6)
+    conjugate = np.linalg.eigh(hessian)[1]
+    pairs = [(v, hessian @ v) for v in conjugate.T]
+    g = generator.standard_normal(6)
+    assert np.allclose(quasi_newton_solve(lambda c: 3.0 * c, pairs)(g), np.linalg.solve(hessian, g))
+    v, y = pairs[2]
+    one = quasi_newton_solve(lambda c: 3.0 * c, [(generator.standard_normal(6),) * 2, (v, y)])
+    assert np.allclose(one(y), v)
+    matrix = np.column_stack([one(e) for e in np.eye(6)])
+    assert np.allclose(matrix, matrix.T) and np.linalg.eigvalsh(matrix).min() > 0
+
+
+def test_recycling_saves_solves_and_finds_the_same_minimum():
+    results = []
+    for recycle in (0, 40):
+        energy, space, _ = inverse_problem(8)
+        flow = HilbertDescent(energy, FiniteElement(space), space, recycle=recycle, tolerance=1e-9, stagnation=1e-13)
+        *_, last = flow.run(np.zeros(space.size))
+        results.append(last)
+    assert np.isclose(results[0].value, results[1].value, rtol=1e-7)
+    assert results[1].total_solves < results[0].total_solves
+
+
+# ---- reasons to stop ------------------------------------------------------------------------------------------------
+
+
+def test_stopping_rules_say_why():
+    energy, space, _ = inverse_problem(5)
+    flow = HilbertDescent(energy, FiniteElement(space), space, tolerance=1e-3, stagnation=0.0)
+    *_, last = flow.run(np.zeros(space.size))
+    assert last.stop_reason == GRADIENT and last.converged
+    assert last.gradient_norm <= 1e-3 * last.start_gradient
+    *earlier, last = replace(flow, tolerance=0.0, stagnation=0.3, direction="gradient").run(np.zeros(space.size))
+    values = [iterate.value for iterate in (*earlier, last)]
+    assert last.stop_reason == STAGNATION and last.converged
+    assert values[-1] >= 0.7 * values[-2] and values[-2] >= 0.7 * values[-3]
+    *_, last = replace(flow, iterations=2, tolerance=0.0).run(np.zeros(space.size))
+    assert last.stop_reason == EXHAUSTED and not last.converged
+
+
+@every_flow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_start_at_the_minimum_stays_there(name, kind):
+    energy, space, _ = inverse_problem(4)
+    ansatz, theta = KINDS[kind](space)
+    energy = replace(energy, data=energy.observation(energy.pde.solve(np.zeros(space.size)).u))
+    iterates = list(flow_of(name, energy, ansatz).run(theta))
+    assert len(iterates) == 1
+    assert iterates[0].stop_reason == GRADIENT and iterates[0].converged
+    assert iterates[0].total_solves == 2
+
+
+class Shifted:
+    """Another energy minus a number: negative values are as good as others."""
+
+    def __init__(self, energy, shift):
+        self._energy, self._shift = energy, shift
+
+    def __getattr__(self, name):
+        return getattr(self._energy, name)
+
+    def linearize(self, m, start=None):
+        here = self._energy.linearize(m, start)
+        return replace(here, value=here.value - self._shift)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e6])
+def test_stagnation_of_negative_energies(shift):
+    energy, space, _ = inverse_problem(5)
+    flow = HilbertDescent(Shifted(energy, shift), FiniteElement(space), space, tolerance=0.0, stagnation=1e-7)
+    *_, last = flow.run(np.zeros(space.size))
+    assert last.stop_reason == STAGNATION
+    assert last.step < 30
+
+
+def test_an_energy_that_rises_is_never_converged():
+    energy, space, _ = inverse_problem(4)
+    ansatz, theta = network()
+    iterates = list(ParameterDescent(energy, ansatz, space, "adam", iterations=12, learning_rate=3.0,
+                                     stagnation=1e-3).run(theta))
+    worse = [iterate for iterate in iterates if iterate.value > iterate.start_value]
+    assert worse, "the learning rate is meant to be far too large"
+    assert not any(iterate.converged for iterate in worse)
+    for reason in CONVERGED:
+        assert not worse[0].stopped(reason).converged
+        assert iterates[0].stopped(reason).converged
+
+
+# ---- failures -------------------------------------------------------------------------------------------------------
+
+
+class Domain:
+    """An energy that fails where the parameter is below a bound."""
+
+    def __init__(self, energy, bound):
+        self._energy, self.bound, self.refused = energy, bound, 0
+
+    def __getattr__(self, name):
+        return getattr(self._energy, name)
+
+    def linearize(self, m, start=None):
+        if m.min() < self.bound:
+            self.refused += 1
+            raise SolveError("outside the domain")
+        return self._energy.linearize(m, start)
+
+
+@every_flow
+@pytest.mark.parametrize("kind", KINDS)
+def test_leaving_the_domain_is_a_rejected_step(name, kind):
+    energy, space, _ = inverse_problem(5, residual=plain_residual, truth=lambda x: 1.0 + x[0])
+    energy = Domain(energy, 0.97)
+    ansatz, theta = (FiniteElement(space), np.ones(space.size)) if kind == "finite-element" else (
+        MLP((2, 5, 4, 1), start=1.0), network()[1])
+    if kind == "network":
+        theta = ansatz.initial(np.random.default_rng(0))
+    options = {"learning_rate": 0.2} if "adam" in name else {}
+    *_, last = flow_of(name, energy, ansatz, **options).run(theta)
+    assert last.m.min() >= 0.97
+    assert last.value < last.start_value or "adam" in name
+    assert last.converged is (last.stop_reason in CONVERGED)
+
+
+def test_a_positive_coefficient_that_is_left_is_a_rejected_step():
+    """kappa <= 0 makes the operator indefinite: with definite=True every solver says so."""
+    energy, space, _ = inverse_problem(5, residual=plain_residual, truth=lambda x: 0.2 + x[0] ** 2, definite=True)
+    energy = Domain(energy, 1e-8)
+    *_, last = HilbertDescent(energy, MLP((2, 6, 1), start=1.0), space, iterations=12).run(
+        MLP((2, 6, 1), start=1.0).initial(np.random.default_rng(0)))
+    assert energy.refused > 0
+    assert last.value < 0.05 * last.start_value
+
+
+@every_flow
+@pytest.mark.parametrize("sampling", ["nodal", "quadrature"])
+def test_an_overflowing_network_is_a_rejected_step(name, sampling):
+    energy, space, _ = inverse_problem(4, sampling=sampling)
+    inner = MLP((2, 5, 4, 1))
+    ansatz = Transformed(inner, lambda n: np.exp(900 * n) - 1.0, lambda n: 900 * np.exp(900 * n))
+    options = {"learning_rate": 0.5} if "adam" in name else {}
+    *_, last = flow_of(name, energy, ansatz, **options).run(inner.initial(np.random.default_rng(0)))
+    assert np.isfinite(last.theta).all() and np.isfinite(last.value)
+    assert last.value < last.start_value or last.stop_reason == BLOCKED
+
+
+class Fragile:
+    """An energy whose derivative cannot be computed anywhere but at the start."""
+
+    def __init__(self, energy):
+        self._energy, self._seen = energy, 0
+
+    def __getattr__(self, name):
+        return getattr(self._energy, name)
+
+    def linearize(self, m, start=None):
+        self._seen += 1
+        here = self._energy.linearize(m, start)
+        return here if self._seen == 1 else replace(here, state=_NoAdjoint(here.state))
+
+
+class _NoAdjoint:
+    def __init__(self, state):
+        self._state = state
+
+    def __getattr__(self, name):
+        return getattr(self._state, name)
+
+    def adjoint_state(self, *arguments, **options):
+        raise SolveError("the adjoint solve failed")
+
+
+@every_flow
+def test_a_failed_adjoint_blocks(name):
+    energy, space, _ = inverse_problem(4)
+    ansatz, theta = network()
+    *_, last = flow_of(name, Fragile(energy), ansatz).run(theta)
+    assert last.stop_reason == BLOCKED and not last.converged
+    assert last.step == 0 and last.value == last.start_value
+
+
+@every_flow
+def test_a_start_that_fails_is_bad_input(name):
+    energy, space, _ = inverse_problem(4)
+    ansatz = MLP((2, 5, 4, 1), start=900.0)
+    with pytest.raises(InputError, match="cannot be evaluated at the start"):
+        flow_of(name, energy, ansatz).start(ansatz.initial(np.random.default_rng(0)))
+    with pytest.raises(InputError, match="theta has shape"):
+        flow_of(name, energy, ansatz).start(np.zeros(3))
+
+
+@pytest.mark.parametrize("method", ["euler", "heun", "levenberg-marquardt"])
+def test_absurd_steps_are_rejected(method):
+    """A first step a million times too long: no accepted step misses its function step by more than allowed."""
+    energy, space, _ = inverse_problem(5)
+    ansatz, theta = network()
+    flow = NaturalGradientFlow(energy, ansatz, space, method, trials=60, iterations=5)
+    start = flow.start(theta)
+    fine = flow.step(start).step_size
+    iterates = list(flow.run(replace(start, memory={"step": 1e6 * fine})))
+    assert all(iterate.fit <= flow.realization for iterate in iterates[1:])
+    assert all(iterate.value <= start.value for iterate in iterates)
+    strict = replace(flow, realization=1e-14, corrections=0, trials=3)
+    *_, last = strict.run(MLP((2, 5, 4, 1), output_scale=0.5).initial(np.random.default_rng(1)))
+    assert last.stop_reason == BLOCKED
+
+
+@pytest.mark.parametrize("name", ["natural levenberg-marquardt", "natural gradient-normalized"])
+def test_rejected_steps_of_finite_elements_become_shorter(name):
+    energy, space, _ = inverse_problem(5)
+    flow = flow_of(name, energy, FiniteElement(space), trials=60)
+    start = flow.start(np.zeros(space.size))
+    good = flow.step(start).step_size
+    moved = flow.step(replace(start, memory={"step": 1e4 * good}))
+    assert moved.stop_reason == "" and moved.value < start.value
+
+
+# ---- resuming -------------------------------------------------------------------------------------------------------
+
+
+def plain(value):
+    """Only what a checkpoint can hold."""
+    if isinstance(value, dict):
+        return all(isinstance(key, (str, int)) and plain(item) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(plain(item) for item in value)
+    return value is None or isinstance(value, (str, bool, int, float, np.ndarray, np.floating, torch.Tensor))
+
+
+@every_flow
+@pytest.mark.parametrize("kind", KINDS)
+def test_resume_continues_where_it_was(name, kind):
+    energy, space, _ = inverse_problem(4)
+    ansatz, theta = KINDS[kind](space)
+    flow, iterates, states = flow_of(name, energy, ansatz, iterations=6), [], []
+    for iterate in flow.run(theta):
+        iterates.append(iterate)
+        states.append(deepcopy(iterate.state()))
+    assert plain(states[3])
+    for at in (0, 3):
+        fresh, _, _ = inverse_problem(4)
+        again = flow_of(name, fresh, ansatz, iterations=6)
+        rest = list(again.run(again.resume(ansatz, states[at])))
+        assert len(rest) == len(iterates) - at
+        assert np.abs(rest[-1].theta - iterates[-1].theta).max() <= 1e-12
+        assert rest[-1].solves == iterates[-1].solves
+        assert rest[0].value == iterates[at].value
+        assert rest[-1].stop_reason == iterates[-1].stop_reason
+
+
+@pytest.mark.parametrize("name", ["hilbert gauss-newton", "natural euler"])
+def test_resume_with_a_nonlinear_state(name):
+    options = {"residual": reaction_residual, "linear": False}
+    energy, _, _ = inverse_problem(4, **options)
+    ansatz, theta = network()
+    flow = flow_of(name, energy, ansatz, iterations=5)
+    iterates = list(flow.run(theta))
+    fresh, _, _ = inverse_problem(4, **options)
+    again = flow_of(name, fresh, ansatz, iterations=5)
+    *_, last = again.run(again.resume(ansatz, deepcopy(iterates[2].state())))
+    assert np.isclose(last.value, iterates[-1].value, rtol=1e-8)
+
+
+@every_flow
+def test_iterates_are_values(name):
+    """A step does not change the iterate that it starts from: taken twice, it gives the same twice."""
+    energy, space, _ = inverse_problem(4)
+    ansatz, theta = network()
+    flow = flow_of(name, energy, ansatz, iterations=6)
+    iterates = list(flow.run(theta))
+    for at in (0, 2):
+        again = flow.step(iterates[at])
+        assert np.array_equal(again.theta, iterates[at + 1].theta)
+        assert np.array_equal(flow.step(iterates[at]).theta, again.theta)
+
+
+@pytest.mark.parametrize("make", [
+    lambda e, a: HilbertDescent(e, a, e.space, direction="bfgs"),
+    lambda e, a: NaturalGradientFlow(e, a, e.space, method="rk4"),
+    lambda e, a: ParameterDescent(e, a, e.space, method="sgd"),
+])
+def test_bad_input(make):
+    with pytest.raises(InputError, match="choose one of"):
+        make(inverse_problem(3)[0], network()[0])
