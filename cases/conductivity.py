@@ -56,7 +56,7 @@ def true_conductivity(x):
 
 
 def source(x):
-    r""":math:`-\nabla\cdot(\kappa\nabla u) = 2\pi^2\kappa u + \kappa^2 \nabla s\cdot\nabla u` with kappa = 1/(1 + s)."""
+    r""":math:`-\nabla\cdot(\kappa\nabla u) = 2\pi^2\kappa u + \kappa^2 \nabla s\cdot\nabla u`, kappa = 1/(1 + s)."""
     kappa, (a, b) = true_conductivity(x), np.pi * x
     s_x = 2 * x[0] * x[1] ** 2 + 2 * (x[0] - 1) * (x[1] - 1) ** 2
     s_y = 2 * x[1] * x[0] ** 2 + 2 * (x[1] - 1) * (x[0] - 1) ** 2

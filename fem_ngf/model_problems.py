@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .energies import InverseProblem
 from .errors import InputError
 from .measurements import Measurements, Projection, project_field, read_measurements
 from .noise import GaussianNoise
@@ -39,6 +40,20 @@ def noise_generator(noise_seed: int) -> np.random.Generator:
     if noise_seed < 0:
         raise InputError(f"noise_seed is {noise_seed}; it must not be negative")
     return np.random.default_rng(noise_seed)
+
+
+def grid_points(numbers: tuple[int, ...], lower: tuple[float, ...], upper: tuple[float, ...]) -> np.ndarray:
+    """Points ``(n, d)`` of a regular grid of `numbers` points a direction, from corner to corner."""
+    if min(numbers) < 1:
+        raise InputError(f"sensors is {min(numbers)}; it must be 1 at least")
+    axes = [np.linspace(a, b, n) if n > 1 else np.array([0.5 * (a + b)])
+            for a, b, n in zip(lower, upper, numbers, strict=True)]
+    return np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=1)
+
+
+def bounding_box(mesh) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Lower and upper corner of a mesh, the box of a network on it."""
+    return tuple(map(float, mesh.p.min(axis=1))), tuple(map(float, mesh.p.max(axis=1)))
 
 
 def noisy(values: np.ndarray, level: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -123,3 +138,19 @@ def point_data(data: Path | None, dimension: int, points: np.ndarray, solve: Cal
                          f"{experiments}")
     std = noisy(values, noise, seed)[1] if found.std is None else found.std.reshape(values.shape)
     return Measurements(found.points, values, std)
+
+
+def sensor_problem(pde, basis, measured: Measurements, regularization, space: HilbertSpace) -> InverseProblem:
+    """Inverse problem of point measurements with independent normal noise.
+
+    Parameters
+    ----------
+    pde, basis
+        Equation, and basis of its state.
+    measured
+        With standard deviations.
+    regularization, space
+        Of the parameter, see `InverseProblem`.
+    """
+    observation, noise = point_values(basis, measured.points), GaussianNoise.from_std(measured.std)
+    return InverseProblem(pde, observation, measured.values, noise, regularization, space)
