@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ..verify import verify_energy
 from .identification import Identification
@@ -19,7 +20,8 @@ def check(identification: Identification) -> int:
     theta = theta + disturbance(identification, generator)
     print(f"{identification.case.name}, mesh {identification.levels[0].label}, {options.ansatz} unknown with "
           f"{len(theta)} parameters, metric {options.metric}")
-    checks = verify_energy(flow.energy, identification.ansatz, theta, flow.space, generator)
+    with threadpool_limits(options.threads):
+        checks = verify_energy(flow.energy, identification.ansatz, theta, flow.space, generator)
     for result in checks:
         print(result)
     failed = sum(not result.passed for result in checks)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from threadpoolctl import threadpool_limits
+
 from ..errors import InputError, SolveError
 from .arguments import parse
 from .case import Case
@@ -91,9 +93,10 @@ def prepare(path: str, flags: Sequence[str], function: Callable[..., Case] | Non
     function = load_function(path) if function is None else function
     arguments, given = parse(function, flags, f"{prog} {path}")
     before = time.process_time()
-    case = build(function, arguments, path)
-    options = RunOptions.merged(case.defaults, given)
-    identification = Identification.of(case, options)
+    with threadpool_limits(given.get("threads", 1)):
+        case = build(function, arguments, path)
+        options = RunOptions.merged(case.defaults, given)
+        identification = Identification.of(case, options)
     plain = {name: value if isinstance(value, int | float | str | None) else str(value)
              for name, value in arguments.items()}
     return identification, Origin(str(path), os.getcwd(), tuple(flags), plain, time.process_time() - before)

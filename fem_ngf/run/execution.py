@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from ..errors import InputError
 from ..flows import Stage
 from ..flows.iterate import EXHAUSTED
@@ -83,7 +85,7 @@ def run(identification: Identification, origin: Origin, folder: Path, record: Re
     record = Record() if record is None else record
     progress = Progress(identification.options.quiet)
     saver = _Saver(folder, lambda: {"origin": vars(origin), **record.state()})
-    with Signals() as signals:
+    with Signals() as signals, threadpool_limits(identification.options.threads):
         try:
             _advance(identification, folder, record, progress, saver, signals)
             with signals.held():
@@ -131,7 +133,8 @@ def report(identification: Identification, origin: Origin, folder: Path, record:
     if not stage.iterate.stop_reason:
         record.series.append((float(stage.level), write_fields_of(identification, stage, folder)))
     reason = None if finished else "not finished"
-    result = write_results(identification, record, folder, _settings(origin), reason)
+    with threadpool_limits(identification.options.threads):
+        result = write_results(identification, record, folder, _settings(origin), reason)
     Progress().result(*_closing(result, folder))
     return 0
 

@@ -11,8 +11,8 @@ import numpy as np
 from ..flows import Stage
 
 COLUMNS = ("step", "level", "mesh", "energy", "misfit", "regularization", "gradient_norm", "alignment", "kappa",
-           "certificate", "fit", "step_size", "damping", "parameters", "pde_solves", "level_solves", "forward", "adjoint", "incremental",
-           "pde_work", "cpu_seconds", "event")
+           "certificate", "fit", "step_size", "damping", "parameters", "pde_solves", "level_solves", "forward",
+           "adjoint", "incremental", "pde_work", "cpu_seconds", "event")
 
 
 def row(stage: Stage, step: int, mesh: str, cpu_seconds: float) -> dict[str, int | float | str]:

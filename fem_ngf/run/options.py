@@ -67,6 +67,8 @@ class RunOptions:
         Growth stops here.
     device
         Where the network is evaluated: cpu, cuda, cuda:0.
+    threads
+        Threads of the linear algebra; more than one pays on large problems and idle machines only.
     quiet
         Print the result only.
     bare
@@ -93,13 +95,14 @@ class RunOptions:
     start_width: int = 4
     max_parameters: int = 200
     device: str = "cpu"
+    threads: int = 1
     quiet: bool = False
     bare: bool = False
 
     def __post_init__(self):
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}; it must not be negative")
-        for name in ("levels", "iterations", "start_width", "max_parameters"):
+        for name in ("levels", "iterations", "threads", "start_width", "max_parameters"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{name} is {value}; it must be 1 at least")
