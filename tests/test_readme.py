@@ -1,0 +1,62 @@
+"""The documentation keeps its word: examples run, pointers point somewhere, tables are what the commands wrote."""
+
+import importlib
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+
+
+def python_blocks(path: Path) -> list[str]:
+    """The blocks of Python in a Markdown file."""
+    return re.findall(r"^```python\n(.*?)^```$", path.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def executed(source: str, name: str) -> dict:
+    """What is defined after running some source."""
+    namespace = {"__name__": name}
+    exec(compile(source, name, "exec"), namespace)
+    return namespace
+
+
+def test_readme_example_identifies_the_bump():
+    (example,) = python_blocks(ROOT / "README.md")
+    assert len(example.splitlines()) <= 30
+    after = executed(example, "README example")
+    iterate, space, truth = after["iterate"], after["space"], after["truth"]
+    error = iterate.m - truth
+    assert iterate.converged
+    assert iterate.terms["misfit"] == pytest.approx(100.0, abs=25.0)  # 200 sensors with normal noise
+    assert np.sqrt(error @ space.mass @ error) < 0.2 * np.sqrt(truth @ space.mass @ truth)
+    assert f"energy of {iterate.value:.1f} after {iterate.total_solves} solves" in (ROOT / "README.md").read_text()
+
+
+def test_tutorial_runs_and_grows(tmp_path, monkeypatch):
+    (tmp_path / "meshes").symlink_to(ROOT / "meshes")
+    monkeypatch.chdir(tmp_path)
+    after = executed("\n".join(python_blocks(ROOT / "docs" / "tutorial.md")), "tutorial")
+    iterate, space, truth = after["iterate"], after["l2"], after["truth"]
+    assert iterate.converged
+    assert iterate.parameters > after["network"].size
+    assert iterate.terms["misfit"] == pytest.approx(150.0, abs=40.0)  # 300 values with normal noise
+    assert space.norm(iterate.m - truth) < 0.35 * space.norm(truth)
+    assert (tmp_path / "runs" / "tutorial" / "plate.pvd").is_file()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_pointers_point_to_something(page):
+    for target in re.findall(r"\{py:\w+\}`~?([\w.]+)`", page.read_text()):
+        parts = target.split(".")
+        for length in range(len(parts), 0, -1):
+            try:
+                found = importlib.import_module(".".join(parts[:length]))
+                break
+            except ModuleNotFoundError:
+                continue
+        for name in parts[length:]:
+            assert hasattr(found, name) or name in getattr(found, "__dataclass_fields__", {}), target
+            found = getattr(found, name, None)
