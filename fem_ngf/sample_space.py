@@ -78,6 +78,8 @@ class SampleSpace:
         ``(N,)``; ``1/N`` each if not given.
     block
         ``A`` (c, c); the identity if not given.
+    product
+        Another inner product on all ``N c`` unknowns, such as that of a reproducing kernel; instead of `block`.
 
     Raises
     ------
@@ -95,6 +97,7 @@ class SampleSpace:
     components: int = 1
     weights: np.ndarray | None = None
     block: object = None
+    product: object = None
     sampling: str = "nodal"
 
     def __post_init__(self):
@@ -111,9 +114,9 @@ class SampleSpace:
             object.__setattr__(self, name, value)
 
     @cached_property
-    def inner_product(self) -> ProductInnerProduct:
+    def inner_product(self):
         """The inner product with its inverse."""
-        return ProductInnerProduct(self.weights, self.block)
+        return ProductInnerProduct(self.weights, self.block) if self.product is None else self.product
 
     @property
     def size(self) -> int:

@@ -1,0 +1,37 @@
+"""Gradient networks trained by the natural gradient on the published fields."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fem_ngf.flows import NaturalGradientFlow
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from cases.gradient_field import FIELDS, case
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_fields_are_gradients(name):
+    """The Jacobian of each field is symmetric, and positive semi-definite for the convex one."""
+    x, h = np.random.default_rng(0).random((50, 2)), 1e-5
+    columns = [(FIELDS[name](x + h * e) - FIELDS[name](x - h * e)) / (2 * h) for e in np.eye(2)]
+    jacobians = np.stack(columns, axis=-1)
+    assert np.allclose(jacobians, jacobians.transpose(0, 2, 1), atol=1e-7)
+    if name == "convex":
+        assert np.linalg.eigvalsh(jacobians).min() > -1e-7
+
+
+@pytest.mark.parametrize("field, kind, goal", [("convex", "cascaded", -59.05), ("nonconvex", "modular", -49.53)])
+def test_ten_decibel_below_the_published_error(field, kind, goal):
+    problem = case(field, kind, cells=24)
+    level, ansatz = problem.levels[0], problem.ansatz
+    assert 90 <= ansatz.size <= 100
+    flow = NaturalGradientFlow(level.energy, ansatz, level.space("l2"), method="levenberg-marquardt", damping=1e-2,
+                               iterations=60, tolerance=1e-15, stagnation=0.0)
+    *_, last = flow.run(ansatz.initial(np.random.default_rng(0)))
+    grid = np.stack(np.meshgrid(*2 * [np.linspace(0, 1, 100)], indexing="ij"), axis=-1).reshape(-1, 2)
+    error = np.mean(np.sum((ansatz.inner(last.theta, grid) - FIELDS[field](grid)) ** 2, axis=1))
+    assert 10.0 * np.log10(error) < goal
