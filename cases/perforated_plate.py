@@ -22,6 +22,7 @@ import torch
 from skfem import Basis, ElementTriP1, ElementTriP2, FacetBasis, LinearForm
 
 from fem_ngf.ansatz import MLP
+from fem_ngf.errors import InputError
 from fem_ngf.forms import WeakForm
 from fem_ngf.helpers import dot, grad
 from fem_ngf.meshes import boundary, read_mesh
@@ -72,6 +73,8 @@ def case(mesh: Path | None = None, refinements: int = 1, alpha: float = 15.0, no
         File of measurements instead: .npz with points (n, 2), values (n, 2) and optionally std.
     """
     check_positive(alpha=alpha)
+    if refinements < 0:
+        raise InputError(f"refinements is {refinements}; it must not be negative")
     meshes = refined(read_mesh(PLATE if mesh is None else mesh), refinements)
     rims = Basis(meshes[0], ElementTriP1())
     points = np.unique(np.concatenate([boundary_trace(rims, name).points for name in MEASURED]), axis=0)

@@ -7,8 +7,9 @@ r"""Unknown source from sensors in part of the domain: what the norm of the prio
 with :math:`\|f\|_H^2 = \|f\|_{L^2}^2`, or :math:`\|f\|_{L^2}^2 + l^2 \|\nabla f\|_{L^2}^2` (l = 0.15). The same
 inner product is the metric of the search. True source: one bump among the
 sensors, which form a grid in x < `reach`, and one beyond them. With H = L2 the
-source is a combination of Green's functions squared: as large as it can be at
-the sensors and forced to zero on the boundary. With H = H1 it is smooth.
+minimiser is a multiple of the adjoint state: zero on the boundary, harmonic
+wherever no sensor is (so no bump can arise there), peaked at the sensors. With
+H = H1 it is smooth, and continues beyond the sensors.
 
 Compare ``--metric l2`` with ``--metric h1`` in the pictures.
 """
