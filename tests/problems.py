@@ -30,8 +30,8 @@ def reaction_residual(u, v, m, w):
 
 
 def plain_residual(u, v, m, w):
-    """``-div(m grad u) = 1``: solvable only where m stays positive."""
-    return m * dot(grad(u), grad(v)) - v
+    """``-div(m grad u) = 1``: defined only where m is positive."""
+    return torch.where(m > 0, m, torch.nan) * dot(grad(u), grad(v)) - v
 
 
 def bump(x):

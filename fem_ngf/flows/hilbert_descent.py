@@ -24,7 +24,7 @@ class HilbertDescent:
 
     The ideal step ``s`` is taken in ``H``; then the parameters are moved so
     that the network realises ``m + tau s`` (a regression without PDE solves),
-    and ``tau`` is halved until the energy decreases enough.
+    and ``tau`` is shortened until the energy decreases enough.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class HilbertDescent:
     retractions
         Largest number of Levenberg-Marquardt iterations per retraction.
     backtracks, sufficient
-        Halvings of the step, and the Armijo constant.
+        Largest number of times a step is shortened, and the Armijo constant.
     expansion
         How the network grows when a retraction misses too much of the step; None keeps its size.
     """
@@ -133,7 +133,7 @@ class HilbertDescent:
                 if np.isnan(move.model_decrease):
                     moved = replace(moved, memory=self._first_order_memory(iterate, move, moved, tau))
                 return replace(moved, linearization=linearization, step_size=tau)
-            tau *= 0.5
+            tau = shortened(tau, slope, None if linearization is None else linearization.value - iterate.value)
         return None
 
     def _retracted(self, iterate: Iterate, move: KrylovDirection, tau: float, metric) -> Iterate:
@@ -185,3 +185,18 @@ class HilbertDescent:
         length = min(length, 2.0 * iterate.memory.get("length", length))
         age = iterate.memory.get("age", 0) + 1
         return {**moved.memory, "length": length, "momentum": moved.m - iterate.m, "age": age}
+
+
+def shortened(tau: float, slope: float, rise: float | None) -> float:
+    """Next trial after a step `tau` that changed the value by `rise` (None: undefined there) from slope `slope`.
+
+    The minimiser of the parabola through both values and the slope, between a tenth and half of `tau`.
+
+    References
+    ----------
+    J. Nocedal, S. J. Wright, Numerical Optimization, Springer 2006, Section 3.5.
+    """
+    if rise is None:
+        return 0.25 * tau
+    bend = rise - slope * tau
+    return min(max(-0.5 * slope * tau**2 / bend, 0.1 * tau), 0.5 * tau) if bend > 0 else 0.5 * tau
