@@ -47,8 +47,8 @@ def measure(case, options: dict) -> dict[str, float]:
 
 def main(seeds: int = 5) -> None:
     torch.set_num_threads(1)
-    print(f"{'method':20s} {'seed':>6s} {'error':>7s} {'energy':>12s} | {'to 1 %: solves':>14s} {'work':>6s} {'CPU s':>6s}"
-          f" | {'all: solves':>11s} {'work':>6s} {'CPU s':>6s}")
+    print(f"{'method':20s} {'seed':>6s} {'error':>7s} {'energy':>12s} | {'to 1 %: solves':>14s} {'work':>6s} "
+          f"{'CPU s':>6s} | {'all: solves':>11s} {'work':>6s} {'CPU s':>6s}")
     found = {name: [] for name in METHODS}
     for seed in range(seeds):
         case = load_function(CASE)(noise_seed=seed)
