@@ -32,7 +32,9 @@ def test_readme_example_identifies_the_bump():
     assert iterate.converged
     assert iterate.terms["misfit"] == pytest.approx(100.0, abs=25.0)  # 200 sensors with normal noise
     assert np.sqrt(error @ space.mass @ error) < 0.2 * np.sqrt(truth @ space.mass @ truth)
-    assert f"energy of {iterate.value:.1f} after {iterate.total_solves} solves" in (ROOT / "README.md").read_text()
+    said = re.search(r"energy of ([\d.]+) after about (\d+) solves", (ROOT / "README.md").read_text())
+    assert iterate.value == pytest.approx(float(said[1]), rel=1e-2)
+    assert iterate.total_solves == pytest.approx(int(said[2]), rel=0.2)
 
 
 def test_tutorial_runs_and_grows(tmp_path, monkeypatch):
