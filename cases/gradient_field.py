@@ -73,7 +73,7 @@ def case(field: Literal["convex", "nonconvex"] = "convex", kind: Literal["cascad
         return {"m": (vectors, linearization.m), "truth": (vectors, energy.target),
                 "error": (vectors, linearization.m - energy.target)}
 
-    level = SampleLevel(f"{len(points)} samples", energy, vectors, {"l2": space}, energy.target, exports)
+    level = SampleLevel(f"{len(points)} samples", energy, {"l2": space}, energy.target, exports)
     defaults = {"flow": "natural-gradient", "method": "levenberg-marquardt", "metric": "l2", "iterations": 200,
                 "tolerance": 1e-12, "stagnation": 1e-12, "sampling": "nodal"}
     return Case("gradient_field", (level,), Stacked(network(field, kind)), defaults=defaults, tuning={"damping": 1e-2},

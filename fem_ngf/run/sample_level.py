@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import numpy as np
 import skfem
@@ -24,8 +25,6 @@ class SampleLevel:
         Name of the data set in tables.
     energy
         `fem_ngf.energies.Energy` on vectors of the sample space.
-    basis
-        Basis of the exported fields; its mesh has the dimension of the ansatz' inputs.
     spaces
         Sample spaces that ``--metric`` may name.
     truth
@@ -36,10 +35,15 @@ class SampleLevel:
 
     label: str
     energy: object
-    basis: skfem.AbstractBasis
     spaces: Mapping[str, SampleSpace]
     truth: np.ndarray | None = None
     fields: Callable[[object], Fields] = field(default=lambda linearization: {})
+
+    @property
+    def basis(self) -> SimpleNamespace:
+        """What a `Case` asks of a basis: ``mesh.p`` with as many rows as the points have coordinates."""
+        points = next(iter(self.spaces.values())).points
+        return SimpleNamespace(mesh=SimpleNamespace(p=points.T))
 
     def space(self, metric: str = "l2", length: float = 1.0, sampling: str = "nodal") -> SampleSpace:
         """The sample space of that name; `length` and `sampling` have no meaning here.
