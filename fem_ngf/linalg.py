@@ -38,6 +38,7 @@ class Factorization:
     symmetric: bool
     raw_solve: Callable[[np.ndarray, bool], np.ndarray]
     ordering: np.ndarray | str | None = None
+    definite: bool = False
 
     def solve(self, rhs):
         """Solve ``A x = rhs`` for one right-hand side (n,) or a block (n, k).
@@ -68,6 +69,9 @@ class Factorization:
         if not error <= FAIL_ABOVE:
             raise SolveError(f"linear solve failed ({self.backend}): relative residual {error:.1e}; the matrix is "
                              "singular, nearly so, or has entries that are not finite")
+        if self.definite and np.vdot(rhs, x) < 0:
+            raise SolveError(f"a matrix that should be positive definite is not ({self.backend}): a coefficient has "
+                             "the wrong sign")
         return x
 
 
@@ -120,7 +124,7 @@ def factorize(matrix, *, symmetric=False, definite=False, backend="auto", orderi
         raw_solve, ordering = BACKENDS[name](matrix, symmetric or definite, definite, ordering)
     except (RuntimeError, np.linalg.LinAlgError) as error:
         raise SolveError(f"factorisation failed ({name}): {error}") from error
-    result = Factorization(matrix, name, symmetric or definite, raw_solve, ordering)
+    result = Factorization(matrix, name, symmetric or definite, raw_solve, ordering, definite)
     if probe and matrix.shape[0]:
         _check_regular(result)
     return result

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
@@ -12,7 +11,7 @@ import torch
 from ..errors import InputError, SolveError
 from ..spaces import HilbertSpace
 from ..tangent import TangentSpace, realize
-from .iterate import Iterate, arrived, begin, blocked, iterates, resume, solve_kinds
+from .iterate import Iterate, arrived, blocked, resume, run, solve_kinds, start
 
 METHODS = ("gradient-descent", "adam", "lbfgs")
 
@@ -46,17 +45,7 @@ class ParameterDescent:
         if self.method not in METHODS:
             raise InputError(f"method is {self.method!r}; choose one of {', '.join(METHODS)}")
 
-    def start(self, theta: np.ndarray) -> Iterate:
-        """The iterate at the start."""
-        return begin(self.energy, self.ansatz, theta, self.space)
-
-    def resume(self, ansatz, state: dict) -> Iterate:
-        """The iterate that `Iterate.state` described."""
-        return resume(self.energy, ansatz, self.space, state)
-
-    def run(self, start: np.ndarray | Iterate) -> Iterator[Iterate]:
-        """Iterates from parameters or from an iterate; the last one has a stop reason."""
-        return iterates(self, start)
+    start, resume, run = start, resume, run
 
     def step(self, iterate: Iterate) -> Iterate:
         """One step."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from ..errors import SolveError
 from ..spaces import HilbertSpace
 from ..tangent import TangentSpace, realize
-from .iterate import Iterate, arrived, begin, blocked, iterates, resume, solve_kinds
+from .iterate import Iterate, arrived, blocked, resume, run, solve_kinds, start
 from .matrix_free import MatrixFreeTangent
 
 
@@ -44,17 +43,7 @@ class DirectedFlow:
     tolerance: float = 1e-8
     stagnation: float = 0.0
 
-    def start(self, theta: np.ndarray) -> Iterate:
-        """The iterate at the start."""
-        return begin(self.energy, self.ansatz, theta, self.space)
-
-    def resume(self, ansatz, state: dict) -> Iterate:
-        """The iterate that `Iterate.state` described."""
-        return resume(self.energy, ansatz, self.space, state)
-
-    def run(self, start: np.ndarray | Iterate) -> Iterator[Iterate]:
-        """Iterates from parameters or from an iterate; the last one has a stop reason."""
-        return iterates(self, start)
+    start, resume, run = start, resume, run
 
     def step(self, iterate: Iterate) -> Iterate:
         """One step; if none lowers the energy, the same state with the reason."""

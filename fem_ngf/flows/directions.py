@@ -38,6 +38,35 @@ def steepest_direction(vector: np.ndarray) -> KrylovDirection:
     return KrylovDirection(vector, empty, empty, float("nan"), "gradient")
 
 
+def nesterov_direction(energy, space, iterate, length: float) -> KrylovDirection:
+    r"""Nesterov's step in H: extrapolate, then descend from there, :math:`s = v - h\, grad E(m + v)`.
+
+    Costs the forward and adjoint solves at the extrapolated function, which no network needs to realise. Where ``s``
+    does not descend at ``m``, the momentum is left out.
+
+    Parameters
+    ----------
+    iterate
+        Its memory holds ``momentum`` (the last move, (n,)) and its ``age``.
+    length
+        Step ``h``.
+
+    References
+    ----------
+    Y. Nesterov, A method of solving a convex programming problem with convergence rate O(1/k^2), Soviet Math.
+    Dokl. 27 (1983); B. O'Donoghue, E. Candes, Adaptive restart for accelerated gradient schemes, Found. Comput.
+    Math. 15 (2015).
+    """
+    derivative, age = iterate.linearization.derivative, iterate.memory["age"]
+    extrapolation = iterate.memory["momentum"] * (age / (age + 3.0))
+    try:
+        ahead = energy.linearize(iterate.m + extrapolation).derivative
+    except SolveError:
+        return steepest_direction(-length * space.riesz(derivative))
+    vector = extrapolation - length * space.riesz(ahead)
+    return steepest_direction(vector if derivative @ vector < 0 else -length * space.riesz(derivative))
+
+
 def first_step(linearization, vector: np.ndarray) -> float:
     """Minimiser ``g.v / v.Hv`` of the Gauss-Newton model along ``-v``; costs one Hessian action."""
     curvature = vector @ linearization.hessian_action(vector)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,8 +10,16 @@ from ..ansatz import FiniteElement
 from ..errors import InputError, SolveError
 from ..expansion import Expansion, grow
 from ..spaces import HilbertSpace
-from .directions import KrylovDirection, first_step, newton_direction, recycled_pairs, remembered, steepest_direction
-from .iterate import LAGGING, Iterate, arrived, begin, blocked, iterates, resume, solve_kinds
+from .directions import (
+    KrylovDirection,
+    first_step,
+    nesterov_direction,
+    newton_direction,
+    recycled_pairs,
+    remembered,
+    steepest_direction,
+)
+from .iterate import LAGGING, Iterate, arrived, blocked, resume, run, solve_kinds, start
 from .retraction import curvature_metric, retract
 
 DIRECTIONS = ("gradient", "nesterov", "gauss-newton", "newton")
@@ -77,17 +84,7 @@ class HilbertDescent:
         if self.direction not in DIRECTIONS:
             raise InputError(f"direction is {self.direction!r}; choose one of {', '.join(DIRECTIONS)}")
 
-    def start(self, theta: np.ndarray) -> Iterate:
-        """The iterate at the start; costs the forward and adjoint solves."""
-        return begin(self.energy, self.ansatz, theta, self.space)
-
-    def resume(self, ansatz, state: dict) -> Iterate:
-        """The iterate that `Iterate.state` described."""
-        return resume(self.energy, ansatz, self.space, state)
-
-    def run(self, start: np.ndarray | Iterate) -> Iterator[Iterate]:
-        """Iterates from parameters or from an iterate; the last one has a stop reason."""
-        return iterates(self, start)
+    start, resume, run = start, resume, run
 
     def step(self, iterate: Iterate) -> Iterate:
         """One step; if none can be taken, the same state with the reason."""
@@ -116,10 +113,8 @@ class HilbertDescent:
                                     maximum=self.cg_iterations, pairs=recycled_pairs(memory, prior))
         gradient = self.space.riesz(linearization.derivative)
         length = memory["length"] if "length" in memory else first_step(linearization, gradient)
-        if self.direction == "nesterov" and "momentum" in memory:
-            momentum = memory["momentum"] * min(memory["age"] / (memory["age"] + 3.0), 0.98)
-            if linearization.derivative @ momentum < 0:
-                return steepest_direction(momentum - length * gradient)
+        if self.direction == "nesterov" and memory.get("age", 0):
+            return nesterov_direction(self.energy, self.space, iterate, length)
         return steepest_direction(-length * gradient)
 
     def _search(self, iterate: Iterate, move: KrylovDirection) -> Iterate | None:
@@ -180,11 +175,13 @@ class HilbertDescent:
         return curvature_metric(iterate.linearization.preconditioner, move.directions, move.images)
 
     def _first_order_memory(self, iterate: Iterate, move: KrylovDirection, moved: Iterate, tau: float) -> dict:
-        """Length of the next gradient step (doubled after a full one) and Nesterov's momentum."""
-        length = self.space.norm(move.vector) / iterate.gradient_norm * (2.0 if tau == 1.0 else tau)
-        length = min(length, 2.0 * iterate.memory.get("length", length))
-        age = iterate.memory.get("age", 0) + 1
-        return {**moved.memory, "length": length, "momentum": moved.m - iterate.m, "age": age}
+        """Length of the next gradient step, longer after a full one; momentum, forgotten after a short one."""
+        first = "length" not in iterate.memory
+        length = self.space.norm(move.vector) / iterate.gradient_norm if first else iterate.memory["length"]
+        age = iterate.memory.get("age", 0) + 1 if tau == 1.0 else 0
+        grown = 2.0 if self.direction == "gradient" else 1.1
+        return {**moved.memory, "length": length * (grown if tau == 1.0 else tau), "momentum": moved.m - iterate.m,
+                "age": age}
 
 
 def shortened(tau: float, slope: float, rise: float | None) -> float:

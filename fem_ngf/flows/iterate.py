@@ -131,7 +131,10 @@ STATE = ("step", "theta", "start_value", "start_gradient", "alignment", "fit", "
          "events", "stop_reason")
 
 
-def begin(energy, ansatz, theta: np.ndarray, space) -> Iterate:
+# ---- methods that every flow has: `flow` holds energy, ansatz and space, and takes steps ---------------------------
+
+
+def start(flow, theta: np.ndarray) -> Iterate:
     """The iterate at the start; costs the forward and adjoint solves. It is stopped if the gradient is zero there.
 
     Raises
@@ -139,29 +142,30 @@ def begin(energy, ansatz, theta: np.ndarray, space) -> Iterate:
     InputError
         If the energy cannot be evaluated at the start.
     """
+    energy, space = flow.energy, flow.space
     before = solve_kinds(energy.counts)
     try:
-        m = realize(ansatz, theta, space)
+        m = realize(flow.ansatz, theta, space)
         linearization = energy.linearize(m)
         norm = space.dual_norm(linearization.derivative)
     except SolveError as error:
         raise InputError(f"the energy cannot be evaluated at the start ({error}); choose another start value") from None
     solves = solves_since(energy.counts, before, {})
-    start = Iterate(0, ansatz, theta, m, linearization, space, norm, linearization.value, norm, solves=solves)
-    return start if norm > 0.0 else start.stopped(GRADIENT)
+    first = Iterate(0, flow.ansatz, theta, m, linearization, space, norm, linearization.value, norm, solves=solves)
+    return first if norm > 0.0 else first.stopped(GRADIENT)
 
 
-def resume(energy, ansatz, space, state: dict) -> Iterate:
+def resume(flow, ansatz, state: dict) -> Iterate:
     """The iterate that `Iterate.state` described; its solves are already in the counts and not counted again."""
-    m = realize(ansatz, state["theta"], space)
-    linearization = energy.linearize(m, start=state["warm_start"])
-    norm = space.dual_norm(linearization.derivative)
-    return Iterate(ansatz=ansatz, m=m, linearization=linearization, space=space, gradient_norm=norm,
+    m = realize(ansatz, state["theta"], flow.space)
+    linearization = flow.energy.linearize(m, start=state["warm_start"])
+    norm = flow.space.dual_norm(linearization.derivative)
+    return Iterate(ansatz=ansatz, m=m, linearization=linearization, space=flow.space, gradient_norm=norm,
                    **{name: state[name] for name in STATE})
 
 
-def iterates(flow, start: np.ndarray | Iterate) -> Iterator[Iterate]:
-    """Iterates of a flow, the first one included; the last one has a stop reason."""
+def run(flow, start: np.ndarray | Iterate) -> Iterator[Iterate]:
+    """Iterates from parameters or from an iterate, the first one included; the last one has a stop reason."""
     iterate = start if isinstance(start, Iterate) else flow.start(start)
     yield iterate
     while not iterate.stop_reason:

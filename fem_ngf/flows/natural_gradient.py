@@ -2,7 +2,6 @@ r"""Project, then step (METHOD section 3a): :math:`\theta' = -G^+ b`, so that :m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +13,7 @@ from ..linalg import damped_solve
 from ..spaces import HilbertSpace
 from ..tangent import TangentSpace, realize
 from .directions import first_step
-from .iterate import BLOCKED, STAGNATION, Iterate, arrived, begin, blocked, iterates, resume, solve_kinds
+from .iterate import BLOCKED, STAGNATION, Iterate, arrived, blocked, resume, run, solve_kinds, start
 
 METHODS = ("euler", "heun", "levenberg-marquardt", "gradient-normalized")
 
@@ -63,17 +62,7 @@ class NaturalGradientFlow:
         if self.method not in METHODS:
             raise InputError(f"method is {self.method!r}; choose one of {', '.join(METHODS)}")
 
-    def start(self, theta: np.ndarray) -> Iterate:
-        """The iterate at the start."""
-        return begin(self.energy, self.ansatz, theta, self.space)
-
-    def resume(self, ansatz, state: dict) -> Iterate:
-        """The iterate that `Iterate.state` described."""
-        return resume(self.energy, ansatz, self.space, state)
-
-    def run(self, start: np.ndarray | Iterate) -> Iterator[Iterate]:
-        """Iterates from parameters or from an iterate; the last one has a stop reason."""
-        return iterates(self, start)
+    start, resume, run = start, resume, run
 
     def step(self, iterate: Iterate) -> Iterate:
         """One accepted step; if none is found, the same state with the reason."""
