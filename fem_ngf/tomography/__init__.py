@@ -6,6 +6,7 @@ from .difference import DifferenceModel as DifferenceModel
 from .score import score as score
 from .segmentation import PixelGrid as PixelGrid
 from .segmentation import segment as segment
+from .smoothness import Smoothness as Smoothness
 from .tank import Measurement as Measurement
 from .tank import electrode_names as electrode_names
 from .tank import read_measurement as read_measurement

@@ -83,6 +83,8 @@ class Measurement:
 
 def _load(path, *alternatives) -> list[np.ndarray]:
     """One array for each group of alternative names."""
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file")
     try:
         content = scipy.io.loadmat(Path(path))
     except (OSError, ValueError, NotImplementedError, TypeError, MatReadError) as error:
