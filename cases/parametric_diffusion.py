@@ -9,7 +9,7 @@ r"""The map from a piecewise constant diffusion to the solution, learnt in the n
 A network maps y to the coefficients c of a reduced basis: the leading singular vectors of the nodal values of N
 snapshots. ``--metric`` chooses the inner product of the flow: that of V, of L2, or the Euclidean one of the
 coefficients. With ``--energy residual`` no snapshot enters but through the basis: the energy is the mean squared dual
-norm of the residual.
+norm of the residual, and ``--metric residual`` its own inner product.
 """
 
 from dataclasses import dataclass
@@ -132,6 +132,7 @@ def case(cells: int = 24, squares: int = 3, snapshots: int = 200, rank: int = 20
     if energy == "residual":
         riesz = factorize(problem.stiffness, symmetric=True, definite=True)
         fit = ResidualReduction(parameters, problem.operators, problem.load, riesz, basis)
+        spaces["residual"] = fit.space()
 
     def fields(linearization):
         found = problem.vector(basis @ linearization.m.reshape(snapshots, rank)[0])
@@ -139,7 +140,8 @@ def case(cells: int = 24, squares: int = 3, snapshots: int = 200, rank: int = 20
         return {"m": (problem.basis, found), "truth": (problem.basis, exact), "error": (problem.basis, found - exact)}
 
     level = SampleLevel(f"{snapshots} parameters", fit, spaces, distance.target, fields)
-    defaults = {"flow": "natural-gradient", "method": "levenberg-marquardt", "metric": "v", "iterations": 60,
+    defaults = {"flow": "natural-gradient", "method": "levenberg-marquardt", "iterations": 60,
+                "metric": "v" if energy == "snapshots" else "residual",
                 "sampling": "nodal", "stagnation": 1e-6}
     return Case("parametric_diffusion", (level,), Stacked(network(squares, rank, neurons)), defaults=defaults,
                 tuning={"damping": 1e-2}, title="Diffusion with piecewise constant coefficients")

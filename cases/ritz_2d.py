@@ -62,7 +62,7 @@ def discrete(n: int, element=None):
     """Energy and basis on `n` cells a unit (linear elements if not given)."""
     basis = Basis(l_shape(n), element or ElementTriP1(), intorder=6)
     load = source(np.asarray(basis.global_coordinates()))
-    return RitzEnergy(Functional(density, basis, f=load), basis, basis.get_dofs().all()), basis
+    return RitzEnergy(Functional(density, basis, f=load), basis, basis.get_dofs().all(), quadratic=True), basis
 
 
 def case(cells: int = 32, levels: int = 2, neurons: int = 16) -> Case:

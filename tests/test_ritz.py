@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.linalg
 from skfem import Basis, ElementTriP1
 
 from fem_ngf.ansatz import FiniteElement
@@ -73,6 +74,21 @@ def test_certificate_bounds_the_error_at_every_iterate():
     assert np.all(certificates >= errors * (1.0 - 1e-9))
     assert np.allclose(certificates / errors, 1.0, rtol=1e-6)
     assert errors[-1] < 0.02 * errors[0]
+
+
+@pytest.mark.parametrize("metric", ["l2", "h1", "h0.5"])
+def test_certificate_in_other_metrics(metric):
+    """The modulus is the smallest generalised eigenvalue, and the certificate a bound, whatever the flow's space."""
+    level = case(cells=4, levels=1, neurons=4).levels[0]
+    space, galerkin = level.space(metric), level.energy.galerkin()
+    free, identity = space.free, np.eye(space.size)
+    hessian = level.energy.curvature(galerkin).toarray()[np.ix_(free, free)]
+    gram = space.apply(identity)[np.ix_(free, free)]
+    m = np.random.default_rng(0).standard_normal(space.size)
+    m[level.fixed] = 0.0
+    at = level.energy.linearize(m)
+    assert np.isclose(at.convexity_in(space), scipy.linalg.eigh(hessian, gram, eigvals_only=True)[0], rtol=1e-6)
+    assert space.dual_norm(at.derivative) / at.convexity_in(space) >= space.norm(m - galerkin) * (1 - 1e-9)
 
 
 def test_both_flows_find_the_nonlinear_minimiser():

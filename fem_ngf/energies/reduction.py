@@ -24,7 +24,7 @@ from ..errors import InputError
 from ..inner_products import InnerProduct, MatrixInnerProduct
 from ..pde.counts import SolveCounts
 from ..sample_space import SampleSpace
-from .smooth import SmoothLinearization, finite_array, linearized
+from .smooth import SmoothLinearization, convexity_modulus, finite_array, linearized
 
 
 def pod(snapshots: np.ndarray, matrix, rank: int) -> np.ndarray:
@@ -68,7 +68,6 @@ class ParametricReduction:
     matrix: object
     basis: np.ndarray | None = None
     counts: SolveCounts = field(default_factory=SolveCounts)
-    convexity: float = 1.0
     work_per_solve: int = 1
 
     def __post_init__(self):
@@ -128,6 +127,10 @@ class ParametricReduction:
         """The inner product of V."""
         return self._space.inner_product
 
+    def convexity_in(self, space) -> float:
+        """Modulus of strong convexity in the inner product of a space: one in V."""
+        return convexity_modulus(self._space.inner_product, space)
+
 
 @dataclass(frozen=True, eq=False)
 class ResidualReduction:
@@ -141,8 +144,8 @@ class ResidualReduction:
         ``A_k``: p sparse matrices (n, n).
     load
         Covector ``f`` (n,).
-    space
-        V: a `HilbertSpace`, or an inner product with ``solve``.
+    ambient
+        Inner product of V, with ``solve``.
     basis
         ``Phi`` (n, r).
     """
@@ -150,26 +153,37 @@ class ResidualReduction:
     parameters: np.ndarray
     operators: tuple
     load: np.ndarray
-    space: InnerProduct
+    ambient: InnerProduct
     basis: np.ndarray
     counts: SolveCounts = field(default_factory=SolveCounts)
     work_per_solve: int = 1
 
     def __post_init__(self):
         if np.ndim(self.parameters) != 2 or np.shape(self.parameters)[1] != len(self.operators):
-            raise InputError(f"parameters have shape {np.shape(self.parameters)}; (N, {len(self.operators)}) is needed, "
-                             "one column an operator")
+            raise InputError(f"parameters have shape {np.shape(self.parameters)}; (N, {len(self.operators)}) is "
+                             "needed, one column an operator")
 
     @cached_property
     def _reduced(self) -> tuple[np.ndarray, np.ndarray, float]:
         """Hessian blocks (N, r, r), linear terms (N, r) and the constant ``f.A^-1 f``, from p + 1 Riesz solves."""
         images = np.stack([operator @ self.basis for operator in self.operators])
-        solved = np.stack([self.space.solve(image) for image in images])
-        representer = self.space.solve(self.load)
+        solved = np.stack([self.ambient.solve(image) for image in images])
+        representer = self.ambient.solve(self.load)
         products = np.einsum("knr,lns->klrs", images, solved, optimize=True)
         blocks = np.einsum("jk,jl,klrs->jrs", self.parameters, self.parameters, products, optimize=True)
         linear = np.einsum("jk,knr,n->jr", self.parameters, images, representer, optimize=True)
         return 0.5 * (blocks + blocks.transpose(0, 2, 1)), linear, float(self.load @ representer)
+
+    @cached_property
+    def inner_product(self) -> MatrixInnerProduct:
+        """The Hessian, block by block: ``c -> Phi^T A(y)^T A_V^-1 A(y) Phi c / N``."""
+        blocks = self._reduced[0]
+        matrix = sp.csr_array(sp.block_diag(blocks / len(blocks)))
+        return MatrixInnerProduct(matrix, np.arange(matrix.shape[0]))
+
+    def space(self) -> SampleSpace:
+        """Coefficients at the parameters with the energy's own inner product, in which it is 1-convex."""
+        return SampleSpace(self.parameters, self.basis.shape[1], product=self.inner_product)
 
     def __call__(self, m: np.ndarray) -> float:
         """The value at coefficients (N r,)."""
@@ -191,9 +205,12 @@ class ResidualReduction:
 
     def curvature(self, m: np.ndarray) -> sp.csr_array:
         """Block-diagonal Hessian (N r, N r)."""
-        blocks = self._reduced[0]
-        return sp.csr_array(sp.block_diag(blocks / len(blocks)))
+        return self.inner_product.matrix
 
     def preconditioner(self, m: np.ndarray) -> InnerProduct:
         """The Hessian itself."""
-        return MatrixInnerProduct(self.curvature(m), np.arange(m.size))
+        return self.inner_product
+
+    def convexity_in(self, space) -> float:
+        """Modulus of strong convexity in the inner product of a space: one in the energy's own."""
+        return convexity_modulus(self.inner_product, space)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,7 +14,7 @@ from ..inner_products import InnerProduct, MatrixInnerProduct
 from ..observation import point_values
 from ..pde.counts import SolveCounts
 from ..spaces import HilbertSpace
-from .smooth import SmoothLinearization, finite_array, linearized
+from .smooth import SmoothLinearization, convexity_modulus, finite_array, linearized
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +35,9 @@ class Regression:
 
     Notes
     -----
-    The Hessian is the inner-product matrix ``A``: in the flow's metric ``A``
-    the gradient is ``m - y`` itself and the energy 1-convex, so that
-    ``||m - y|| = ||grad||`` exactly.
+    The Hessian is the inner-product matrix ``A``: where that is the flow's
+    metric too, the gradient is ``m - y`` itself and the energy 1-convex, so
+    that ``||m - y|| = ||grad||`` exactly.
 
     Examples
     --------
@@ -50,7 +51,6 @@ class Regression:
     space: HilbertSpace
     target: np.ndarray
     counts: SolveCounts = field(default_factory=SolveCounts)
-    convexity: float = 1.0
     work_per_solve: int = 1
 
     def __post_init__(self):
@@ -87,6 +87,16 @@ class Regression:
     def preconditioner(self, m: np.ndarray) -> InnerProduct:
         """The inner product itself."""
         return self.space.inner_product
+
+    @cached_property
+    def _moduli(self) -> dict:
+        return {}
+
+    def convexity_in(self, space) -> float:
+        """Modulus of strong convexity in the inner product of a space: one in the energy's own."""
+        if space not in self._moduli:
+            self._moduli[space] = convexity_modulus(self.space.inner_product, space)
+        return self._moduli[space]
 
     def relative_error(self, m: np.ndarray) -> float:
         """``||m - y|| / ||y||`` in the energy's own norm."""
@@ -133,6 +143,10 @@ class ScatteredRegression:
         """The energy around `m` (n,)."""
         value = self(m)
         return linearized(self, m, value, {"misfit": value})
+
+    def convexity_in(self, space) -> float:
+        """Not known: the data may leave functions free."""
+        return float("nan")
 
     def slope(self, m: np.ndarray) -> np.ndarray:
         """Covector ``B^T (B m - y) / N``."""

@@ -14,7 +14,7 @@ from ..inner_products import InnerProduct, MatrixInnerProduct
 from ..linalg import factorize
 from ..pde.counts import SolveCounts
 from ..spaces import HilbertSpace
-from .smooth import SmoothLinearization, finite_array, linearized
+from .smooth import SmoothLinearization, convexity_modulus, finite_array, linearized
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +64,11 @@ class RitzEnergy:
         Dirichlet unknowns.
     lift
         Vector (n,) with the Dirichlet values at the fixed unknowns; zero if not given.
+    quadratic
+        Whether J is: the modulus ``mu`` of the certificate :math:`\|m - m^*\| \le \|grad\| / \mu` is then computed;
+        in the energy inner product it is one.
     convexity
-        ``mu`` with ``J'' >= mu A`` in the inner product of the flow: the certificate
-        :math:`\|m - m^*\| \le \|grad\| / \mu`. One for a quadratic J in its energy inner product.
+        ``mu`` with ``J'' >= mu A`` in the inner product of the flow, for a J that is not quadratic (nan: not known).
 
     Raises
     ------
@@ -83,7 +85,8 @@ class RitzEnergy:
     basis: object
     fixed: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     lift: np.ndarray | None = None
-    convexity: float = 1.0
+    quadratic: bool = False
+    convexity: float = float("nan")
     counts: SolveCounts = field(default_factory=SolveCounts)
     work_per_solve: int = 1
 
@@ -116,7 +119,19 @@ class RitzEnergy:
         scale = np.abs(matrix.data).max()
         if abs(matrix - other).max() > 1e-10 * scale or abs(matrix - matrix.T).max() > 1e-10 * scale:
             raise InputError("form is not linear and symmetric; give its energy as a Functional")
-        return cls(QuadraticFunctional(matrix, -form.residual(zero, parameter)), basis, **settings)
+        return cls(QuadraticFunctional(matrix, -form.residual(zero, parameter)), basis, quadratic=True, **settings)
+
+    @cached_property
+    def _moduli(self) -> dict:
+        return {}
+
+    def convexity_in(self, space) -> float:
+        """Modulus of strong convexity in the inner product of a space."""
+        if not self.quadratic:
+            return self.convexity
+        if space not in self._moduli:
+            self._moduli[space] = convexity_modulus(self.preconditioner(np.zeros(self.basis.N)), space)
+        return self._moduli[space]
 
     @cached_property
     def free(self) -> np.ndarray:

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.sparse.linalg import LinearOperator, eigsh
 
 from ..errors import InputError, SolveError
 
@@ -30,10 +31,9 @@ class SmoothLinearization:
     value: float
     terms: dict[str, float]
 
-    @property
-    def convexity(self) -> float:
-        """Modulus ``mu`` of strong convexity in the flow's inner product, nan if it is not known."""
-        return getattr(self.energy, "convexity", float("nan"))
+    def convexity_in(self, space) -> float:
+        """Modulus ``mu`` of strong convexity in the inner product of a space, nan if it is not known."""
+        return self.energy.convexity_in(space)
 
     @cached_property
     def derivative(self) -> np.ndarray:
@@ -71,6 +71,42 @@ def linearized(energy, m: np.ndarray, value: float, terms: dict[str, float]) -> 
     if not np.isfinite(value):
         raise SolveError(f"the energy is {value}")
     return SmoothLinearization(energy, m, float(value), terms)
+
+
+def convexity_modulus(hessian, space) -> float:
+    """Smallest ``v.H v / v.A v``: the modulus of strong convexity of a quadratic energy in the space's inner product.
+
+    Parameters
+    ----------
+    hessian
+        Inner product ``H`` (``matrix``, ``apply``, ``solve``).
+    space
+        Space with the inner product ``A`` and the unknowns that are ``free``.
+    """
+    free = space.free
+    if _equal(hessian.matrix, space.inner_product.matrix, free):
+        return 1.0
+
+    def restricted(action):
+        def apply(v):
+            full = np.zeros(space.size)
+            full[free] = np.ravel(v)
+            return action(full)[free]
+
+        return LinearOperator((free.size, free.size), matvec=apply, dtype=np.float64)
+
+    largest = eigsh(restricted(space.inner_product.apply), k=1, M=restricted(hessian.apply),
+                    Minv=restricted(hessian.solve), which="LA", v0=np.ones(free.size), return_eigenvectors=False)
+    return 1.0 / float(largest[0])
+
+
+def _equal(left, right, free: np.ndarray) -> bool:
+    if left is right:
+        return True
+    if not (sp.issparse(left) and sp.issparse(right)):
+        return False
+    left, right = (sp.csr_array(matrix)[free][:, free] for matrix in (left, right))
+    return bool(abs(left - right).max() <= 1e-13 * abs(left).max())
 
 
 def finite_array(name: str, array, shape: tuple[int, ...]) -> np.ndarray:

@@ -104,7 +104,8 @@ class Iterate:
     @property
     def certificate(self) -> float:
         """Bound ``||grad|| / mu`` on the distance to the minimiser of a mu-strongly convex energy, else nan."""
-        return self.gradient_norm / getattr(self.linearization, "convexity", float("nan"))
+        modulus = getattr(self.linearization, "convexity_in", None)
+        return self.gradient_norm / modulus(self.space) if modulus else float("nan")
 
     @property
     def total_solves(self) -> int:
