@@ -7,6 +7,9 @@ import pytest
 import skfem
 
 from fem_ngf.errors import InputError
+from fem_ngf.output.nodes import nodal_mesh
+from fem_ngf.output.plots import convergence_figure, field_figure, png
+from fem_ngf.output.surfaces import midplane, triangles
 from fem_ngf.output.vtk import write_fields, write_parts, write_series
 
 vtk_io = pytest.importorskip("vtkmodules.vtkIOXML", reason="needs the vtk package", exc_type=ImportError)
@@ -140,3 +143,50 @@ def test_a_boundary_field_is_an_input_error(tmp_path):
     basis = skfem.FacetBasis(TRIANGLES, skfem.ElementTriP1())
     with pytest.raises(InputError, match="'flux'"):
         write_fields(tmp_path / "fields.pvd", {"flux": (basis, np.zeros(basis.N))})
+
+
+def areas(points, cells):
+    """Areas of triangles with corners ``points[cells]``."""
+    edges = points[cells][:, 1:] - points[cells][:, :1]
+    return 0.5 * np.abs(edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0])
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("mesh", [TRIANGLES, skfem.MeshQuad().refined(2)], ids=["triangles", "quadrilaterals"])
+def test_the_triangles_of_a_picture_cover_the_domain(mesh, order):
+    nodes = nodal_mesh(mesh, order)
+    assert areas(nodes.points, triangles(nodes)).sum() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("mesh", [skfem.MeshTet().refined(2), skfem.MeshHex().refined(2)], ids=["tets", "hexes"])
+def test_the_cut_of_a_solid_has_the_values_of_a_linear_function(mesh):
+    nodes = nodal_mesh(mesh, 1)
+    points, cells, values = midplane(nodes, nodes.points @ [1.0, 2.0, 4.0])
+    assert areas(points, cells).sum() == pytest.approx(1.0)
+    np.testing.assert_allclose(values, points @ [1.0, 2.0] + 4.0 * 0.513, atol=1e-7)
+
+
+def test_every_kind_of_field_has_a_picture():
+    line, solid = skfem.Basis(skfem.MeshLine().refined(3), skfem.ElementLineP2()), skfem.MeshTet().refined(1)
+    bases = [line, skfem.Basis(TRIANGLES, skfem.ElementTriP0()),
+             skfem.Basis(TRIANGLES, skfem.ElementVector(skfem.ElementTriP2())), skfem.Basis(solid, skfem.ElementTetP1())]
+    fields = {f"f{i}": (basis, np.arange(basis.N, dtype=float)) for i, basis in enumerate(bases)}
+    figure = field_figure(fields, "all")
+    assert [axes.get_title() for axes in figure.axes if axes.get_title()] == list(fields)
+    assert png(figure).startswith(b"\x89PNG")
+
+
+def test_the_truth_and_the_result_share_their_colours():
+    basis = skfem.Basis(TRIANGLES, skfem.ElementTriP1())
+    m, truth = basis.doflocs[0], 3.0 * basis.doflocs[1]
+    figure = field_figure({"m": (basis, m), "truth": (basis, truth), "error": (basis, m - truth)})
+    limits = [axes.collections[0].get_clim() for axes in figure.axes if axes.get_title()]
+    assert limits == [(0.0, 3.0), (0.0, 3.0), (-3.0, 3.0)]
+
+
+def test_convergence_has_a_line_per_mesh():
+    rows = [{"level": i // 2, "mesh": f"mesh {i // 2}", "pde_work": i, "pde_solves": i, "energy": 1.0 / (i + 1),
+             "gradient_norm": 0.0, "alignment": "" if i == 0 else 0.5} for i in range(4)]
+    figure = convergence_figure(rows)
+    assert [len(axes.lines) for axes in figure.axes] == [2, 2, 2]
+    assert [axes.get_yscale() for axes in figure.axes] == ["log", "linear", "linear"]

@@ -29,7 +29,7 @@ def triangles(nodes: NodalMesh) -> np.ndarray:
 
 
 def midplane(nodes: NodalMesh, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cut of a solid at half its height, from the values at its cells' corners.
+    """Cut of a solid a little above half its height, from the values at its cells' corners.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def midplane(nodes: NodalMesh, values: np.ndarray) -> tuple[np.ndarray, np.ndarr
     corners = [((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1))] if nodes.mesh.elem.refdom is refdom.RefTet else _KUHN
     tets = nodes.cells[:, _local(nodes, corners)].reshape(-1, 4)
     height = nodes.points[:, 2]
-    level = 0.5 * (height.min() + height.max()) + 1e-9 * np.ptp(height)  # beside the nodes
+    level = 0.5 * (height.min() + height.max()) + 0.013 * np.ptp(height)  # beside the nodes of a regular mesh
     above = height[tets] > level
     cut = tets[above.any(axis=1) & ~above.all(axis=1)]
     points, found, triangles_of = [], [], []
