@@ -113,9 +113,10 @@ def conclusion(found: dict, energy: str) -> str:
     own, other = energy, "l2" if energy == "h1" else "h1"
     ratios = [f"{NAMES[m]} {median(m, 'fixed') / median(own, 'fixed'):,.0f}" for m in (other, "euclid", "adam")]
     gain, luck = (median(own, "fixed") / median(own, mode) for mode in ("grown", "random"))
-    return (f"{energy.upper()} energy: fixed, the error with its own Gram matrix is smaller than the others by factors "
-            f"of {', '.join(ratios)}. Selected growth divides the fixed network's error by {gain:.1f}, growth at "
-            f"random by {luck:.1f}; so the selection itself accounts for a factor {gain / luck:.1f}.")
+    return (f"{energy.upper()} energy, medians: with its own Gram matrix the fixed network's error is smaller than "
+            f"with the others by factors of {', '.join(ratios)}. Relative to the fixed network, selected growth "
+            f"divides the error by {gain:.1f} and growth at random by {luck:.1f}: the selection is worth a factor "
+            f"{gain / luck:.1f}, no more.")
 
 
 def figure(found: dict, path: Path) -> None:
@@ -123,7 +124,7 @@ def figure(found: dict, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    picture, axes = pyplot.subplots(1, 2, figsize=(8, 3.2), sharey=True)
+    picture, axes = pyplot.subplots(1, 2, figsize=(9, 3.2), sharey=True, layout="constrained")
     colours = {"h1": "tab:blue", "l2": "tab:orange", "euclid": "tab:grey", "adam": "tab:green"}
     styles = {"fixed": "-", "grown": "--", "random": ":"}
     for axis, energy in zip(axes, ("h1", "l2"), strict=True):
@@ -133,8 +134,8 @@ def figure(found: dict, path: Path) -> None:
                               label=f"{NAMES[metric]}, {mode}")
         axis.set(title=f"{energy.upper()} energy", xlabel="iteration")
     axes[0].set_ylabel("relative error")
-    axes[1].legend(fontsize=5.5, loc="lower left")
-    picture.tight_layout()
+    handles, labels = axes[0].get_legend_handles_labels()
+    picture.legend(handles, labels, fontsize=6.5, loc="outside right center")
     picture.savefig(path, dpi=110)
 
 

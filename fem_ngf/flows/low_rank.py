@@ -40,6 +40,7 @@ class LowRankDirection:
 
     window: int = 20
     damping: float = 1e-2
+    matrix_free = True
 
     def __call__(self, tangent, derivative: np.ndarray, memory: dict):
         """Direction (P,) scaled to unit curvature along the gradient; the window is kept."""
