@@ -236,6 +236,7 @@ BAD = {
     "Sobolev order out of range": (given("--metric", "h5"), "5"),
     "direction of another flow": (given("--flow", "adam", "--direction", "newton"), "direction"),
     "no iterations": (given("--iterations", "0"), "iterations is 0"),
+    "no threads": (given("--threads", "0"), "threads is 0"),
     "negative seed": (given("--seed", "-1"), "seed is -1"),
     "too many levels": (given("--levels", "7"), "levels is 7"),
     "tolerance not positive": (given("--tolerance", "0"), "tolerance is 0"),

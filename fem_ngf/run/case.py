@@ -115,6 +115,9 @@ class Case:
         Values of further fields of the case's default flow: ``{"worth": 0.2}``.
     title
         One line for reports.
+    outcome
+        ``outcome(linearization, folder)`` draws the case's own conclusions from the result: it may write files into the
+        run directory, and what it returns joins ``summary.json`` (numbers, strings, lists).
     """
 
     name: str
@@ -125,6 +128,7 @@ class Case:
     defaults: Mapping[str, object] = field(default_factory=dict)
     tuning: Mapping[str, object] = field(default_factory=dict)
     title: str = ""
+    outcome: Callable[[object, Path], Mapping[str, object]] | None = None
 
     def __post_init__(self):
         if not self.levels:

@@ -7,6 +7,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from ..errors import InputError, SolveError
 from . import directory, history
 from .identification import Clock, Identification
@@ -47,7 +49,8 @@ def compare(prepare: Callable[[list[str]], Identification], budget: float) -> in
             continue
         print(f"{name} ...", flush=True)
         try:
-            histories[name], result = measured(prepare(list(flags)), budget)
+            with threadpool_limits(first.options.threads):
+                histories[name], result = measured(prepare(list(flags)), budget)
         except (InputError, SolveError) as error:
             result = {"failed": " ".join(str(error).split())}
         results.append({"method": name, "flags": " ".join(flags), **result})
@@ -62,7 +65,8 @@ def measured(identification: Identification, budget: float) -> tuple[list[dict],
     """Rows of the history, and where the method ended, within a budget of work."""
     clock, rows = Clock(), []
     for stage in identification.stages(clock=clock):
-        rows.append(history.row(stage, len(rows), identification.levels[stage.level].label, clock.cpu))
+        label = identification.levels[stage.level].label
+        rows.append(history.row(stage, len(rows), label, clock.cpu, diagnose=False))
         if stage.work >= budget:
             break
     return rows, {
@@ -103,7 +107,7 @@ def markdown(results: list[dict]) -> str:
             lines.append(f"| {result['method']} | failed: {result['failed']} |" + " |" * (len(head) - 2))
             continue
         near = [_near(result, share) for share in WITHIN]
-        error = "" if result["relative_error"] is None else f"{result['relative_error']:.4f}"
+        error = "" if result["relative_error"] is None else f"{result['relative_error']:.4g}"
         cells = [result["method"], str(result["parameters"]), f"{result['energy']:.6e}", f"{result['above_best']:.2%}",
                  *near, error, f"{result['cpu_seconds']:.2f}"]
         lines.append("| " + " | ".join(cells) + " |")

@@ -209,7 +209,7 @@ def _opening(identification: Identification, folder: Path, known: Stage | None) 
 
 def _closing(result: dict, folder: Path) -> list[str]:
     kind = "converged" if result["converged"] else "stopped"
-    error = "" if result["relative_error"] is None else f", relative error {result['relative_error']:.4f}"
+    error = "" if result["relative_error"] is None else f", relative error {result['relative_error']:.4g}"
     return [f"{kind}: {result['stop_reason']}",
             f"energy {result['energy']:.9e}{error}, {result['pde_solves']['total']} PDE solves "
             f"(work {result['pde_work']:.1f}), {result['cpu_seconds']:.2f} CPU seconds",

@@ -15,7 +15,7 @@ COLUMNS = ("step", "level", "mesh", "energy", "misfit", "regularization", "gradi
            "adjoint", "incremental", "pde_work", "cpu_seconds", "event")
 
 
-def row(stage: Stage, step: int, mesh: str, cpu_seconds: float) -> dict[str, int | float | str]:
+def row(stage: Stage, step: int, mesh: str, cpu_seconds: float, diagnose: bool = True) -> dict:
     """The row of a stage.
 
     Parameters
@@ -28,6 +28,8 @@ def row(stage: Stage, step: int, mesh: str, cpu_seconds: float) -> dict[str, int
         Label of the level.
     cpu_seconds
         Process CPU seconds of the identification so far.
+    diagnose
+        Compute the undamped alignment and the certificate, which cost a decomposition of the tangent vectors.
 
     Notes
     -----
@@ -39,8 +41,9 @@ def row(stage: Stage, step: int, mesh: str, cpu_seconds: float) -> dict[str, int
     found = {
         "step": step, "level": stage.level, "mesh": mesh, "energy": iterate.value,
         "misfit": iterate.terms.get("misfit", ""), "regularization": iterate.terms.get("regularization", ""),
-        "gradient_norm": iterate.gradient_norm, "alignment": iterate.alignment, "kappa": iterate.kappa,
-        "certificate": iterate.certificate, "fit": iterate.fit,
+        "gradient_norm": iterate.gradient_norm, "alignment": iterate.alignment,
+        "kappa": iterate.kappa if diagnose else "", "certificate": iterate.certificate if diagnose else "",
+        "fit": iterate.fit,
         "step_size": iterate.step_size, "damping": iterate.memory.get("damping", ""), "parameters": iterate.parameters,
         "pde_solves": stage.total_solves, "level_solves": sum(stage.solves[stage.level].values()), **solves,
         "pde_work": stage.work, "cpu_seconds": cpu_seconds,

@@ -41,6 +41,8 @@ def write_results(identification: Identification, record, folder: Path, settings
 
     stage = record.stage
     summary = summaries.summarize(identification, stage, record.rows, record.clock, settings, reason)
+    if identification.case.outcome is not None:
+        summary |= identification.case.outcome(stage.iterate.linearization, folder)
     write_series(folder / "fields.pvd", [(time, [folder / name for name in names]) for time, names in record.series])
     if not identification.options.bare:
         _write_pictures(identification, record, folder, summary)
