@@ -1,5 +1,7 @@
 """Sphinx configuration: ``make docs`` builds with -W, so that every warning is an error."""
 
+import re
+
 import fem_ngf
 
 project = "fem_ngf"
@@ -11,14 +13,24 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "numpyd
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build", "tables"]
 
-myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]
-myst_heading_anchors = 3
+myst_enable_extensions = ["amsmath", "dollarmath"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
-autodoc_default_options = {"members": True, "show-inheritance": False}
+# cKDTree is not ours, but autodoc reads its signature (and stumbles) before it sees that.
+autodoc_default_options = {"members": True, "exclude-members": "cKDTree"}
 numpydoc_show_class_members = False
 
 html_theme = "furo"
 html_title = f"fem_ngf {release}"
-html_static_path: list[str] = []
+
+
+def plain_headings(app, what, name, obj, options, lines):
+    """Headings in module docstrings become rubrics: numpydoc leaves them, and a page has several modules."""
+    if what == "module":
+        text = re.sub(r"^(\w+)\n-+$", r".. rubric:: \1\n", "\n".join(lines), flags=re.MULTILINE)
+        lines[:] = text.splitlines()
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", plain_headings)
