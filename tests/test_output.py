@@ -168,8 +168,8 @@ def test_the_cut_of_a_solid_has_the_values_of_a_linear_function(mesh):
 
 def test_every_kind_of_field_has_a_picture():
     line, solid = skfem.Basis(skfem.MeshLine().refined(3), skfem.ElementLineP2()), skfem.MeshTet().refined(1)
-    bases = [line, skfem.Basis(TRIANGLES, skfem.ElementTriP0()),
-             skfem.Basis(TRIANGLES, skfem.ElementVector(skfem.ElementTriP2())), skfem.Basis(solid, skfem.ElementTetP1())]
+    bases = [line, skfem.Basis(solid, skfem.ElementTetP1()), skfem.Basis(TRIANGLES, skfem.ElementTriP0()),
+             skfem.Basis(TRIANGLES, skfem.ElementVector(skfem.ElementTriP2()))]
     fields = {f"f{i}": (basis, np.arange(basis.N, dtype=float)) for i, basis in enumerate(bases)}
     figure = field_figure(fields, "all")
     assert [axes.get_title() for axes in figure.axes if axes.get_title()] == list(fields)
