@@ -49,6 +49,11 @@ def test_tutorial_runs_and_grows(tmp_path, monkeypatch):
     assert (tmp_path / "runs" / "tutorial" / "plate.pvd").is_file()
 
 
+def test_readme_table_is_what_compare_wrote():
+    written = (ROOT / "docs" / "tables" / "diffusion_compare.md").read_text().strip()
+    assert f"<!-- compare: begin -->\n{written}\n<!-- compare: end -->" in (ROOT / "README.md").read_text()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_pointers_point_to_something(page):
     for target in re.findall(r"\{py:\w+\}`~?([\w.]+)`", page.read_text()):
