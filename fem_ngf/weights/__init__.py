@@ -1,0 +1,12 @@
+"""Choosing the weight of the regularisation: discrepancy principle, L-curve, generalised cross-validation."""
+
+from .choice import WeightChoice, WeightedRun
+from .discrepancy import chi_squared_target, discrepancy, expected_misfit
+from .gcv import gcv
+from .lcurve import corner, lcurve
+from .model import WeightModel, weight_model
+from .scaled import Scaled, base_weight, reweighted
+from .solver import flow_solver
+
+__all__ = ["Scaled", "WeightChoice", "WeightModel", "WeightedRun", "base_weight", "chi_squared_target", "corner",
+           "discrepancy", "expected_misfit", "flow_solver", "gcv", "lcurve", "reweighted", "weight_model"]
