@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from skfem import CellBasis, ElementTriP1, ElementTriP2
+from skfem import CellBasis, ElementTriP0, ElementTriP1, ElementTriP2
 
 from fem_ngf.ansatz import MLP
 from fem_ngf.energies import InverseProblem
@@ -55,7 +55,9 @@ from fem_ngf.tomography import (
     standard_deviation,
 )
 from fem_ngf.tomography.synthetic import synthetic_tank, tank_mesh
+from fem_ngf.uq import laplace
 
+RANK = 100  # eigenpairs of the Laplace approximation
 OUTLINE = 0.55  # fraction of a class's extreme at which it is cut out
 TYPICAL_IMPEDANCE = 1e-4  # start and prior centre of the calibration
 FLOW = {"iterations": 40, "stagnation": 3e-3}
@@ -92,9 +94,17 @@ def case(data: Path | None = None, reference: Path | None = None, mesh: Path | N
     found = problem(data, reference, mesh, level, truth, spread, correlation, bound, robust, outliers)
     parameter = found.energy.space.basis
 
+    cells = parameter.with_element(ElementTriP0())
+
     def fields(at):
-        contrast = found.contrast(at.m)
-        return {"log_contrast": (parameter, contrast), "conductivity": (parameter, found.background * np.exp(contrast))}
+        """Contrast with its standard deviation (Laplace approximation), conductivity, segmentation, true labels."""
+        contrast, at_cells = found.contrast(at.m), found.grid.at_cells
+        spread_of_w = np.sqrt(laplace(at, at.energy.regularization.gaussian, rank=RANK).pointwise_variance())
+        labels = {} if found.labels is None else {"true_labels": (cells, at_cells(found.labels))}
+        return {"log_contrast": (parameter, contrast),
+                "standard_deviation": (parameter, found.energy.pde.slope(at.m) * spread_of_w),
+                "conductivity": (parameter, found.background * np.exp(contrast)),
+                "segmentation": (cells, at_cells(segment(found.image(at.m), OUTLINE))), **labels}
 
     def outcome(at, folder: Path) -> dict:
         """Write ``segmentation.npy``; return the score and what the data told about themselves."""
@@ -106,8 +116,8 @@ def case(data: Path | None = None, reference: Path | None = None, mesh: Path | N
 
     return Case("eit_tank", (Level("tank", found.energy, parameter, fields=fields),), network(found.radius, neurons),
                 length=correlation, defaults={"sampling": "nodal", "iterations": FLOW["iterations"],
-                                              "stagnation": FLOW["stagnation"]}, tuning={"worth": 0.05}, outcome=outcome,
-                title="Electrical impedance tomography of a water tank")
+                                              "stagnation": FLOW["stagnation"]},
+                tuning={"worth": 0.05}, outcome=outcome, title="Electrical impedance tomography of a water tank")
 
 
 @dataclass(frozen=True, eq=False)

@@ -52,6 +52,14 @@ class PixelGrid:
         points = points * np.minimum(1.0, inner / np.maximum(np.hypot(*points), 1e-300))
         return point_values(self.basis, points.T).matrix
 
+    def at_cells(self, image: np.ndarray) -> np.ndarray:
+        """Values (cells,) of an image at the centroids of the mesh's cells."""
+        mesh = self.basis.mesh
+        x, y = mesh.p[:, mesh.t].mean(axis=1)
+        column, row = (np.clip((place + self.half) / (2 * self.half) * self.size, 0, self.size - 1).astype(int)
+                       for place in (x, -y))
+        return image[row, column]
+
     def image(self, vector) -> np.ndarray:
         """(size, size): the field at the pixels, 0 outside the tank."""
         image = np.zeros((self.size, self.size))

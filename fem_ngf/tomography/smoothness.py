@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from ..errors import InputError
 from ..linalg import factorize
-from ..priors import bilaplacian
+from ..priors import BilaplacianPrior, bilaplacian
 from ..regularization import InvertibleOperator
 
 
@@ -47,10 +47,15 @@ class Smoothness:
                 raise InputError(f"{name} is {value}; it must be a positive number")
 
     @cached_property
+    def gaussian(self) -> BilaplacianPrior:
+        """The same prior with the consistent mass matrix, which can be sampled."""
+        weight = 1.0 / (np.sqrt(4 * np.pi) * self.length * self.spread)
+        return bilaplacian(self.basis, weight * self.length**2, weight)
+
+    @cached_property
     def precision(self) -> sp.csr_array:
         """``C^-1`` (n, n)."""
-        weight = 1.0 / (np.sqrt(4 * np.pi) * self.length * self.spread)
-        prior = bilaplacian(self.basis, weight * self.length**2, weight)
+        prior = self.gaussian
         lumped = np.asarray(prior.mass.sum(axis=1)).ravel()
         return sp.csr_array(prior.operator @ sp.diags_array(1.0 / lumped) @ prior.operator)
 
