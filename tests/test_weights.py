@@ -21,6 +21,7 @@ from fem_ngf.weights import (
     WeightedRun,
     base_weight,
     chi_squared_target,
+    choose,
     corner,
     discrepancy,
     expected_misfit,
@@ -296,6 +297,19 @@ def test_gcv_of_a_network_uses_its_tangent_space():
     choice = gcv(flow_solver([flow], ansatz.initial(np.random.default_rng(0))), 1e3, space=space)
     errors = [np.linalg.norm(dense_solve(w).start - truth) for w in np.geomspace(1e-2, 1e4, 13)]
     assert np.linalg.norm(choice.run.start.m - truth) < 2.0 * min(errors)
+
+
+@pytest.mark.parametrize("rule", ["discrepancy", "lcurve", "gcv"])
+def test_one_door_to_all_rules(rule):
+    energy, space, truth = linear_problem()
+    energy = replace(energy, regularization=Tikhonov(space.stiffness, 30.0))
+    flow = HilbertDescent(energy, FiniteElement(space), space)
+    choice = choose(rule, [flow], np.zeros(space.size))
+    errors = [np.linalg.norm(dense_solve(w).start - truth) for w in np.geomspace(1e-2, 1e4, 13)]
+    assert choice.rule == rule and choice.found
+    assert np.linalg.norm(choice.run.start.m - truth) < 2.0 * min(errors)
+    with pytest.raises(InputError, match="weight is 'morozov'"):
+        choose("morozov", [flow], np.zeros(space.size))
 
 
 def test_bad_input_is_named():
