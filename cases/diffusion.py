@@ -21,6 +21,7 @@ large-scale inverse problems, ACM TOMS 47 (2021); its model problem
 PoissonDeterministic.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,8 @@ def case(cells: int = 64, gamma: float = 1e-8, noise: float = 0.05, noise_seed: 
     gamma
         Weight of the regularisation.
     noise
-        Standard deviation of the synthetic noise, relative to the largest value of the state.
+        Standard deviation of the synthetic noise, relative to the largest value of the state; for a file without std,
+        what the rules that choose the weight take for it.
     noise_seed
         Seed of the synthetic noise.
     data
@@ -72,8 +74,9 @@ def case(cells: int = 64, gamma: float = 1e-8, noise: float = 0.05, noise_seed: 
     """
     check_positive(gamma=gamma)
     bases = [Basis(unit_square(n), ElementTriP2(), intorder=4) for n in halvings(cells)]
-    misfits = synthetic(bases, noise, noise_seed) if data is None else measured(bases, data)
+    misfits, std = synthetic(bases, noise, noise_seed) if data is None else measured(bases, data, noise)
     levels = tuple(level(basis, gamma, *misfit) for basis, misfit in zip(bases, misfits, strict=True))
+    levels = (*levels[:-1], replace(levels[-1], noise_std=std))
     return Case("diffusion", levels, MLP((2, 12, 12, 1), start=float(np.log(2.0))), start=float(np.log(2.0)),
                 title="Log-diffusivity of the unit square from a noisy state")
 
@@ -95,31 +98,40 @@ def level(basis, gamma: float, observation, data: np.ndarray, noise: GaussianNoi
                  fields=lambda at: {"state": (basis, at.state.u[:, 0]), **fields})
 
 
-def synthetic(bases, noise: float, seed: int) -> list[tuple]:
-    """Observation, data and noise model on every mesh: P1 on half the mesh size has the nodes of P2."""
+def synthetic(bases, noise: float, seed: int) -> tuple[list[tuple], np.ndarray]:
+    """Observation, data and noise model on every mesh, and the noise's std: P1 on half the mesh size has P2's nodes."""
     finest = bases[-1]
     half = Basis(finest.mesh.refined(), ElementTriP1(), intorder=2)
     u = problem(half).solve(truth(half.doflocs)).u[:, 0]
     values = nodal_values(finest, half.doflocs.T, noisy(u, noise, seed)[0])
     values[finest.get_dofs().all()] = 0.0
-    return whole_fields(bases, values)
+    return whole_fields(bases, values), interior(finest, noise * np.abs(u).max())
 
 
-def measured(bases, data: Path) -> list[tuple]:
-    """Observation, data and noise model on every mesh, for the data of a file."""
+def interior(basis, std) -> np.ndarray:
+    """Standard deviations (n_u,): `std` inside, zero on the boundary, where the state is known."""
+    deviations = np.broadcast_to(np.asarray(std, dtype=float), basis.N).copy()
+    deviations[basis.get_dofs().all()] = 0.0
+    return deviations
+
+
+def measured(bases, data: Path, noise: float) -> tuple[list[tuple], np.ndarray | None]:
+    """Observation, data and noise model on every mesh, and the noise's std, for the data of a file."""
     found = read_measurements(data, dimension=2)
     if found.values.ndim > 1:
         raise InputError(f"data file {str(data)!r} has values of shape {found.values.shape}; this case has one "
                          "experiment")
     try:
-        return whole_fields(bases, nodal_values(bases[-1], found.points, found.values))
+        values = nodal_values(bases[-1], found.points, found.values)
+        std = noise * np.abs(values).max() if found.std is None else nodal_values(bases[-1], found.points, found.std)
+        return whole_fields(bases, values), interior(bases[-1], std)
     except InputError:
         if found.std is None:
             n = round(np.sqrt(bases[-1].mesh.nelements / 2))
             raise InputError(f"data file {str(data)!r} has no std, and its points are not the P2 nodes of {n} x {n} "
                              "cells; add std to use them as sensors, or give the cells of its mesh") from None
-    noise = GaussianNoise.from_std(found.std)
-    return [(point_values(basis, found.points), found.values, noise) for basis in bases]
+    likelihood = GaussianNoise.from_std(found.std)
+    return [(point_values(basis, found.points), found.values, likelihood) for basis in bases], None
 
 
 if __name__ == "__main__":

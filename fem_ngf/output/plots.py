@@ -76,6 +76,32 @@ def comparison_figure(histories: Mapping[str, list[dict]]) -> Figure:
     return figure
 
 
+def weight_figure(choice: Mapping) -> Figure:
+    """What a rule looked at when it chose the weight: the runs as an L-curve, and the rule's curve over the weight.
+
+    Parameters
+    ----------
+    choice
+        Entry ``weight_choice`` of a summary: ``rule, value, runs, curve``.
+    """
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    runs = sorted(choice["runs"], key=lambda run: run["weight"])
+    left.loglog([run["misfit"] for run in runs], [run["roughness"] for run in runs], "o-")
+    chosen = min(runs, key=lambda run: abs(np.log(run["weight"] / choice["value"])))
+    left.loglog(chosen["misfit"], chosen["roughness"], "r*", markersize=14, label=f"weight {choice['value']:.3g}")
+    left.set(xlabel="misfit", ylabel="regularisation at weight one", title="runs")
+    left.legend()
+    curve = dict(choice["curve"])
+    weights = np.array(curve.pop("weight"))
+    order = np.argsort(weights)
+    name, values = list(curve.items())[-1]
+    right.semilogx(weights[order], np.array(values)[order], "o-")
+    right.axvline(choice["value"], color="r", linewidth=1)
+    right.set(xlabel="weight", ylabel=name, title=choice["rule"])
+    return figure
+
+
 def png(figure: Figure) -> bytes:
     """The figure as a PNG file."""
     stream = io.BytesIO()

@@ -14,7 +14,7 @@ _FACTS = ("energy", "misfit", "regularization", "relative_error", "parameters", 
 
 
 def write_report(path: Path, summary: dict, rows: list[dict], fields: bytes, convergence: bytes,
-                 title: str = "") -> None:
+                 title: str = "", weight: bytes | None = None) -> None:
     """Write the report under a temporary name and rename it.
 
     Parameters
@@ -27,6 +27,8 @@ def write_report(path: Path, summary: dict, rows: list[dict], fields: bytes, con
         PNG files.
     title
         Headline; default the case's name.
+    weight
+        PNG file: how a rule chose the weight of the regularisation.
     """
     environment = jinja2.Environment(loader=jinja2.PackageLoader("fem_ngf.output", "."), autoescape=True,
                                      undefined=jinja2.StrictUndefined)
@@ -34,6 +36,7 @@ def write_report(path: Path, summary: dict, rows: list[dict], fields: bytes, con
     facts = [(name.replace("_", " "), _number(summary[name])) for name in _FACTS if summary.get(name) is not None]
     page = environment.get_template("report.html.j2").render(
         summary=summary, rows=rows, columns=_COLUMNS, facts=facts, title=title,
+        weight_png=base64.b64encode(weight).decode() if weight else "",
         fields_png=base64.b64encode(fields).decode(), convergence_png=base64.b64encode(convergence).decode())
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(page)

@@ -36,6 +36,9 @@ class Level:
         Unknowns of ``m`` that are zero.
     truth
         The true parameter as a vector (n,), if it is known.
+    noise_std
+        Standard deviations of the data ``(n_obs,)`` or ``(n_obs, k)``, zero where they are exact; the rules that choose
+        the weight need them where the misfit is no likelihood.
     fields
         Linearization -> further fields to export by name, each ``(basis, vector)``: the state, data, ...
     matrices
@@ -47,6 +50,7 @@ class Level:
     basis: skfem.AbstractBasis
     fixed: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     truth: np.ndarray | None = None
+    noise_std: np.ndarray | None = None
     fields: Callable[[object], Fields] = _no_fields
     matrices: Mapping[str, object] = field(default_factory=dict)
 

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,6 +19,7 @@ from .arguments import parse
 from .case import Case
 from .loading import build, load_function
 from .options import RunOptions
+from .weighting import RULES, choose
 
 USAGE = """\
 fem-ngf: identify unknown fields in partial differential equations
@@ -109,7 +111,17 @@ def _run(path: str, flags: list[str], function: Callable[..., Case] | None = Non
     identification, origin = prepare(path, flags, function)
     folder = identification.options.out or Path("runs") / identification.case.name
     directory.check(folder)
+    rule = identification.options.weight
+    if rule in RULES:
+        with threadpool_limits(identification.options.threads):
+            chosen = choose(identification, rule, _silent if identification.options.quiet else print)
+        identification, origin = prepare(path, [*flags, "--weight", repr(chosen["value"])], function)
+        origin = replace(origin, weight_choice=chosen)
     return run(identification, origin, folder)
+
+
+def _silent(line: str) -> None:
+    pass
 
 
 def _restored(folder: str, flags: Sequence[str] = ()):

@@ -39,6 +39,8 @@ class Origin:
         The case function's arguments, as text or numbers.
     setup_cpu_seconds
         Process CPU seconds to build the case and its spaces.
+    weight_choice
+        How a rule chose the weight, see `weighting.choose`; empty if none did.
     """
 
     path: str
@@ -46,6 +48,7 @@ class Origin:
     flags: tuple[str, ...] = ()
     arguments: dict = field(default_factory=dict)
     setup_cpu_seconds: float = 0.0
+    weight_choice: dict = field(default_factory=dict)
 
 
 @dataclass
@@ -195,6 +198,7 @@ def _interrupted(stop, identification, origin, folder, record, progress, saver) 
 
 def _settings(origin: Origin) -> dict:
     return {"arguments": origin.arguments, "setup_cpu_seconds": origin.setup_cpu_seconds,
+            "weight_choice": origin.weight_choice,
             "command": " ".join(["fem-ngf run", origin.path, *origin.flags])}
 
 

@@ -16,6 +16,7 @@ from ..expansion import Expansion, seedling
 from ..flows import Continuation, HilbertDescent, NaturalGradientFlow, ParameterDescent, Stage
 from .case import Case
 from .options import RunOptions
+from .weighting import given_weight, reweighted_levels
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +51,7 @@ class Identification:
         if options.levels is not None and options.levels > len(case.levels):
             raise InputError(f"levels is {options.levels}; case {case.name} has {len(case.levels)}")
         levels = case.levels[-options.levels:] if options.levels else case.levels
+        levels = reweighted_levels(levels, given_weight(options.weight))
         length = case.length if options.length is None else options.length
         spaces = [level.space(options.metric, length, options.sampling) for level in levels]
         flows = tuple(_flow(case, options, level, space) for level, space in zip(levels, spaces, strict=True))

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ..errors import InputError
+from .weighting import given_weight
 
 ANSATZ = Literal["neural", "finite-element"]
 FLOW = Literal["hilbert-descent", "natural-gradient", "gradient-descent", "adam", "lbfgs"]
@@ -65,6 +66,8 @@ class RunOptions:
         Hidden neurons per layer of the network that grows.
     max_parameters
         Growth stops here.
+    weight
+        Weight of the regularisation: a number, or the rule that finds it: discrepancy, lcurve, gcv.
     device
         Where the network is evaluated: cpu, cuda, cuda:0.
     threads
@@ -94,6 +97,7 @@ class RunOptions:
     depth: bool = False
     start_width: int = 4
     max_parameters: int = 200
+    weight: str | None = None
     device: str = "cpu"
     threads: int = 1
     quiet: bool = False
@@ -113,6 +117,7 @@ class RunOptions:
         if self.grow and (self.ansatz != "neural" or self.flow not in ("hilbert-descent", "natural-gradient")):
             raise InputError(f"grow is for a neural ansatz and the flows hilbert-descent and natural-gradient, not for "
                              f"ansatz {self.ansatz!r} with flow {self.flow!r}")
+        given_weight(self.weight)
         _check_device(self.device)
         if self.direction and self.flow != "hilbert-descent":
             raise InputError(f"direction {self.direction!r} is for flow 'hilbert-descent', not {self.flow!r}")

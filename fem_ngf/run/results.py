@@ -52,11 +52,13 @@ def write_results(identification: Identification, record, folder: Path, settings
 
 def _write_pictures(identification: Identification, record, folder: Path, summary: dict) -> None:
     """``picture.png`` and ``report.html``; matplotlib is imported here, away from the timed part."""
-    from ..output.plots import convergence_figure, field_figure, png
+    from ..output.plots import convergence_figure, field_figure, png, weight_figure
     from ..output.report import write_report
 
     case, stage = identification.case, record.stage
     title = case.title or case.name
     picture = png(field_figure(identification.levels[stage.level].exports(stage.iterate.linearization), title))
     (folder / "picture.png").write_bytes(picture)
-    write_report(folder / "report.html", summary, record.rows, picture, png(convergence_figure(record.rows)), title)
+    choice = summary.get("weight_choice")
+    write_report(folder / "report.html", summary, record.rows, picture, png(convergence_figure(record.rows)), title,
+                 png(weight_figure(choice)) if choice else None)

@@ -61,6 +61,8 @@ def summarize(identification: Identification, stage: Stage, rows: list[dict], cl
         "settings": {**settings["arguments"], **options.as_dict(), "command": settings["command"]},
         "versions": versions(),
     }
+    if settings.get("weight_choice"):
+        result["weight_choice"] = settings["weight_choice"]
     return _jsonable(result)
 
 

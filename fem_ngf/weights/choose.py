@@ -8,7 +8,7 @@ import numpy as np
 
 from ..ansatz import FiniteElement
 from ..errors import InputError
-from .choice import WeightChoice
+from .choice import Solve, WeightChoice
 from .discrepancy import chi_squared_target, discrepancy
 from .gcv import gcv
 from .lcurve import lcurve
@@ -19,7 +19,7 @@ RULES = ("discrepancy", "lcurve", "gcv")
 
 
 def choose(rule: str, flows: Sequence, theta: np.ndarray, *, weight: float | None = None, target: float | None = None,
-           variance=None) -> WeightChoice:
+           variance=None, observe=None) -> WeightChoice:
     """The weight of the regularisation by one of the rules, and the run with it.
 
     Parameters
@@ -35,6 +35,9 @@ def choose(rule: str, flows: Sequence, theta: np.ndarray, *, weight: float | Non
     variance
         Of cross-validation, see `fem_ngf.weights.model.weight_model`.
 
+    observe
+        Called with every `WeightedRun` as it ends.
+
     Raises
     ------
     InputError
@@ -42,7 +45,7 @@ def choose(rule: str, flows: Sequence, theta: np.ndarray, *, weight: float | Non
     """
     if rule not in RULES:
         raise InputError(f"weight is {rule!r}; give a number, or one of {', '.join(RULES)}")
-    solve, finest = flow_solver(flows, theta), flows[-1]
+    solve, finest = _observed(flow_solver(flows, theta), observe), flows[-1]
     weight = base_weight(finest.energy) if weight is None else weight
     if rule == "discrepancy":
         return discrepancy(solve, weight, chi_squared_target(finest.energy) if target is None else target)
@@ -50,3 +53,15 @@ def choose(rule: str, flows: Sequence, theta: np.ndarray, *, weight: float | Non
         return lcurve(solve, weight * np.geomspace(1e-3, 1e3, 13))
     space = None if isinstance(finest.ansatz, FiniteElement) else finest.space
     return gcv(solve, weight, space=space, variance=variance)
+
+
+def _observed(solve: Solve, observe) -> Solve:
+    if observe is None:
+        return solve
+
+    def observed(weight: float, start):
+        run = solve(weight, start)
+        observe(run)
+        return run
+
+    return observed
