@@ -113,7 +113,7 @@ def level(cells: int, found: Measurements, true: Field | None) -> Level:
     energy = InverseProblem(problem(basis), point_values(basis, found.points), found.values,
                             GaussianNoise.from_std(found.std), prior_on(parameter), HilbertSpace.l2(parameter))
     return Level(f"{cells} x {cells}", energy, parameter, truth=None if true is None else true.on(parameter),
-                 fields=lambda at: {"state": (basis, at.state.u[:, 0])})
+                 fields=lambda at: {"state": (basis, at.state.u[:, 0])}, matrices={"prior": energy.regularization})
 
 
 def with_uncertainty(level: Level):

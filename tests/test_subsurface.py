@@ -132,3 +132,11 @@ def test_bad_data_are_named(tmp_path):
         case(cells=8, data=tmp_path / "nan.npz")
     with pytest.raises(InputError, match="wells is 0"):
         case(cells=8, wells=0)
+
+
+def test_the_prior_is_a_metric():
+    level = case(cells=12, uncertainty=False).levels[-1]
+    covector = np.random.default_rng(0).standard_normal(level.basis.N)
+    space = level.space("prior")
+    np.testing.assert_allclose(space.riesz(covector), level.energy.regularization.solve(covector))
+    assert space.inner(covector, covector) == pytest.approx(2.0 * level.energy.regularization.value(covector))

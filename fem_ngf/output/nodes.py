@@ -108,6 +108,6 @@ def _at_reference_nodes(basis, vector: np.ndarray, reference: np.ndarray) -> np.
     if vector.shape != (basis.N,):
         raise InputError(f"the vector has shape {vector.shape}; its basis has {basis.N} unknowns")
     quadrature = (reference, np.ones(reference.shape[1]))
-    nodes = skfem.Basis(basis.mesh, basis.elem, mapping=basis.mapping, quadrature=quadrature)
+    nodes = skfem.Basis(basis.mesh, basis.elem, mapping=basis.mapping, quadrature=quadrature, dofs=basis.dofs)
     values = np.asarray(nodes.interpolate(vector))
     return np.moveaxis(values, 0, -1) if values.ndim == 3 else values

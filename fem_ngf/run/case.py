@@ -42,7 +42,8 @@ class Level:
     fields
         Linearization -> further fields to export by name, each ``(basis, vector)``: the state, data, ...
     matrices
-        Further inner products that ``--metric`` may name: ``{"prior": A}``, each (n, n).
+        Further inner products that ``--metric`` may name: ``{"prior": A}``, each a sparse matrix (n, n), or an
+        inner product such as a Gaussian prior.
     """
 
     label: str
@@ -78,7 +79,7 @@ class Level:
         """
         how = {"fixed": self.fixed, "sampling": sampling}
         if metric in self.matrices:
-            return HilbertSpace.from_matrix(self.basis, self.matrices[metric], **how)
+            return self._named_space(self.matrices[metric], sampling)
         if metric == "l2":
             return HilbertSpace.l2(self.basis, **how)
         if metric == "h1":
@@ -88,6 +89,11 @@ class Level:
             return HilbertSpace.sobolev(self.basis, float(order[1]), length, **how)
         known = ", ".join(["l2", "h1", "hS with an order S in [-2, 2]", *self.matrices])
         raise InputError(f"metric is {metric!r}; this case knows {known}")
+
+    def _named_space(self, inner_product, sampling: str) -> HilbertSpace:
+        if hasattr(inner_product, "solve"):
+            return HilbertSpace.l2(self.basis, fixed=self.fixed, sampling=sampling).with_inner_product(inner_product)
+        return HilbertSpace.from_matrix(self.basis, inner_product, fixed=self.fixed, sampling=sampling)
 
     def exports(self, linearization) -> Fields:
         """The parameter, the truth and the error where there is a truth, and the case's further fields."""
