@@ -48,6 +48,8 @@ def grow(expansion: Expansion, ansatz, theta, target, space: HilbertSpace, metri
          event: int) -> Growth | None:
     """Network grown towards a target direction, or None if the budget or the dictionary has nothing to offer.
 
+    Nor is there anything to gain where the tangent space contains the target to seven digits.
+
     Parameters
     ----------
     target
@@ -60,6 +62,9 @@ def grow(expansion: Expansion, ansatz, theta, target, space: HilbertSpace, metri
     generator = np.random.default_rng([expansion.seed, event])
     orthonormal = orthonormal_columns(tangent_vectors(ansatz, theta, space), metric)
     residual = deflated(target[:, None], orthonormal, metric)[:, 0]
+    length = float(target @ metric.apply(target))
+    if float(residual @ metric.apply(residual)) <= 1e-14 * length:
+        return None
     places = sites(ansatz, expansion.depth)
     drawn = [dictionary(ansatz, theta, space, place, expansion.candidates, generator) for place in places]
     refine = polisher(ansatz, theta, space, metric, expansion.polish) if expansion.polish else None
@@ -71,8 +76,7 @@ def grow(expansion: Expansion, ansatz, theta, target, space: HilbertSpace, metri
     while neurons:
         grown, grown_theta = insert(ansatz, theta, neurons)
         if grown.size <= expansion.max_parameters:
-            gain = block_gain(ansatz, theta, space, neurons, residual, orthonormal, metric)
-            gain /= max(float(target @ metric.apply(target)), np.finfo(float).tiny)
+            gain = block_gain(ansatz, theta, space, neurons, residual, orthonormal, metric) / length
             places = ", ".join(f"{'new layer after' if n.site.deepen else 'layer'} {n.site.layer}" for n in neurons)
             text = f"grew {ansatz.size} -> {grown.size} parameters ({places}), predicted gain {gain:.3g}"
             return Growth(grown, grown_theta, gain, text)

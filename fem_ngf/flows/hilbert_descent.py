@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..ansatz import FiniteElement
 from ..errors import InputError, SolveError
-from ..expansion import Expansion, grow
+from ..expansion import Expansion
 from ..spaces import HilbertSpace
 from .directions import (
     KrylovDirection,
@@ -19,6 +18,7 @@ from .directions import (
     remembered,
     steepest_direction,
 )
+from .growing import grown, squared_alignment, stagnates
 from .iterate import LAGGING, Iterate, arrived, blocked, resume, run, solve_kinds, start
 from .retraction import curvature_metric, retract
 
@@ -60,7 +60,9 @@ class HilbertDescent:
     backtracks, sufficient
         Largest number of times a step is shortened, and the Armijo constant.
     expansion
-        How the network grows when a retraction misses too much of the step; None keeps its size.
+        How the network grows towards the part of a step that it misses: where a retraction leaves too much of it
+        (triggers ``"fit"`` and ``"alignment"``, measured in the metric of the retraction), and before the retraction
+        of the step that follows one without progress (``"stagnation"``). None keeps its size.
     """
 
     energy: object
@@ -88,16 +90,21 @@ class HilbertDescent:
 
     def step(self, iterate: Iterate) -> Iterate:
         """One step; if none can be taken, the same state with the reason."""
-        counts = solve_kinds(self.energy.counts)
+        counts, iterate = solve_kinds(self.energy.counts), replace(iterate, events=())
         try:
             move = self._direction(iterate)
+            if iterate.memory.get("stagnant", False):
+                iterate = self._grown(iterate, move) or iterate
             taken = self._search(iterate, move)
+            if taken is None and not iterate.events and (larger := self._grown(iterate, move)):
+                iterate, taken = larger, self._search(larger, move)
             if taken is None:
                 return blocked(self, iterate, counts)
             memory = remembered(taken.memory, move, self.recycle, taken.value < self.fresh * iterate.value)
             memory["cg_iterations"] = move.directions.shape[1]
             lags = taken.fit > 0.9 and taken.value > (1.0 - 1e-4) * iterate.value
             memory["lagging"] = memory.get("lagging", 0) + 1 if lags else 0
+            memory["stagnant"] = stagnates(self.expansion, iterate, taken)
             moved = arrived(self, iterate, taken, counts, memory=memory)
         except SolveError:
             return blocked(self, iterate, counts)
@@ -137,30 +144,39 @@ class HilbertDescent:
         Growth keeps the function and costs no PDE solve (METHOD section 4). The linearisation of the result is still
         that of the start.
         """
-        target, ansatz, grown, events = iterate.m + tau * move.vector, iterate.ansatz, 0, []
-        growths = iterate.memory.get("growths", 0)
-        moved = retract(ansatz, iterate.theta, iterate.m, target, self.space, metric,
+        target = iterate.m + tau * move.vector
+        moved = retract(iterate.ansatz, iterate.theta, iterate.m, target, self.space, metric,
                         damping=iterate.memory.get("damping", 1e-3), iterations=self.retractions)
-        fit = moved.fit
-        while self._misses_too_much(iterate, move, fit):
-            growth = grow(self.expansion, ansatz, moved.theta, target - moved.m, self.space.nodal_twin, metric,
-                          growths + grown)
-            if growth is None:
+        reached, fit = replace(iterate, theta=moved.theta, m=moved.m), moved.fit
+        while self._misses_too_much(iterate, move, reached.m, target, fit, metric):
+            larger = grown(self.expansion, reached, target - reached.m, self.space.nodal_twin, metric)
+            if larger is None:
                 break
-            ansatz, grown = growth.ansatz, grown + 1
-            moved = retract(ansatz, growth.theta, moved.m, target, self.space, metric, iterations=self.retractions)
+            moved = retract(larger.ansatz, larger.theta, larger.m, target, self.space, metric,
+                            iterations=self.retractions)
             fit *= moved.fit
-            events.append(f"{growth.event}, fit {fit:.3g}")
-        memory = {**iterate.memory, "damping": moved.damping, "growths": growths + grown}
-        return replace(iterate, ansatz=ansatz, theta=moved.theta, m=moved.m, fit=fit, memory=memory,
-                       events=tuple(events))
+            events = (*larger.events[:-1], f"{larger.events[-1]}, fit {fit:.3g}")
+            reached = replace(larger, theta=moved.theta, m=moved.m, events=events)
+        return replace(reached, fit=fit, memory={**reached.memory, "damping": moved.damping})
 
-    def _misses_too_much(self, iterate: Iterate, move: KrylovDirection, fit: float) -> bool:
+    def _misses_too_much(self, iterate: Iterate, move: KrylovDirection, m, target, fit: float, metric) -> bool:
+        """Whether what the retraction to `target` misses at `m` is large by a trigger and worth new neurons."""
         expansion = self.expansion
-        if expansion is None or isinstance(iterate.ansatz, FiniteElement) or fit <= expansion.fit:
+        if expansion is None or fit * move.model_decrease <= expansion.stagnation * abs(iterate.value):
             return False
-        lost = fit * move.model_decrease
-        return bool(expansion.listens_to("fit") and not lost <= expansion.stagnation * iterate.value)
+        if expansion.listens_to("fit") and fit > expansion.fit:
+            return True
+        return expansion.listens_to("alignment") and squared_alignment(
+            m - iterate.m, target - iterate.m, metric) < expansion.alignment
+
+    def _grown(self, iterate: Iterate, move: KrylovDirection) -> Iterate | None:
+        """The iterate in a network grown towards the ideal step, if stagnation is a trigger and the step worth it."""
+        expansion = self.expansion
+        if expansion is None or not expansion.listens_to("stagnation"):
+            return None
+        if move.model_decrease <= self.stagnation * abs(iterate.value):
+            return None
+        return grown(expansion, iterate, move.vector, self.space.nodal_twin, self._metric(iterate, move))
 
     def _value_at(self, m: np.ndarray):
         try:

@@ -46,7 +46,8 @@ class Iterate:
     alignment
         Realised alignment of the step that led here with the negative gradient (nan at the start).
     fit
-        Relative squared distance between target and realised function (retraction), else nan.
+        Squared distance between the meant and the realised function, relative to the step (retraction, or
+        natural-gradient step), else nan.
     step_size
         Length of the step in units of the proposed direction.
     solves

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..ansatz import FiniteElement
 from ..errors import InputError, SolveError
-from ..expansion import Expansion, grow
+from ..expansion import Expansion
 from ..linalg import damped_solve
 from ..spaces import HilbertSpace
 from ..tangent import TangentSpace, realize
 from .directions import first_step
+from .growing import grown, stagnates
 from .iterate import BLOCKED, STAGNATION, Iterate, arrived, blocked, resume, run, solve_kinds, start
 
 METHODS = ("euler", "heun", "levenberg-marquardt", "gradient-normalized")
@@ -41,7 +41,8 @@ class NaturalGradientFlow:
     trials
         Largest number of rejected trials before the flow stops.
     expansion
-        How the network grows where the projected gradient is poorly aligned or the energy stagnates.
+        How the network grows towards the gradient: where a step is poorly aligned with it (trigger ``"alignment"``),
+        where the parameters make another function step than was meant (``"fit"``), and where the energy stagnates.
     """
 
     energy: object
@@ -66,7 +67,7 @@ class NaturalGradientFlow:
 
     def step(self, iterate: Iterate) -> Iterate:
         """One accepted step; if none is found, the same state with the reason."""
-        counts = solve_kinds(self.energy.counts)
+        counts, iterate = solve_kinds(self.energy.counts), replace(iterate, events=())
         memory = {"damping": self.damping, **iterate.memory}
         try:
             tangent = TangentSpace.at(iterate.ansatz, iterate.theta, self.space)
@@ -84,25 +85,20 @@ class NaturalGradientFlow:
 
     def _grown(self, before: Iterate, after: Iterate) -> Iterate:
         """`after` with a larger network where a trigger of the expansion fires; function and energy stay."""
-        expansion, memory = self.expansion, after.memory
-        waited = after.step - memory.get("grown_at", 0)
-        stuck = after.stop_reason in (STAGNATION, BLOCKED)
-        if expansion is None or isinstance(after.ansatz, FiniteElement) or (waited < expansion.patience and not stuck):
-            return after
-        stagnating = before.value - after.value <= expansion.stagnation * before.value
-        poor = after.alignment**2 < expansion.alignment
-        if not stuck and not (stagnating and expansion.listens_to("stagnation")
-                              or poor and expansion.listens_to("alignment")):
+        stuck = after.stop_reason in (STAGNATION, BLOCKED) and after.step < self.iterations
+        if self.expansion is None or (after.stop_reason and not stuck) or not self._triggered(before, after, stuck):
             return after
         gradient = self.space.riesz(after.linearization.derivative)
-        growth = grow(expansion, after.ansatz, after.theta, gradient, self.space, self.space.inner_product,
-                      memory.get("growths", 0))
-        if growth is None:
-            return after
-        memory = {**memory, "growths": memory.get("growths", 0) + 1, "grown_at": after.step, "idle": 0}
-        reason = "" if stuck and after.step < self.iterations else after.stop_reason
-        return replace(after, ansatz=growth.ansatz, theta=growth.theta, memory=memory, events=(growth.event,),
-                       stop_reason=reason)
+        larger = grown(self.expansion, after, gradient, self.space, self.space.inner_product)
+        return after if larger is None else larger.stopped("")
+
+    def _triggered(self, before: Iterate, after: Iterate, stuck: bool) -> bool:
+        expansion = self.expansion
+        if after.step - after.memory.get("grown_at", 0) < expansion.patience and not stuck:
+            return False
+        return bool(stuck and expansion.listens_to("stagnation") or stagnates(expansion, before, after)
+                    or expansion.listens_to("alignment") and after.alignment**2 < expansion.alignment
+                    or expansion.listens_to("fit") and after.fit > expansion.fit)
 
     # ---- one trial ----------------------------------------------------------------------------------------------
 
@@ -127,7 +123,7 @@ class NaturalGradientFlow:
         if linearization is None or not self._accepts(iterate, linearization, tangent, slope, dtheta, memory):
             self._reject(memory)
             return None
-        return replace(iterate, theta=theta, m=m, linearization=linearization, fit=float(missed), step_size=step,
+        return replace(iterate, theta=theta, m=m, linearization=linearization, fit=float(missed) ** 2, step_size=step,
                        events=())
 
     def _realized(self, iterate, tangent, dtheta, shift) -> tuple[np.ndarray, np.ndarray, float]:

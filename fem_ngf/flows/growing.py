@@ -1,0 +1,45 @@
+"""Growth inside a flow: the same iterate in a larger network (METHOD section 4)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..ansatz import FiniteElement
+from ..expansion import Expansion, grow
+from ..inner_products import InnerProduct
+from ..spaces import HilbertSpace
+from .iterate import Iterate
+
+
+def grown(expansion: Expansion, iterate: Iterate, target: np.ndarray, space: HilbertSpace,
+          metric: InnerProduct) -> Iterate | None:
+    """The iterate with a network grown towards a target ``(n,)``, or None if there is nothing to grow by.
+
+    Function, energy and solves stay; the counts of idle and lagging steps start again. `space` is where tangent
+    functions are taken, `metric` what measures them.
+    """
+    if isinstance(iterate.ansatz, FiniteElement):
+        return None
+    events = iterate.memory.get("growths", 0)
+    growth = grow(expansion, iterate.ansatz, iterate.theta, target, space, metric, events)
+    if growth is None:
+        return None
+    memory = {**iterate.memory, "growths": events + 1, "grown_at": iterate.step, "idle": 0, "lagging": 0}
+    return replace(iterate, ansatz=growth.ansatz, theta=growth.theta, memory=memory,
+                   events=(*iterate.events, growth.event))
+
+
+def stagnates(expansion: Expansion | None, before: Iterate, after: Iterate) -> bool:
+    """Whether the expansion listens to stagnation and the step from `before` to `after` gained too little."""
+    if expansion is None or not expansion.listens_to("stagnation"):
+        return False
+    return bool(before.value - after.value <= expansion.stagnation * abs(before.value))
+
+
+def squared_alignment(moved: np.ndarray, meant: np.ndarray, metric: InnerProduct) -> float:
+    """Squared cosine of the angle between a realised and a meant step ``(n,)``; 0 where they oppose or vanish."""
+    image = metric.apply(meant)
+    lengths = float(moved @ metric.apply(moved)) * float(meant @ image)
+    return max(float(moved @ image), 0.0) ** 2 / lengths if lengths > 0 else 0.0
