@@ -85,6 +85,23 @@ def test_kill_leaves_a_run_that_goes_on(whole, tmp_path):
     same_end(folder, whole)
 
 
+@pytest.mark.parametrize("flow", ["hilbert-descent", "natural-gradient"])
+def test_a_growing_run_that_was_killed_goes_on(flow, tmp_path):
+    words = ["run", CASE, "--grow", "--start-width", "1", "--levels", "1", "--flow", flow, "--bare", "--iterations=9"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert command([*words, "--out", str(whole), "--quiet"]) == 0
+    events = [row for row in rows(whole) if "grew" in row["event"]]
+    assert events[0]["step"] != rows(whole)[-1]["step"]
+    killed = subprocess.run([sys.executable, "-m", "fem_ngf", *words, "--out", str(cut), "--stop-by", "SIGKILL",
+                             "--stop-after", str(int(events[0]["forward"]) + 1)], cwd=ROOT, capture_output=True,
+                            env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    assert rows(cut)[-1]["event"] == events[0]["event"]
+    assert command(["resume", str(cut), "--stop-after", "0", "--quiet"]) == 0
+    same_end(cut, whole)
+    assert [row["event"] for row in rows(cut)] == [row["event"] for row in rows(whole)]
+
+
 @pytest.mark.parametrize("flags", [
     ["--flow", "hilbert-descent"], ["--flow", "hilbert-descent", "--direction", "nesterov"],
     ["--flow", "natural-gradient"], ["--flow", "adam"], ["--flow", "lbfgs"], ["--flow", "gradient-descent"],

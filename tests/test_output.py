@@ -186,7 +186,14 @@ def test_the_truth_and_the_result_share_their_colours():
 
 def test_convergence_has_a_line_per_mesh():
     rows = [{"level": i // 2, "mesh": f"mesh {i // 2}", "pde_work": i, "pde_solves": i, "energy": 1.0 / (i + 1),
-             "gradient_norm": 0.0, "alignment": "" if i == 0 else 0.5} for i in range(4)]
+             "gradient_norm": 0.0, "certificate": "", "alignment": "" if i == 0 else 0.5, "kappa": 0.9,
+             "fit": "" if i == 0 else 0.01, "parameters": 10 * i, "step": i,
+             "event": "grew 10 -> 20 parameters" if i == 2 else ""} for i in range(4)]
     figure = convergence_figure(rows)
-    assert [len(axes.lines) for axes in figure.axes] == [2, 2, 2]
-    assert [axes.get_yscale() for axes in figure.axes] == ["log", "linear", "linear"]
+    titles = ["energy", "gradient norm", "alignment", "kappa", "fit", "parameters"]
+    assert [axes.get_title() for axes in figure.axes] == titles
+    assert [len(axes.lines) for axes in figure.axes] == [2, 2, 2, 2, 2, 3]
+    assert [axes.get_yscale() for axes in figure.axes] == ["log", "linear", "linear", "linear", "log", "linear"]
+    assert list(figure.axes[-1].lines[-1].get_xdata()) == [2, 2]
+    with_certificate = [{**row, "gradient_norm": 1.0, "certificate": 2.0} for row in rows]
+    assert [len(axes.lines) for axes in convergence_figure(with_certificate).axes] == [2, 4, 2, 2, 2, 3]

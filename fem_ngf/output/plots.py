@@ -39,22 +39,37 @@ def field_figure(fields: Mapping, title: str = "") -> Figure:
     return figure
 
 
+# x, columns, label of x, scale
+CONVERGENCE = (("pde_work", ("energy",), "work (solves on the finest mesh)", "log"),
+               ("pde_solves", ("gradient_norm", "certificate"), "PDE solves", "log"),
+               ("pde_solves", ("alignment",), "PDE solves", "linear"),
+               ("step", ("kappa",), "step", "linear"),
+               ("step", ("fit",), "step", "log"),
+               ("step", ("parameters",), "step", "linear"))
+
+
 def convergence_figure(rows: list[dict]) -> Figure:
-    """Energy against PDE solves and work, gradient norm, alignment: one colour per mesh."""
-    figure = Figure(figsize=(12.6, 3.4), layout="constrained")
+    """Energy, gradient norm (dotted: the certificate) and alignment; kappa, fit and size of the unknown over the steps.
+
+    One colour per mesh; growth is marked where the size is shown.
+    """
+    figure = Figure(figsize=(12.6, 6.6), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = (("pde_work", "energy", "work (solves on the finest mesh)", "log"),
-              ("pde_solves", "gradient_norm", "PDE solves", "log"),
-              ("pde_solves", "alignment", "PDE solves", "linear"))
-    for number, (x, y, label, scale) in enumerate(panels):
-        axes = figure.add_subplot(1, 3, number + 1)
-        for level in dict.fromkeys(row["level"] for row in rows):
-            here = [row for row in rows if row["level"] == level and row[y] != ""]
-            if here:
-                axes.plot([row[x] for row in here], [row[y] for row in here], "o-", ms=3, label=here[0]["mesh"])
-        positive = all(row[y] == "" or row[y] > 0 for row in rows)
-        axes.set(xlabel=label, title=y.replace("_", " "), yscale=scale if positive else "linear")
+    for number, (x, columns, label, scale) in enumerate(CONVERGENCE):
+        axes = figure.add_subplot(2, 3, number + 1)
+        for k, level in enumerate(dict.fromkeys(row["level"] for row in rows)):
+            for y, style in zip(columns, ("o-", ":"), strict=False):
+                here = [row for row in rows if row["level"] == level and row.get(y, "") != ""]
+                if here:
+                    axes.plot([row[x] for row in here], [row[y] for row in here], style, ms=3, color=f"C{k}",
+                              label=here[0]["mesh"])
+        values = [row[y] for y in columns for row in rows if row.get(y, "") != ""]
+        scale = scale if min(values, default=0.0) > 0 else "linear"
+        axes.set(xlabel=label, title=columns[0].replace("_", " "), yscale=scale)
         axes.grid(alpha=0.3)
+    for row in rows:
+        if "grew" in row.get("event", ""):
+            figure.axes[-1].axvline(row["step"], color="0.6", lw=0.8, ls="--", zorder=0)
     figure.axes[0].legend(fontsize="small")
     return figure
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import jinja2
 
-_COLUMNS = ("step", "mesh", "energy", "misfit", "regularization", "gradient_norm", "alignment", "fit", "step_size",
-            "parameters", "pde_solves", "pde_work", "cpu_seconds")
+_COLUMNS = ("step", "mesh", "energy", "misfit", "regularization", "gradient_norm", "alignment", "kappa",
+            "certificate", "fit", "step_size", "parameters", "pde_solves", "pde_work", "cpu_seconds", "event")
 _FACTS = ("energy", "misfit", "regularization", "relative_error", "parameters", "unknowns", "state_unknowns",
           "iterations", "pde_work", "gradient_norm", "alignment", "cpu_seconds", "setup_cpu_seconds", "seed")
 
