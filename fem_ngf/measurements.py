@@ -66,7 +66,7 @@ def read_measurements(path, *, dimension: int | None = None) -> Measurements:
 
 def _read_npz(path: Path, dimension: int | None):
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             keys = sorted(file)
             known = [key for key in ("points", "values", "std") if key in keys]
             arrays = {key: np.asarray(file[key], dtype=np.float64) for key in known}

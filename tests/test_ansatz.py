@@ -15,6 +15,7 @@ from fem_ngf.ansatz import (
     Ansatz,
     BoundaryLift,
     FiniteElement,
+    GradNetM,
     Linearized,
     TorchModule,
     Transformed,
@@ -25,6 +26,7 @@ from fem_ngf.ansatz import (
 from fem_ngf.ansatz.activations import value_and_slope
 from fem_ngf.ansatz.locate import locate
 from fem_ngf.errors import InputError
+from fem_ngf.sample_space import Stacked
 from fem_ngf.spaces import HilbertSpace
 
 RNG = np.random.default_rng
@@ -376,6 +378,17 @@ def test_grown_network_is_restored_into_the_wrapper_of_the_case(x):
     restored = ansatz_from_dict(grown.as_dict(), like=case)
     assert restored.inner.widths == (2, 6, 1)
     assert np.array_equal(restored(theta, x), grown(theta, x))
+
+
+def test_stacked_components_are_restored_with_and_without_the_case(x):
+    case = Stacked(GradNetM())
+    theta = _generic(case)
+    for like in (None, case):
+        restored = ansatz_from_dict(json.loads(json.dumps(case.as_dict())), like=like)
+        assert restored == case
+        assert np.array_equal(restored(theta, x), case(theta, x))
+    with pytest.raises(InputError, match="like is a MLP, but data describe a Stacked"):
+        ansatz_from_dict(case.as_dict(), like=MLP())
 
 
 def test_bad_checkpoints():

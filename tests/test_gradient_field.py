@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fem_ngf.flows import NaturalGradientFlow
+from fem_ngf.run import Identification, RunOptions
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -35,3 +36,13 @@ def test_ten_decibel_below_the_published_error(field, kind, goal):
     grid = np.stack(np.meshgrid(*2 * [np.linspace(0, 1, 100)], indexing="ij"), axis=-1).reshape(-1, 2)
     error = np.mean(np.sum((ansatz.inner(last.theta, grid) - FIELDS[field](grid)) ** 2, axis=1))
     assert 10.0 * np.log10(error) < goal
+
+
+def test_a_checkpoint_goes_on():
+    """The state of an iterate, written and read as in a run directory, leads to the same next iterate."""
+    problem = case(cells=8)
+    identification = Identification.of(problem, RunOptions.merged(problem.defaults, {"iterations": 4}))
+    stages = list(identification.stages())
+    resumed = list(identification.stages(identification.resume(stages[2].state())))
+    assert [stage.iterate.value for stage in resumed] == pytest.approx(
+        [stage.iterate.value for stage in stages[2:]], rel=1e-12)

@@ -64,6 +64,7 @@ BAD_FILES = [
     (lambda d: d / "none.npz", "does not exist"),
     (lambda d: d.joinpath("a.txt").write_text("1") and d / "a.txt", "suffix '.txt'; give .npz or .csv"),
     (lambda d: d.joinpath("a.npz").write_text("1,2") and d / "a.npz", "cannot be read as .npz"),
+    (lambda d: d.joinpath("a.npz").write_bytes(b"PK\x03\x04 cut off") and d / "a.npz", "cannot be read as .npz"),
     (lambda d: npz(d, points=POINTS), "lacks values; it has points"),
     (lambda d: npz(d, points=POINTS, values=np.array(["a", "b", "c"])), "cannot be read"),
     (lambda d: npz(d, points=POINTS, values=np.array([{}, 1, 2], dtype=object)), "cannot be read"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from ..errors import InputError
+from ..sample_space import Stacked
 from .finite_element import FiniteElement
 from .gradnet import GradNetC, GradNetM
 from .mlp import MLP
@@ -12,6 +13,7 @@ from .module import TorchModule
 from .transforms import BoundaryLift, Transformed
 
 PLAIN = (MLP, GradNetC, GradNetM)
+WRAPPERS = (Transformed, BoundaryLift, Stacked)
 
 
 def ansatz_from_dict(data: dict, like=None):
@@ -33,7 +35,7 @@ def ansatz_from_dict(data: dict, like=None):
     if not isinstance(data, dict) or "kind" not in data:
         raise InputError("data is no dictionary with a 'kind': give what as_dict() returned")
     fields = {name: _tupled(value) for name, value in data.items() if name != "kind"}
-    kinds = {kind.__name__: kind for kind in (*PLAIN, FiniteElement, TorchModule, Transformed, BoundaryLift)}
+    kinds = {kind.__name__: kind for kind in (*PLAIN, *WRAPPERS, FiniteElement, TorchModule)}
     kind = kinds.get(data["kind"])
     if kind is None:
         raise InputError(f"kind={data['kind']!r} is unknown: choose one of {', '.join(kinds)}")
@@ -41,11 +43,13 @@ def ansatz_from_dict(data: dict, like=None):
         raise InputError(f"like is a {type(like).__name__}, but data describe a {kind.__name__}")
     if kind in PLAIN:
         return _plain(kind, fields, "cpu" if like is None else like.device)
+    if kind is Stacked and like is None:
+        return Stacked(ansatz_from_dict(data["inner"]))
     if kind is Transformed and like is None and fields.get("forward") is not None:
         return Transformed(ansatz_from_dict(data["inner"]), fields["forward"])
     if like is None:
         raise InputError(f"like=None: a {kind.__name__} holds a space, module or function that data cannot; give one")
-    if kind in (Transformed, BoundaryLift):
+    if kind in WRAPPERS:
         if kind is Transformed and fields.get("forward") != like.as_dict()["forward"]:
             raise InputError(f"like has forward={like.forward!r}, but data were written with {fields.get('forward')!r}")
         return dataclasses.replace(like, inner=ansatz_from_dict(data["inner"], like.inner))
