@@ -20,6 +20,7 @@ from .directions import (
 )
 from .growing import grown, squared_alignment, stagnates
 from .iterate import LAGGING, Iterate, arrived, blocked, resume, run, solve_kinds, start
+from .projected_step import projected_step
 from .retraction import curvature_metric, retract
 
 DIRECTIONS = ("gradient", "nesterov", "gauss-newton", "newton")
@@ -98,6 +99,7 @@ class HilbertDescent:
             taken = self._search(iterate, move)
             if taken is None and not iterate.events and (larger := self._grown(iterate, move)):
                 iterate, taken = larger, self._search(larger, move)
+            taken = taken or self._projected(iterate)
             if taken is None:
                 return blocked(self, iterate, counts)
             memory = remembered(taken.memory, move, self.recycle, taken.value < self.fresh * iterate.value)
@@ -137,6 +139,16 @@ class HilbertDescent:
                 return replace(moved, linearization=linearization, step_size=tau)
             tau = shortened(tau, slope, None if linearization is None else linearization.value - iterate.value)
         return None
+
+    def _projected(self, iterate: Iterate) -> Iterate | None:
+        """What is left where no retracted step lowers the energy: a step along the projected gradient."""
+        found = projected_step(self.energy, iterate, iterate.linearization.preconditioner, sufficient=self.sufficient)
+        if found is None:
+            return None
+        theta, m, linearization, step = found
+        event = "no retracted step lowered the energy: took one along the projected gradient"
+        return replace(iterate, theta=theta, m=m, linearization=linearization, step_size=step, fit=float("nan"),
+                       events=(*iterate.events, event))
 
     def _retracted(self, iterate: Iterate, move: KrylovDirection, tau: float, metric) -> Iterate:
         """Retraction of ``m + tau s``; where it misses too much, the network grows towards what is missed.
