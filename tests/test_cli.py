@@ -29,6 +29,10 @@ def finished(tmp_path_factory):
     return folder
 
 
+def history(folder):
+    return list(csv.DictReader(io.StringIO((folder / "history.csv").read_text())))
+
+
 def program(*words, folder):
     """Python with the given words, as a process of its own."""
     return subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, timeout=120,
@@ -47,7 +51,7 @@ def test_a_run_directory_is_complete(finished):
 
 def test_history_and_summary_agree(finished):
     summary = json.loads((finished / "summary.json").read_text())
-    rows = list(csv.DictReader(io.StringIO((finished / "history.csv").read_text())))
+    rows = history(finished)
     assert tuple(rows[0])[: len(COLUMNS)] == COLUMNS
     last = rows[-1]
     assert float(last["energy"]) == summary["energy"]
@@ -110,6 +114,32 @@ def test_a_case_file_is_a_program(tmp_path):
     assert command(["run", CASE, *words, str(tmp_path / "b")]) == 0
     energies = [json.loads((tmp_path / name / "summary.json").read_text())["energy"] for name in "ab"]
     assert energies[0] == pytest.approx(energies[1], rel=1e-12)
+
+
+@pytest.mark.parametrize("flags", [["--polish", "3"], ["--growth", "random"]], ids=" ".join)
+def test_options_of_growth(flags, tmp_path, capsys):
+    words = ["run", CASE, "--grow", "--start-width", "1", "--max-parameters", "40", "--levels", "1", "--cells", "4"]
+    words += ["--iterations", "9", "--quiet", "--bare"]
+    first = {}
+    for name, more in (("with", flags), ("without", [])):
+        assert command([*words, *more, "--out", str(tmp_path / name)]) == 0
+        rows = history(tmp_path / name)
+        assert 5 < int(rows[-1]["parameters"]) <= 40
+        first[name] = next(row for row in rows if "grew" in row["event"])
+    assert first["with"]["step"] == first["without"]["step"] and first["with"]["event"] != first["without"]["event"]
+
+
+def test_layers_are_added_and_survive_a_resume(tmp_path, capsys):
+    words = ["run", CASE, "--grow", "--depth", "--start-width", "2", "--levels", "1", "--quiet", "--bare"]
+    assert command([*words, "--iterations", "8", "--out", str(tmp_path / "long")]) == 0
+    rows = history(tmp_path / "long")
+    added = next(int(row["step"]) for row in rows if "new layer" in row["event"])
+    assert command([*words, "--iterations", str(added + 1), "--out", str(tmp_path / "short")]) == 0
+    assert command(["resume", str(tmp_path / "short"), "--iterations", "8", "--quiet"]) == 0
+    again = history(tmp_path / "short")
+    assert [row["event"] for row in again if "grew" in row["event"]] == [
+        row["event"] for row in rows if "grew" in row["event"]]
+    assert float(again[-1]["energy"]) == pytest.approx(float(rows[-1]["energy"]), rel=1e-10)
 
 
 def test_an_earlier_run_is_replaced(tmp_path, capsys):
@@ -235,6 +265,8 @@ BAD = {
     "unknown metric": (given("--metric", "h7x"), "metric is 'h7x'"),
     "Sobolev order out of range": (given("--metric", "h5"), "5"),
     "direction of another flow": (given("--flow", "adam", "--direction", "newton"), "direction"),
+    "growth without growing": (given("--growth", "random"), "growth is 'random'"),
+    "polishing backwards": (given("--grow", "--polish", "-1"), "polish is -1"),
     "no iterations": (given("--iterations", "0"), "iterations is 0"),
     "no threads": (given("--threads", "0"), "threads is 0"),
     "negative seed": (given("--seed", "-1"), "seed is -1"),

@@ -62,6 +62,8 @@ class RunOptions:
         What makes the network grow: alignment, fit (of retractions), stagnation, or either of them.
     depth
         Growth may also add residual layers.
+    polish
+        Quasi-Newton iterations that improve each chosen neuron before it is inserted.
     start_width
         Hidden neurons per layer of the network that grows.
     max_parameters
@@ -95,6 +97,7 @@ class RunOptions:
     growth: SELECTION = "greedy"
     trigger: TRIGGER = "either"
     depth: bool = False
+    polish: int = 0
     start_width: int = 4
     max_parameters: int = 200
     weight: str | None = None
@@ -104,8 +107,9 @@ class RunOptions:
     bare: bool = False
 
     def __post_init__(self):
-        if self.seed < 0:
-            raise InputError(f"seed is {self.seed}; it must not be negative")
+        for name in ("seed", "polish"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} is {getattr(self, name)}; it must not be negative")
         for name in ("levels", "iterations", "threads", "start_width", "max_parameters"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -117,6 +121,9 @@ class RunOptions:
         if self.grow and (self.ansatz != "neural" or self.flow not in ("hilbert-descent", "natural-gradient")):
             raise InputError(f"grow is for a neural ansatz and the flows hilbert-descent and natural-gradient, not for "
                              f"ansatz {self.ansatz!r} with flow {self.flow!r}")
+        for name, default in (("growth", "greedy"), ("trigger", "either"), ("depth", False), ("polish", 0)):
+            if not self.grow and getattr(self, name) != default:
+                raise InputError(f"{name} is {getattr(self, name)!r}, but the network does not grow; add grow")
         given_weight(self.weight)
         _check_device(self.device)
         if self.direction and self.flow != "hilbert-descent":
