@@ -137,8 +137,7 @@ def test_layers_are_added_and_survive_a_resume(tmp_path, capsys):
     assert command([*words, "--iterations", str(added + 1), "--out", str(tmp_path / "short")]) == 0
     assert command(["resume", str(tmp_path / "short"), "--iterations", "8", "--quiet"]) == 0
     again = history(tmp_path / "short")
-    assert [row["event"] for row in again if "grew" in row["event"]] == [
-        row["event"] for row in rows if "grew" in row["event"]]
+    assert [row["event"].partition(";")[0] for row in again] == [row["event"].partition(";")[0] for row in rows]
     assert float(again[-1]["energy"]) == pytest.approx(float(rows[-1]["energy"]), rel=1e-10)
 
 
