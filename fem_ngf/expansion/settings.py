@@ -17,12 +17,14 @@ class Expansion:
     Parameters
     ----------
     trigger
-        ``"alignment"`` (squared realised alignment below `alignment`), ``"fit"`` (retraction), ``"stagnation"``, or
-        ``"either"`` of them.
+        ``"alignment"`` (squared realised alignment below `alignment`), ``"fit"`` (share of a step that is missed above
+        `fit`), ``"stagnation"`` (a step without progress, or none at all), or ``"either"`` of them (in
+        `NaturalGradientFlow` of alignment and stagnation).
     alignment
-        Squared realised alignment below which the projected step is too poor.
+        Squared realised alignment below which a step is too poor: with the gradient in H for projected steps, with
+        the ideal step in the metric of the retraction for retracted ones.
     fit
-        Share of the ideal step that a retraction may miss.
+        Share of the meant step that the realised one may miss.
     stagnation
         Relative energy decrease below which a step counts as stagnating; also the least relative decrease for
         which the missed part of a step is worth new neurons.

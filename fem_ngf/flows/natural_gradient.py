@@ -41,8 +41,9 @@ class NaturalGradientFlow:
     trials
         Largest number of rejected trials before the flow stops.
     expansion
-        How the network grows towards the gradient: where a step is poorly aligned with it (trigger ``"alignment"``),
-        where the parameters make another function step than was meant (``"fit"``), and where the energy stagnates.
+        How the network grows towards the gradient: where a step is poorly aligned with it (trigger ``"alignment"``)
+        and where the energy stagnates. ``"fit"``, where the parameters make another function step than was meant, has
+        to be asked for: shorter steps are the better answer to curvature, so ``"either"`` leaves it out here.
     """
 
     energy: object
@@ -98,7 +99,7 @@ class NaturalGradientFlow:
             return False
         return bool(stuck and expansion.listens_to("stagnation") or stagnates(expansion, before, after)
                     or expansion.listens_to("alignment") and after.alignment**2 < expansion.alignment
-                    or expansion.listens_to("fit") and after.fit > expansion.fit)
+                    or expansion.trigger == "fit" and after.fit > expansion.fit)
 
     # ---- one trial ----------------------------------------------------------------------------------------------
 
