@@ -4,7 +4,7 @@ The unknown is a neural network, the geometry of the search is a finite-element
 Hilbert space, and every step follows that space's own gradient flow.
 """
 
-from .ansatz import MLP, FiniteElement, GradNetC, GradNetM, TorchModule
+from .ansatz import MLP, FiniteElement, GradNetC, GradNetM, PerField, TorchModule
 from .energies import InverseProblem
 from .errors import InputError, SolveError
 from .expansion import Expansion
@@ -15,7 +15,8 @@ from .measurements import read_measurements
 from .noise import GaussianNoise, HuberNoise, StudentNoise
 from .observation import boundary_trace, point_values, subdomain_averages, whole_field
 from .pde import StationaryProblem
-from .regularization import Tikhonov, TotalVariation
+from .product_space import ProductSpace
+from .regularization import Blocks, Tikhonov, TotalVariation
 from .spaces import HilbertSpace
 from .tangent import TangentSpace, realize
 
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "MLP",
+    "Blocks",
     "Continuation",
     "Expansion",
     "FiniteElement",
@@ -38,6 +40,8 @@ __all__ = [
     "Iterate",
     "NaturalGradientFlow",
     "ParameterDescent",
+    "PerField",
+    "ProductSpace",
     "SolveError",
     "StationaryProblem",
     "StudentNoise",

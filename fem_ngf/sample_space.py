@@ -124,6 +124,11 @@ class SampleSpace:
         return len(self.points) * self.components
 
     @property
+    def dimension(self) -> int:
+        """Number of coordinates of a point."""
+        return int(self.points.shape[1])
+
+    @property
     def fixed(self) -> np.ndarray:
         """No unknown is fixed."""
         return np.zeros(0, dtype=np.int64)

@@ -133,6 +133,16 @@ class HilbertSpace:
         return np.setdiff1d(np.arange(self.size), self.fixed)
 
     @property
+    def dimension(self) -> int:
+        """Number of coordinates of a point."""
+        return int(self.basis.mesh.p.shape[0])
+
+    @cached_property
+    def diameter(self) -> float:
+        """Largest side of the bounding box of the free unknowns' nodes."""
+        return float(np.ptp(self.basis.doflocs[:, self.free], axis=1).max())
+
+    @property
     def matrix(self):
         """The inner-product matrix ``A`` (sparse, or a LinearOperator)."""
         return self.inner_product.matrix

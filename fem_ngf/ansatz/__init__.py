@@ -10,6 +10,7 @@ from .gradnet import GradNetC, GradNetM
 from .linearized import Linearized
 from .mlp import MLP
 from .module import TorchModule
+from .per_field import PerField
 from .propagate import blocks
 from .protocol import Ansatz
 from .restore import ansatz_from_dict
@@ -17,5 +18,5 @@ from .transforms import BoundaryLift, Transformed
 
 __all__ = [
     "ACTIVATIONS", "MLP", "Ansatz", "BoundaryLift", "FiniteElement", "GradNetC", "GradNetM", "Linearized",
-    "TorchModule", "Transformed", "ansatz_from_dict", "blocks", "prolongate",
+    "PerField", "TorchModule", "Transformed", "ansatz_from_dict", "blocks", "prolongate",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse as sp
 
 from ..errors import InputError
 from .checks import jacobian_buffer, parameters, points, samples_of
@@ -19,7 +20,7 @@ class FiniteElement:
     Parameters
     ----------
     space : HilbertSpace
-        Any value with a scalar scikit-fem `basis`, `size`, `points`, `evaluate` and `project`.
+        Any value with a scalar scikit-fem `basis`, `size`, `points`, `evaluate` and `project`; or a `ProductSpace`.
     start : float
         Constant value at `initial`.
 
@@ -34,7 +35,7 @@ class FiniteElement:
     @property
     def inputs(self) -> int:
         """Dimension d of the points."""
-        return self.space.basis.mesh.p.shape[0]
+        return self.space.points.shape[1]
 
     @property
     def outputs(self) -> int:
@@ -48,13 +49,18 @@ class FiniteElement:
 
     def initial(self, generator: np.random.Generator | None = None) -> np.ndarray:
         """Coefficients (n,) of the constant `start`; nothing is drawn."""
-        if set(self.space.basis.elem.dofnames) == {"u"}:
+        if self.space.is_lagrange:
             return np.full(self.size, float(self.start))
         return self.space.project(np.full(len(self.space.points), float(self.start)))
 
     def matrix(self, x: np.ndarray):
         """Sparse Jacobian (q, n) at points x (q, d)."""
-        return interpolation(self.space.basis, points(x, self.inputs))
+        x, spaces = points(x, self.inputs), getattr(self.space, "spaces", None)
+        if spaces is None:
+            return interpolation(self.space.basis, x)
+        rows = [np.flatnonzero(x[:, -1] == i) for i in range(len(spaces))]
+        blocks = [interpolation(space.basis, x[chosen, :-1]) for space, chosen in zip(spaces, rows, strict=True)]
+        return sp.csr_array(sp.block_diag(blocks, format="csr")[np.argsort(np.concatenate(rows))])
 
     def __call__(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Samples (q,) at points x (q, d); outside the mesh, the value at a point of it next to x."""
@@ -83,6 +89,8 @@ class FiniteElement:
     def gradient(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Derivative (q, d) with respect to the point, inside the cell that holds it."""
         theta = parameters(theta, self.size)
+        if hasattr(self.space, "spaces"):
+            raise InputError("space is a product; take the gradient of one field, with FiniteElement of its space")
         return np.stack([part @ theta for part in gradient_interpolation(self.space.basis, points(x, self.inputs))], 1)
 
     def linearize(self, theta: np.ndarray, x: np.ndarray) -> Recomputed:
@@ -106,8 +114,11 @@ def prolongate(theta: np.ndarray, old_space, new_space) -> np.ndarray:
         If theta does not belong to the old space or the dimensions differ.
     """
     theta = parameters(theta, old_space.size)
-    if old_space.basis.mesh.p.shape[0] != new_space.basis.mesh.p.shape[0]:
+    if old_space.dimension != new_space.dimension:
         raise InputError("old_space and new_space have meshes of different dimension: prolongation needs the same")
+    if hasattr(new_space, "spaces"):
+        fields = zip(old_space.split(theta), old_space.spaces, new_space.spaces, strict=True)
+        return np.concatenate([prolongate(*field) for field in fields])
     if set(new_space.basis.elem.dofnames) == {"u"}:
         return interpolation(old_space.basis, new_space.basis.doflocs.T) @ theta
     return new_space.project(interpolation(old_space.basis, new_space.points) @ theta)

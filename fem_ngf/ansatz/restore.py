@@ -10,6 +10,7 @@ from .finite_element import FiniteElement
 from .gradnet import GradNetC, GradNetM
 from .mlp import MLP
 from .module import TorchModule
+from .per_field import PerField
 from .transforms import BoundaryLift, Transformed
 
 PLAIN = (MLP, GradNetC, GradNetM)
@@ -35,7 +36,7 @@ def ansatz_from_dict(data: dict, like=None):
     if not isinstance(data, dict) or "kind" not in data:
         raise InputError("data is no dictionary with a 'kind': give what as_dict() returned")
     fields = {name: _tupled(value) for name, value in data.items() if name != "kind"}
-    kinds = {kind.__name__: kind for kind in (*PLAIN, *WRAPPERS, FiniteElement, TorchModule)}
+    kinds = {kind.__name__: kind for kind in (*PLAIN, *WRAPPERS, PerField, FiniteElement, TorchModule)}
     kind = kinds.get(data["kind"])
     if kind is None:
         raise InputError(f"kind={data['kind']!r} is unknown: choose one of {', '.join(kinds)}")
@@ -43,6 +44,11 @@ def ansatz_from_dict(data: dict, like=None):
         raise InputError(f"like is a {type(like).__name__}, but data describe a {kind.__name__}")
     if kind in PLAIN:
         return _plain(kind, fields, "cpu" if like is None else like.device)
+    if kind is PerField:
+        known = (None,) * len(data["parts"]) if like is None else like.parts
+        if len(known) != len(data["parts"]):
+            raise InputError(f"like has {len(known)} fields, but data describe {len(data['parts'])}")
+        return PerField(tuple(ansatz_from_dict(*pair) for pair in zip(data["parts"], known, strict=True)))
     if kind is Stacked and like is None:
         return Stacked(ansatz_from_dict(data["inner"]))
     if kind is Transformed and like is None and fields.get("forward") is not None:

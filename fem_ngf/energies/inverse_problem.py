@@ -71,11 +71,6 @@ class InverseProblem:
         """Unknowns of the parameter that are not fixed."""
         return self.space.free
 
-    @cached_property
-    def diameter(self) -> float:
-        """Largest side of the bounding box of the parameter's domain."""
-        return float(np.ptp(self.space.basis.doflocs[:, self.free], axis=1).max())
-
     @property
     def counts(self):
         """PDE solves so far, one per right-hand side."""
@@ -188,11 +183,18 @@ class InverseLinearization:
         hessian, energy = self.regularization_hessian(), self.energy
         if hasattr(hessian, "solve"):
             return OperatorInnerProduct(hessian)
-        size, gradients = hessian.diagonal().sum(), energy.stiffness.diagonal().sum()
-        if size <= 0:
+        if hessian.diagonal().sum() <= 0:
             return MatrixInnerProduct(sp.csr_array(energy.mass), energy.free)
-        if gradients > 0:
-            shift = 0.1 * size / gradients / energy.diameter**2
-        else:
-            shift = 1e-3 * size / energy.mass.diagonal().sum()
-        return MatrixInnerProduct(sp.csr_array(hessian + shift * energy.mass), energy.free)
+        spaces = getattr(energy.space, "spaces", (energy.space,))
+        diagonals = np.split(hessian.diagonal(), np.cumsum([space.size for space in spaces])[:-1])
+        shifts = [_shift(diagonal.sum(), space) for diagonal, space in zip(diagonals, spaces, strict=True)]
+        shifts = np.repeat([shift or max(shifts) for shift in shifts], [space.size for space in spaces])
+        return MatrixInnerProduct(sp.csr_array(hessian + sp.diags_array(shifts) @ energy.mass), energy.free)
+
+
+def _shift(size: float, space: HilbertSpace) -> float:
+    """Multiple of a field's mass that completes its part of the Hessian of the regularisation, of trace `size`."""
+    gradients = space.stiffness.diagonal().sum()
+    if gradients > 0:
+        return 0.1 * size / gradients / space.diameter**2
+    return 1e-3 * size / space.mass.diagonal().sum()

@@ -1,4 +1,4 @@
-"""A level of a case whose unknown is known at data points instead of on a mesh."""
+"""A level of a case whose unknown is known at data points instead of on a mesh, or has several fields."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Fields = dict[str, tuple[skfem.AbstractBasis, np.ndarray]]
 
 @dataclass(frozen=True, eq=False)
 class SampleLevel:
-    """The counterpart of `Level` for a `SampleSpace`.
+    """The counterpart of `Level` for a `SampleSpace` or a `ProductSpace`.
 
     Parameters
     ----------

@@ -1,0 +1,254 @@
+"""Several unknown fields of one equation: the product of their spaces against dense algebra, and end to end."""
+
+import json
+
+import numpy as np
+import pytest
+import skfem
+import torch
+
+from fem_ngf import (
+    MLP,
+    Blocks,
+    Continuation,
+    FiniteElement,
+    GaussianNoise,
+    HilbertDescent,
+    HilbertSpace,
+    InputError,
+    InverseProblem,
+    NaturalGradientFlow,
+    PerField,
+    ProductSpace,
+    StationaryProblem,
+    TangentSpace,
+    Tikhonov,
+    WeakForm,
+    point_values,
+    realize,
+)
+from fem_ngf.ansatz import Ansatz, Transformed, ansatz_from_dict, prolongate
+from fem_ngf.helpers import dot, grad
+from fem_ngf.meshes import unit_square
+from fem_ngf.verify import alignment_error, gram_error, verify_energy
+
+RNG = np.random.default_rng
+STD = 3e-3
+TWO = PerField((MLP((2, 4, 1)), MLP((2, 5, 1), start=-1.0)))
+
+
+def residual(u, v, m, w):
+    """-div(exp(a) grad u) + exp(b) u = load with unknown a (diffusivity) and b (absorption)."""
+    a, b = m
+    return torch.exp(a) * dot(grad(u), grad(v)) + 20.0 * torch.exp(b) * u * v - w.x[0] * v
+
+
+def problem(cells, sampling="quadrature"):
+    """Two experiments: the given load, and a load on another part of the domain."""
+    state = skfem.Basis(unit_square(cells), skfem.ElementTriP2())
+    fields = state.with_element(skfem.ElementTriP1())
+    space = ProductSpace((HilbertSpace.h1(fields, 0.3, sampling=sampling), HilbertSpace.l2(fields, sampling=sampling)))
+    other = skfem.LinearForm(lambda v, w: 5.0 * (w.x[1] > 0.5) * v).assemble(state)
+    pde = StationaryProblem(WeakForm(residual, state, (fields, fields)), loads=np.stack([0 * other, other], axis=1),
+                            dirichlet=state.get_dofs("left").all(), linear=True)
+    grid = np.stack(np.meshgrid(*2 * [np.linspace(0.1, 0.9, 8)]), axis=-1).reshape(-1, 2)
+    return space, pde, point_values(state, grid)
+
+
+def truth(space):
+    x, y = space.spaces[0].points.T
+    return space.project(np.concatenate([0.5 * np.sin(np.pi * x), -0.5 * np.cos(np.pi * y)]))
+
+
+def energy_on(cells, data, weights=(10.0, 3.0)):
+    space, pde, sensors = problem(cells)
+    parts = tuple(Tikhonov(one.stiffness, weight) for one, weight in zip(space.spaces, weights, strict=True))
+    return InverseProblem(pde, sensors, data, GaussianNoise.from_std(STD), Blocks(parts, space.sizes), space)
+
+
+@pytest.fixture(scope="module")
+def data():
+    space, pde, sensors = problem(16)
+    exact = sensors(pde.solve(truth(space)).u)
+    return exact + STD * RNG(0).standard_normal(exact.shape)
+
+
+@pytest.fixture(scope="module")
+def energy(data):
+    return energy_on(8, data)
+
+
+def mixed_space():
+    mesh = unit_square(4)
+    basis = skfem.Basis(mesh, skfem.ElementTriP1(), intorder=3)
+    edge, cells = basis.get_dofs("left").all(), basis.with_element(skfem.ElementTriP0())
+    return ProductSpace((HilbertSpace.h1(basis, 0.5, fixed=edge), HilbertSpace.l2(cells)))
+
+
+# ---- spaces ---------------------------------------------------------------------------------------------------------
+
+
+def test_product_is_what_its_fields_are():
+    space, generator = mixed_space(), RNG(1)
+    first, second = space.spaces
+    vectors = generator.standard_normal((space.size, 3))
+    v, w = space.split(vectors)
+    assert (len(v), len(w)) == space.sizes and space.dimension == 2
+    dense = space.matrix.toarray()
+    assert np.allclose(space.gram(vectors), vectors.T @ dense @ vectors, rtol=1e-13)
+    assert np.allclose(space.gram(vectors), first.gram(v) + second.gram(w), rtol=1e-13)
+    covector = generator.standard_normal(space.size)
+    free = space.free
+    assert np.allclose(space.riesz(covector)[free], np.linalg.solve(dense[np.ix_(free, free)], covector[free]))
+    assert np.all(space.riesz(covector)[space.fixed] == 0.0) and len(space.fixed) == 5
+    samples = generator.standard_normal((len(space.points), 2))
+    parts = first.project(samples[: len(first.points)]), second.project(samples[len(first.points):])
+    assert np.allclose(space.project(samples), np.concatenate(parts))
+    inside = vectors.copy()
+    inside[space.fixed] = 0.0
+    assert np.allclose(space.project(space.evaluate(inside)), inside)
+    assert np.allclose(space.weights @ space.evaluate(np.ones(space.size)), 2.0)
+
+
+def test_fractional_orders_and_nodal_twins():
+    basis = skfem.Basis(unit_square(4), skfem.ElementTriP1())
+    space = ProductSpace((HilbertSpace.sobolev(basis, 0.5), HilbertSpace.l2(basis)))
+    v = RNG(2).standard_normal(space.size)
+    assert np.allclose(space.riesz(space.apply(v)), v)
+    assert space.nodal_twin.points.shape == (50, 3) and space.nodal_twin.nodal_twin is space.nodal_twin
+    with pytest.raises(InputError, match="no sparse matrix"):
+        _ = space.matrix
+
+
+def test_bad_products():
+    basis, line = (skfem.Basis(mesh, element) for mesh, element in (
+        (unit_square(2), skfem.ElementTriP1()), (skfem.MeshLine(), skfem.ElementLineP1())))
+    space = HilbertSpace.l2(basis)
+    for bad, message in (((), "spaces is empty"), ((space, HilbertSpace.l2(line)), "different dimension: 1, 2"),
+                         ((space, HilbertSpace.l2(basis, sampling="nodal")), "different sampling")):
+        with pytest.raises(InputError, match=message):
+            ProductSpace(bad)
+    with pytest.raises(InputError, match=r"vector has shape \(9,\)"):
+        ProductSpace((space, space)).apply(np.ones(9))
+
+
+# ---- one ansatz a field ---------------------------------------------------------------------------------------------
+
+
+def test_derivatives_of_the_ansatz():
+    assert isinstance(TWO, Ansatz) and TWO.inputs == 3
+    generator = RNG(3)
+    x = np.column_stack([generator.random((30, 2)), generator.integers(0, 2, 30)])  # fields in any order
+    theta, direction = (TWO.initial(generator) + generator.standard_normal(TWO.size) for _ in range(2))
+    jacobian, samples, h = TWO.jacobian(theta, x), generator.standard_normal(30), 1e-6
+    quotient = (TWO(theta + h * direction, x) - TWO(theta - h * direction, x)) / (2 * h)
+    assert np.allclose(jacobian @ direction, quotient, rtol=1e-7, atol=1e-7)
+    assert np.allclose(TWO.jvp(theta, x, direction), jacobian @ direction, rtol=1e-12)
+    assert np.allclose(TWO.vjp(theta, x, samples), jacobian.T @ samples, rtol=1e-12)
+    assert np.allclose(TWO.linearize(theta, x).dual_gram(), jacobian @ jacobian.T, rtol=1e-12)
+    moved = TWO(theta, x + h * np.array([1.0, 0, 0])) - TWO(theta, x - h * np.array([1.0, 0, 0]))
+    assert np.allclose(TWO.gradient(theta, x)[:, 0], moved / (2 * h), atol=1e-7)
+    for i, (part, own) in enumerate(zip(TWO.parts, TWO.split(theta), strict=True)):
+        here = x[:, -1] == i
+        assert np.array_equal(TWO(theta, x)[here], part(own, x[here, :2]))
+
+
+def test_points_of_one_field_only():
+    theta, x = TWO.initial(RNG(4)), np.column_stack([RNG(4).random((5, 2)), np.ones(5)])
+    assert np.all(TWO.vjp(theta, x, np.ones(5))[: TWO.parts[0].size] == 0.0)
+    assert np.all(TWO.jacobian(theta, x, out=np.full((5, TWO.size), np.nan))[:, : TWO.parts[0].size] == 0.0)
+    with pytest.raises(InputError, match="number of the field, 0 to 1; it is between 2 and 2"):
+        TWO(theta, x + [0, 0, 1.0])
+
+
+def test_bad_parts():
+    for parts, message in (((), "parts is empty"), ((MLP((2, 3, 1)), MLP((1, 3, 1))), r"parts\[1\] has 1 inputs"),
+                           ((MLP((2, 3, 2)),), r"parts\[0\] has 2 inputs and 2 outputs")):
+        with pytest.raises(InputError, match=message):
+            PerField(parts)
+
+
+def test_tangent_space_against_dense_algebra(energy):
+    theta = TWO.initial(RNG(5)) + 0.3 * RNG(5).standard_normal(TWO.size)
+    for space in (energy.space, energy.space.nodal_twin, mixed_space()):
+        assert gram_error(TWO, theta, space) < 1e-10
+        gram = TangentSpace.at(TWO, theta, space).gram()
+        split = TWO.parts[0].size
+        assert np.abs(gram[:split, split:]).max() == 0.0  # the fields are orthogonal
+        derivative = RNG(6).standard_normal(space.size)
+        derivative[space.fixed] = 0.0
+        assert alignment_error(TWO, theta, space, derivative) < 1e-8
+
+
+def test_checkpoints():
+    ansatz = PerField((MLP((2, 4, 1)), Transformed(MLP((2, 5, 1)), "exp")))
+    written = json.loads(json.dumps(ansatz.as_dict()))
+    assert ansatz_from_dict(written) == ansatz_from_dict(written, like=ansatz) == ansatz
+    with pytest.raises(InputError, match="like has 1 fields, but data describe 2"):
+        ansatz_from_dict(written, like=PerField((MLP(),)))
+
+
+# ---- two unknown fields end to end ----------------------------------------------------------------------------------
+
+
+def test_derivatives_of_the_reduced_functional(energy):
+    theta = TWO.initial(RNG(7)) + 0.1 * RNG(7).standard_normal(TWO.size)
+    checks = verify_energy(energy, TWO, theta, energy.space, RNG(8))
+    assert all(check.passed for check in checks), "\n".join(map(str, checks))
+
+
+def test_networks_and_nodal_values_identify_both_fields(energy):
+    """Two networks of 105 parameters come within one percent of the nodal minimum, and close to both fields."""
+    nodal = FiniteElement(energy.space)
+    flow = HilbertDescent(energy, nodal, energy.space, tolerance=1e-7, stagnation=0.0)
+    *_, exact = flow.run(nodal.initial())
+    assert exact.converged and exact.total_solves < 250
+    networks = PerField((MLP((2, 8, 8, 1)), MLP((2, 8, 8, 1))))
+    *_, neural = HilbertDescent(energy, networks, energy.space, stagnation=1e-3).run(networks.initial(RNG(0)))
+    assert exact.value < neural.value < 1.01 * exact.value
+    for i, wanted in enumerate(energy.space.split(truth(energy.space))):
+        l2 = HilbertSpace.l2(energy.space.spaces[i].basis)
+        assert l2.norm(energy.space.split(neural.m)[i] - wanted) < 0.45 * l2.norm(wanted)
+
+
+@pytest.mark.parametrize("kind", ["networks", "nodal"])
+def test_continuation_over_meshes_and_its_checkpoints(data, kind):
+    energies = [energy_on(cells, data) for cells in (4, 8)]
+    flows = []
+    for energy in energies:
+        ansatz = PerField((MLP((2, 6, 1)), MLP((2, 6, 1)))) if kind == "networks" else FiniteElement(energy.space)
+        flows.append(HilbertDescent(energy, ansatz, energy.space, stagnation=1e-3, iterations=12))
+    continuation = Continuation(tuple(flows))
+    stages = list(continuation.run(flows[0].ansatz.initial(RNG(1))))
+    assert stages[-1].level == 1 and stages[-1].iterate.value < 0.1 * stages[0].iterate.value
+    at = next(i for i, stage in enumerate(stages) if stage.level == 1)
+    state = stages[at].state()
+    again = continuation.resume(ansatz_from_dict(state["iterate"]["ansatz"], flows[1].ansatz), state)
+    *_, end = continuation.run(again)
+    assert end.iterate.value == pytest.approx(stages[-1].iterate.value, rel=1e-8)
+
+
+def test_natural_gradient_flow_of_two_fields(energy):
+    flow = NaturalGradientFlow(energy, TWO, energy.space, iterations=5)
+    values = [iterate.value for iterate in flow.run(TWO.initial(RNG(2)))]
+    assert len(values) == 6 and np.all(np.diff(values) < 0)
+
+
+def test_prolongation_of_fields_with_different_elements():
+    mesh = unit_square(4)
+
+    def space(mesh):
+        basis = skfem.Basis(mesh, skfem.ElementTriP2())
+        return ProductSpace((HilbertSpace.l2(basis), HilbertSpace.l2(basis.with_element(skfem.ElementTriP1()))))
+
+    coarse, fine = space(mesh), space(mesh.refined(1))
+    ansatz = FiniteElement(coarse)
+    quadratic, linear = (lambda x: x[:, 0] ** 2 - x[:, 1]), (lambda x: x[:, 0] + 3.0 * x[:, 1])
+    nodes = [one.basis.doflocs.T for one in coarse.spaces]
+    theta = np.concatenate([quadratic(nodes[0]), linear(nodes[1])])
+    x = np.column_stack([RNG(9).random((40, 2)), RNG(9).integers(0, 2, 40)])
+    assert np.allclose(ansatz(theta, x), np.where(x[:, 2] == 0, quadratic(x), linear(x)), atol=1e-12)
+    found = prolongate(theta, coarse, fine)
+    nodes = [one.basis.doflocs.T for one in fine.spaces]
+    assert np.allclose(found, np.concatenate([quadratic(nodes[0]), linear(nodes[1])]), atol=1e-12)
+    assert np.array_equal(realize(ansatz, theta, coarse), theta)
