@@ -118,6 +118,32 @@ def test_euler_follows_the_projected_gradient():
     assert np.isclose(rate, -((kappa * start.gradient_norm) ** 2), rtol=1e-2)
 
 
+@pytest.mark.parametrize("damping", [1e-1, 1e-3, 1e-5])
+def test_gradient_normalised_damping_is_the_published_rule(damping):
+    """``lambda = |b|/gamma``; accepted if ``E - E+ >= h |b+|^2 / (8 lambda)``, then gamma doubles, else it halves."""
+    energy, space, _ = inverse_problem(4)
+    ansatz, theta = network()
+    flow = NaturalGradientFlow(energy, ansatz, space, method="gradient-normalized", damping=damping, corrections=0)
+    iterate = flow.start(theta)
+    moved = flow.step(iterate)
+    tangent = TangentSpace.at(ansatz, theta, space)
+    b, gram = tangent.pull_back(iterate.linearization.derivative), tangent.matrix
+    radius = np.linalg.norm(b) / (damping * np.diag(gram).mean())
+    for _ in range(flow.trials):
+        shift = np.linalg.norm(b) / radius
+        expected = theta - moved.step_size * np.linalg.solve(gram + shift * np.eye(len(b)), b)
+        m = realize(ansatz, expected, space)
+        meant = tangent.push_forward(theta - expected)
+        missed = space.norm(m - iterate.m + meant) / space.norm(meant)
+        there = energy.linearize(m)
+        needed = moved.step_size * np.linalg.norm(tangent.pull_back(there.derivative)) ** 2 / (8.0 * shift)
+        if missed <= flow.realization and iterate.value - there.value >= needed:
+            break
+        radius *= 0.5
+    assert np.allclose(moved.theta, expected, rtol=1e-6, atol=1e-9) and moved.value < iterate.value
+    assert np.isclose(moved.memory["radius"], 2.0 * radius)
+
+
 def test_baseline_steps():
     energy, space, _ = inverse_problem(4)
     ansatz, theta = network()
