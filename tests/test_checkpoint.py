@@ -88,6 +88,7 @@ def test_kill_leaves_a_run_that_goes_on(whole, tmp_path):
 @pytest.mark.parametrize("flow", ["hilbert-descent", "natural-gradient"])
 def test_a_growing_run_that_was_killed_goes_on(flow, tmp_path):
     words = ["run", CASE, "--grow", "--start-width", "1", "--levels", "1", "--flow", flow, "--bare", "--iterations=9"]
+    words += ["--trigger", "fit"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert command([*words, "--out", str(whole), "--quiet"]) == 0
     events = [row for row in rows(whole) if "grew" in row["event"]]
