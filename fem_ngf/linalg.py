@@ -133,10 +133,11 @@ def factorize(matrix, *, symmetric=False, definite=False, backend="auto", orderi
 def _check_regular(factorization):
     """Raise SolveError when ``|A| |A^-1 b| / |b|`` shows the matrix to be singular to working precision."""
     matrix = factorization.matrix
+    largest = abs(matrix.data).max(initial=np.finfo(float).tiny)
     rhs = np.random.default_rng(0).standard_normal(matrix.shape[0])
-    rhs *= np.maximum(abs(matrix.diagonal()), np.finfo(float).tiny)
-    x = factorization.raw_solve(rhs, False)
-    growth = abs(matrix.data).max(initial=0.0) * np.linalg.norm(x) / np.linalg.norm(rhs)
+    rhs *= np.maximum(abs(matrix.diagonal()) / largest, np.finfo(float).tiny)
+    x = factorization.raw_solve(rhs * largest, False)
+    growth = np.linalg.norm(x) / np.linalg.norm(rhs)
     if not growth < SINGULAR_ABOVE:
         raise SolveError(f"matrix is singular (condition number above {growth:.0e}): a Dirichlet condition or a "
                          "zero-order term is missing, or a coefficient vanishes")

@@ -56,7 +56,7 @@ def read_measurements(path, *, dimension: int | None = None) -> Measurements:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"data file {str(path)!r} does not exist")
+        raise InputError(f"data file {str(path)!r} {'is no file' if path.exists() else 'does not exist'}")
     readers = {".npz": _read_npz, ".csv": _read_csv}
     if path.suffix.lower() not in readers:
         raise InputError(f"data file {str(path)!r} has suffix {path.suffix!r}; give .npz or .csv")
@@ -69,11 +69,12 @@ def _read_npz(path: Path, dimension: int | None):
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             keys = sorted(file)
             known = [key for key in ("points", "values", "std") if key in keys]
-            arrays = {key: np.asarray(file[key], dtype=np.float64) for key in known}
+            arrays = {key: file[key].astype(np.float64, casting="same_kind") for key in known}
     except Exception as error:
         raise InputError(f"data file {str(path)!r} cannot be read as .npz: {error}") from error
     if missing := [key for key in ("points", "values") if key not in arrays]:
-        raise InputError(f"data file {str(path)!r} lacks {' and '.join(missing)}; it has {', '.join(keys)}")
+        found = ", ".join(keys) or "nothing"
+        raise InputError(f"data file {str(path)!r} lacks {' and '.join(missing)}; it has {found}")
     return arrays["points"], arrays["values"], arrays.get("std")
 
 

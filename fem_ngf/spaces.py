@@ -226,8 +226,8 @@ class HilbertSpace:
 
 
 def _positive(name: str, value: float) -> None:
-    if not np.isfinite(value) or value <= 0:
-        raise InputError(f"{name} is {value}; it must be a positive number")
+    if not 0 < value < 1e100:
+        raise InputError(f"{name} is {value}; it must be a positive number (that has a square)")
 
 
 def _all_fixed(basis, fixed) -> np.ndarray:

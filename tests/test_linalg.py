@@ -115,6 +115,14 @@ def test_singular_and_broken_matrices_are_refused():
     assert np.allclose(tiny.solve(1e-30 * (matrix @ np.ones(matrix.shape[0]))), 1.0)
 
 
+@pytest.mark.parametrize("size", [1e-250, 1e250])
+def test_the_check_for_singular_matrices_does_not_depend_on_units(size):
+    regular = sp.csc_array(np.array([[2.0, 1.0], [1.0, 3.0]]))
+    assert factorize(size * regular).matrix.shape == (2, 2)
+    with pytest.raises(SolveError, match="singular"):
+        factorize(size * sp.csc_array(np.array([[1.0, 1.0], [1.0, 1.0 + 1e-15]])))
+
+
 def test_a_poor_solve_is_refined_or_refused():
     matrix, _ = poisson(2)
     good = factorize(matrix)

@@ -295,6 +295,7 @@ def test_symmetric_product(k):
 
 P1 = Basis(MESHES["triangles"], ElementTriP1())
 BAD = {
+    "length is 1e\\+200; it must be a positive number": lambda: HilbertSpace.h1(P1, 1e200),
     "length is -1": lambda: HilbertSpace.h1(P1, -1.0),
     "length is nan": lambda: HilbertSpace.sobolev(P1, 1.0, float("nan")),
     r"s = 2.5 is outside": lambda: HilbertSpace.sobolev(P1, 2.5),
