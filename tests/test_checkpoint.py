@@ -85,6 +85,26 @@ def test_kill_leaves_a_run_that_goes_on(whole, tmp_path):
     same_end(folder, whole)
 
 
+def test_the_first_row_of_the_history_has_its_checkpoint(whole, tmp_path, monkeypatch):
+    """Whoever kills a run as soon as it has a history can go on with it."""
+
+    def killed(path, rows):
+        raise MemoryError
+
+    monkeypatch.setattr("fem_ngf.run.execution.history.append", killed)
+    with pytest.raises(MemoryError):
+        command(["run", CASE, "--out", str(tmp_path / "run"), "--quiet", "--bare"])
+    monkeypatch.undo()
+    assert command(["resume", str(tmp_path / "run"), "--quiet"]) == 0
+    same_end(tmp_path / "run", whole)
+
+
+def test_a_kill_before_the_first_checkpoint_leaves_a_directory_that_can_be_used(tmp_path):
+    (tmp_path / ".checkpoint.pt.tmp").write_bytes(b"half")
+    assert command(["run", CASE, "--out", str(tmp_path), "--quiet", "--bare", "--iterations", "1"]) == 0
+    assert not list(tmp_path.glob(".*"))
+
+
 @pytest.mark.parametrize("flow", ["hilbert-descent", "natural-gradient"])
 def test_a_growing_run_that_was_killed_goes_on(flow, tmp_path):
     words = ["run", CASE, "--grow", "--start-width", "1", "--levels", "1", "--flow", flow, "--bare", "--iterations=9"]

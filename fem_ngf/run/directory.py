@@ -22,7 +22,8 @@ def check(folder: Path, names: tuple[str, ...] = NAMES) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"out is {folder}, which is a file; give a directory")
-    if folder.is_dir() and any(folder.iterdir()) and not any((folder / name).exists() for name in names):
+    held = [path.name for path in folder.iterdir() if not _is_temporary(path)] if folder.is_dir() else []
+    if held and not set(held) & set(names):
         raise InputError(f"out is {folder}, which is not empty and holds no earlier run; give another directory")
     parent = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not parent.is_dir():
@@ -43,7 +44,13 @@ def create(folder: Path, names: tuple[str, ...] = NAMES) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path in (*(folder / name for name in names), *folder.glob("fields_*.vtu")):
+        left = [path for path in folder.iterdir() if _is_temporary(path)]
+        for path in (*(folder / name for name in names), *folder.glob("fields_*.vtu"), *left):
             path.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"out is {folder}, which cannot be written: {error.strerror}") from None
+
+
+def _is_temporary(path: Path) -> bool:
+    """What a kill may leave behind: files are written under ``.NAME.tmp`` (``.NAME.tmp.vtu``) and renamed."""
+    return path.name.startswith(".") and (path.suffix == ".tmp" or path.name.endswith(".tmp.vtu"))

@@ -157,11 +157,11 @@ def _advance(identification, folder: Path, record: Record, progress: Progress, s
             record.stage = stage
             label = identification.levels[stage.level].label
             record.rows.append(history.row(stage, len(record.rows), label, record.clock.cpu))
-            history.append(folder / "history.csv", record.rows)
             if stage.iterate.stop_reason:
                 record.series.append((float(stage.level), write_fields_of(identification, stage, folder)))
-            progress.line(record.rows[-1])
             saver.save_if_cheap()
+            history.append(folder / "history.csv", record.rows)
+            progress.line(record.rows[-1])
 
 
 class _Saver:
