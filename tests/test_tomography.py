@@ -77,7 +77,7 @@ def test_reads_the_files_of_the_challenge(tmp_path):
     for name in electrode_names(ELECTRODES):
         ends, expected = (m.p[:, m.facets[:, m.boundaries[name]]].mean(axis=1) for m in (tank, mesh))
         assert np.allclose(np.sort(ends), np.sort(expected))
-    assert np.array_equal(read_truth(tmp_path / "true.mat"), np.eye(4))
+    assert np.array_equal(read_truth(tmp_path / "true.mat"), np.eye(256))
 
 
 def test_levels_drop_all_data_that_touch_the_missing_electrodes():
@@ -98,6 +98,8 @@ def test_bad_data_are_named(tmp_path):
         replace(data, voltages=np.where(data.voltages == data.voltages.max(), np.nan, data.voltages))
     with pytest.raises(InputError, match="all zero"):
         replace(data, currents=0 * data.currents)
+    with pytest.raises(InputError, match="patterns: .* NaN"):
+        replace(data, patterns=np.where(data.patterns == data.patterns.max(), np.nan, data.patterns))
     with pytest.raises(InputError, match="reference: its currents"):
         data.check_same_tank(replace(reference, currents=-reference.currents))
     data.check_same_tank(reference)
@@ -111,6 +113,10 @@ def test_bad_data_are_named(tmp_path):
     scipy.io.savemat(tmp_path / "other.mat", {"x": 1})
     with pytest.raises(InputError, match="Uel or Uelref"):
         read_measurement(tmp_path / "other.mat")
+    for labels in (np.zeros((128, 128)), np.full((256, 256), 0.5)):
+        scipy.io.savemat(tmp_path / "truth.mat", {"truth": labels})
+        with pytest.raises(InputError, match="truth must be an image of 256 x 256 labels"):
+            read_truth(tmp_path / "truth.mat")
     mesh = tank_mesh(16, ELECTRODES)
     interior = np.setdiff1d(np.arange(mesh.nfacets), mesh.boundary_facets())
     write_challenge(tmp_path, mesh.with_boundaries({"electrode3": interior[:2]}), data)
@@ -150,6 +156,9 @@ def test_calibration_finds_conductivity_and_impedances():
     driven = np.flatnonzero(model.currents.any(axis=1))
     assert np.abs(np.log(found.impedances / impedances))[driven].max() < 0.02
     assert found.factor == 1.0
+    for strange in (-reference.voltages, 0 * reference.voltages):
+        with pytest.raises(InputError, match="reference: its voltages are zero or have the opposite sign"):
+            calibrate(model, replace(reference, voltages=strange))
 
 
 # ---- the difference model --------------------------------------------------------------------------------------------

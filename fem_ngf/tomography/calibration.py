@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..errors import SolveError
+from ..errors import InputError
 from ..noise import StudentNoise
 from ..pde.electrodes import ElectrodeModel
 from .tank import Measurement
@@ -58,8 +58,10 @@ def calibrate(model: ElectrodeModel, reference: Measurement, *, typical: float =
 
     Raises
     ------
+    InputError
+        If no conductivity and impedances explain the measurement: it comes from another tank.
     SolveError
-        If no step lowers the misfit and the start is not a minimum, or a solve fails.
+        If a solve fails.
     """
     std = standard_deviation(reference.voltages)
     x = np.r_[np.log(_conductivity(model, reference)), np.log(model.impedances)]
@@ -85,7 +87,8 @@ def calibrate(model: ElectrodeModel, reference: Measurement, *, typical: float =
                 break
             scale *= 0.5
             if scale < 1e-4:
-                raise SolveError("the calibration found no step that lowers the misfit of the reference measurement")
+                raise InputError("reference: no conductivity and contact impedances explain its voltages; it must "
+                                 "come from the empty tank of this mesh")
         x, (residual, jacobian) = moved, trial
         if np.abs(scale * step).max() < 1e-3:
             break
@@ -98,7 +101,8 @@ def _conductivity(model: ElectrodeModel, reference: Measurement) -> float:
     voltages = (model.observation_matrix(reference.patterns) @ state.u).T
     slope = np.sum(voltages * reference.voltages) / np.sum(voltages**2)
     if not slope > 0:
-        raise SolveError("reference: its voltages have the opposite sign of the computed ones; check the currents")
+        raise InputError("reference: its voltages are zero or have the opposite sign of the computed ones; it must "
+                         "come from the empty tank of this mesh, with these currents")
     return 1.0 / float(slope)
 
 

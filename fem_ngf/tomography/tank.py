@@ -17,6 +17,8 @@ from scipy.io.matlab import MatReadError
 
 from ..errors import InputError
 
+PIXELS = 256  # a side of the images of the challenge
+
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
@@ -34,7 +36,7 @@ class Measurement:
     Raises
     ------
     InputError
-        If shapes do not fit, voltages are not finite, or all currents are zero.
+        If shapes do not fit, an array has values that are not finite, or all currents are zero.
     """
 
     voltages: np.ndarray
@@ -51,7 +53,7 @@ class Measurement:
             raise InputError(f"voltages: expected {injections * differences} values ({injections} injections times "
                              f"{differences} differences), got {self.voltages.size}")
         object.__setattr__(self, "voltages", self.voltages.reshape(injections, differences))
-        for name in ("voltages", "currents"):
+        for name in ("voltages", "currents", "patterns"):
             wrong = np.count_nonzero(~np.isfinite(getattr(self, name)))
             if wrong:
                 raise InputError(f"{name}: {wrong} values are NaN or infinite; remove or repair them")
@@ -105,11 +107,12 @@ def read_measurement(path) -> Measurement:
 
 
 def read_truth(path) -> np.ndarray:
-    """Read the (n, n) labels 0 water, 1 resistive, 2 conductive."""
-    truth = _load(path, ("truth",))[0].astype(np.int64)
-    if truth.ndim != 2 or not np.isin(truth, (0, 1, 2)).all():
-        raise InputError(f"{path}: truth must be an image of the labels 0, 1 and 2")
-    return truth
+    """Read the labels (256, 256): 0 water, 1 resistive, 2 conductive."""
+    truth = _load(path, ("truth",))[0]
+    if truth.shape != (PIXELS, PIXELS) or not np.isin(truth, (0, 1, 2)).all():
+        raise InputError(f"{path}: truth must be an image of {PIXELS} x {PIXELS} labels 0, 1 and 2, "
+                         f"has shape {truth.shape}")
+    return truth.astype(np.int64)
 
 
 def read_tank(path) -> skfem.MeshTri:
@@ -124,6 +127,8 @@ def read_tank(path) -> skfem.MeshTri:
     cells = cells.astype(np.int64)
     if nodes.shape[1] != 2 or cells.shape[1] != 3 or cells.min() < 0 or cells.max() >= len(nodes):
         raise InputError(f"{path}: g must be (n, 2) and H (elements, 3) with node numbers from 0 to n - 1")
+    if not np.isfinite(nodes).all():
+        raise InputError(f"{path}: g has coordinates that are NaN or infinite")
     mesh = skfem.MeshTri(np.ascontiguousarray(nodes.T, dtype=float), np.ascontiguousarray(cells.T))
     boundary = mesh.boundary_facets()
     number = {tuple(sorted(ends)): facet for ends, facet in zip(mesh.facets[:, boundary].T, boundary, strict=True)}
