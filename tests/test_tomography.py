@@ -64,7 +64,7 @@ def write_challenge(folder, mesh, measurement):
     scipy.io.savemat(folder / "mesh.mat", {"g": mesh.p.T, "H": mesh.t.T.astype(np.uint16), "elfaces": edges})
     scipy.io.savemat(folder / "data.mat", {"Uel": measurement.voltages.reshape(-1, 1), "Inj": measurement.currents,
                                            "Mpat": measurement.patterns.astype(np.int16)})
-    scipy.io.savemat(folder / "true.mat", {"truth": np.eye(4, dtype=np.uint8)})
+    scipy.io.savemat(folder / "true.mat", {"truth": np.eye(256, dtype=np.uint8)})
 
 
 def test_reads_the_files_of_the_challenge(tmp_path):
