@@ -17,6 +17,7 @@ test: $(VENV)/.installed
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/sphinx-build -b html -W --keep-going docs docs/_build/html

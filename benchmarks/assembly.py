@@ -18,8 +18,7 @@ import skfem
 import skfem.helpers
 import torch
 
-from fem_ngf.forms import WeakForm
-from fem_ngf.helpers import dot, grad
+from fem_ngf import WeakForm, dot, grad
 
 
 def hand_written():

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fem_ngf.run import Identification, RunOptions
+from fem_ngf import Identification, RunOptions
 from fem_ngf.run.identification import Clock
 from fem_ngf.run.loading import load_function
 from fem_ngf.run.summary import relative_error

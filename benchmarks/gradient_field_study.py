@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fem_ngf.flows import NaturalGradientFlow
+from fem_ngf import NaturalGradientFlow
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))

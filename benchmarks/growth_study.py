@@ -15,8 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fem_ngf.ansatz import MLP
-from fem_ngf.run import Identification, RunOptions
+from fem_ngf import MLP, Identification, RunOptions
 from fem_ngf.run.loading import load_function
 
 ROOT = Path(__file__).resolve().parents[1]

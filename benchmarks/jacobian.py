@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fem_ngf.ansatz import MLP, blocks
+from fem_ngf import MLP
+from fem_ngf.ansatz.propagate import blocks
 
 SIZES = (64, 128, 256, 512, 1024, 2048, 4096)
 HAND = "hand-written"

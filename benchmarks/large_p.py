@@ -18,14 +18,9 @@ import numpy as np
 import torch
 from skfem import Basis, ElementTriP1
 
-from fem_ngf.ansatz import MLP
-from fem_ngf.energies import Regression
-from fem_ngf.flows import DirectedFlow, MatrixFreeDirection, MatrixFreeTangent
-from fem_ngf.flows.dual import primal_direction
-from fem_ngf.flows.matrix_free import nystrom, solve
-from fem_ngf.meshes import unit_square
-from fem_ngf.spaces import HilbertSpace
-from fem_ngf.tangent import TangentSpace
+from fem_ngf import MLP, DirectedFlow, HilbertSpace, MatrixFreeDirection, Regression, TangentSpace, unit_square
+from fem_ngf.tangent.dual import primal_direction
+from fem_ngf.tangent.matrix_free import MatrixFreeTangent, nystrom, solve
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -19,9 +19,8 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from fem_ngf.ansatz import MLP
-from fem_ngf.expansion import Expansion, grow
-from fem_ngf.flows import NaturalGradientFlow, ParameterDescent
+from fem_ngf import MLP, Expansion, NaturalGradientFlow, ParameterDescent
+from fem_ngf.growth.grow import grow
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))

@@ -18,11 +18,16 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from fem_ngf.energies import ParametricReduction, Regression, ResidualReduction
-from fem_ngf.energies.reduction import pod
-from fem_ngf.flows import NaturalGradientFlow, ParameterDescent
-from fem_ngf.linalg import factorize
-from fem_ngf.sample_space import Stacked
+from fem_ngf import (
+    NaturalGradientFlow,
+    ParameterDescent,
+    ParametricReduction,
+    Regression,
+    ResidualReduction,
+    Stacked,
+    pod,
+)
+from fem_ngf.linalg.factorize import factorize
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))

@@ -15,9 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fem_ngf.run import Identification, RunOptions
+from fem_ngf import Identification, RunOptions, discrepancy, expected_misfit, flow_solver, gcv, lcurve
 from fem_ngf.run.loading import load_function
-from fem_ngf.weights import discrepancy, expected_misfit, flow_solver, gcv, lcurve
 
 ROOT = Path(__file__).resolve().parents[1]
 GRID = np.geomspace(1e-12, 1e-6, 13)

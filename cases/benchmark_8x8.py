@@ -26,19 +26,26 @@ import numpy as np
 import torch
 from skfem import Basis, ElementQuad0, ElementQuad1
 
-from fem_ngf.ansatz import MLP
-from fem_ngf.energies import InverseProblem
-from fem_ngf.errors import InputError
-from fem_ngf.forms import WeakForm
-from fem_ngf.helpers import dot, grad
-from fem_ngf.meshes import unit_square
-from fem_ngf.model_problems import noise_generator
-from fem_ngf.noise import GaussianNoise
-from fem_ngf.observation import Observation, point_values
-from fem_ngf.pde import StationaryProblem
-from fem_ngf.run import Case, Level, main
-from fem_ngf.spaces import HilbertSpace
-from fem_ngf.uq import IndependentPrior, laplace
+from fem_ngf import (
+    MLP,
+    Case,
+    GaussianNoise,
+    HilbertSpace,
+    IndependentPrior,
+    InputError,
+    InverseProblem,
+    Level,
+    Observation,
+    StationaryProblem,
+    WeakForm,
+    dot,
+    grad,
+    laplace,
+    main,
+    noise_generator,
+    point_values,
+    unit_square,
+)
 
 CELLS, SQUARES, SENSORS = 32, 8, 13
 STD, PRIOR_STD = 0.05, 2.0

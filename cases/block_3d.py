@@ -16,15 +16,25 @@ import numpy as np
 import torch
 from skfem import Basis, ElementTetP1, ElementTetP2, FacetBasis
 
-from fem_ngf.ansatz import MLP
-from fem_ngf.forms import WeakForm
-from fem_ngf.helpers import dot, grad
-from fem_ngf.meshes import boundary, unit_cube
-from fem_ngf.model_problems import check_positive, grid_points, halvings, point_data, sensor_problem
-from fem_ngf.pde import StationaryProblem
-from fem_ngf.regularization import Tikhonov
-from fem_ngf.run import Case, Level, main
-from fem_ngf.spaces import HilbertSpace
+from fem_ngf import (
+    MLP,
+    Case,
+    HilbertSpace,
+    Level,
+    StationaryProblem,
+    Tikhonov,
+    WeakForm,
+    boundary,
+    check_positive,
+    dot,
+    grad,
+    grid_points,
+    halvings,
+    main,
+    point_data,
+    sensor_problem,
+    unit_cube,
+)
 
 
 def residual(u, v, m, w):

@@ -30,16 +30,24 @@ import numpy as np
 import torch
 from skfem import Basis, ElementTriP1
 
-from fem_ngf.ansatz import MLP
-from fem_ngf.energies import InverseProblem
-from fem_ngf.forms import WeakForm
-from fem_ngf.helpers import dot, grad
-from fem_ngf.meshes import unit_square
-from fem_ngf.model_problems import check_positive, halvings, noise_generator, whole_fields
-from fem_ngf.pde import StationaryProblem
-from fem_ngf.regularization import Tikhonov
-from fem_ngf.run import Case, Level, main
-from fem_ngf.spaces import HilbertSpace
+from fem_ngf import (
+    MLP,
+    Case,
+    HilbertSpace,
+    InverseProblem,
+    Level,
+    StationaryProblem,
+    Tikhonov,
+    WeakForm,
+    check_positive,
+    dot,
+    grad,
+    halvings,
+    main,
+    noise_generator,
+    unit_square,
+    whole_fields,
+)
 
 
 def residual(u, v, m, w):

@@ -28,20 +28,29 @@ import numpy as np
 import torch
 from skfem import Basis, ElementTriP1, ElementTriP2
 
-from fem_ngf.ansatz import MLP
-from fem_ngf.energies import InverseProblem
-from fem_ngf.errors import InputError
-from fem_ngf.forms import WeakForm
-from fem_ngf.helpers import dot, grad
-from fem_ngf.measurements import nodal_values, read_measurements
-from fem_ngf.meshes import unit_square
-from fem_ngf.model_problems import check_positive, halvings, noisy, whole_fields
-from fem_ngf.noise import GaussianNoise
-from fem_ngf.observation import point_values
-from fem_ngf.pde import StationaryProblem
-from fem_ngf.regularization import Tikhonov
-from fem_ngf.run import Case, Level, main
-from fem_ngf.spaces import HilbertSpace
+from fem_ngf import (
+    MLP,
+    Case,
+    GaussianNoise,
+    HilbertSpace,
+    InputError,
+    InverseProblem,
+    Level,
+    StationaryProblem,
+    Tikhonov,
+    WeakForm,
+    check_positive,
+    dot,
+    grad,
+    halvings,
+    main,
+    nodal_values,
+    noisy,
+    point_values,
+    read_measurements,
+    unit_square,
+    whole_fields,
+)
 
 
 def residual(u, v, m, w):

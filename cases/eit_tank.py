@@ -32,30 +32,27 @@ from pathlib import Path
 import numpy as np
 from skfem import CellBasis, ElementTriP0, ElementTriP1, ElementTriP2
 
-from fem_ngf.ansatz import MLP
-from fem_ngf.energies import InverseProblem
-from fem_ngf.errors import InputError
-from fem_ngf.noise import GaussianNoise, StudentNoise
-from fem_ngf.pde.electrodes import ElectrodeModel
-from fem_ngf.run import Case, Level, main
-from fem_ngf.spaces import HilbertSpace
-from fem_ngf.tomography import (
-    DifferenceModel,
-    Measurement,
-    PixelGrid,
-    Smoothness,
-    calibrate,
-    electrode_names,
-    noise_factor,
-    read_measurement,
-    read_tank,
-    read_truth,
-    score,
-    segment,
-    standard_deviation,
+from fem_ngf import (
+    MLP,
+    Case,
+    ElectrodeModel,
+    GaussianNoise,
+    HilbertSpace,
+    InputError,
+    InverseProblem,
+    Level,
+    StudentNoise,
+    laplace,
+    main,
 )
-from fem_ngf.tomography.synthetic import synthetic_tank, tank_mesh
-from fem_ngf.uq import laplace
+from tank import score
+from tank.calibration import calibrate
+from tank.difference import DifferenceModel
+from tank.files import Measurement, electrode_names, read_measurement, read_tank, read_truth
+from tank.segmentation import PixelGrid, segment
+from tank.smoothness import Smoothness
+from tank.synthetic import synthetic_tank, tank_mesh
+from tank.voltage_noise import noise_factor, standard_deviation
 
 RANK = 100  # eigenpairs of the Laplace approximation
 OUTLINE = 0.55  # fraction of a class's extreme at which it is cut out

@@ -18,11 +18,7 @@ from typing import Literal
 import numpy as np
 from skfem import Basis, ElementLineP1
 
-from fem_ngf.ansatz import MLP
-from fem_ngf.energies import Regression
-from fem_ngf.meshes import interval
-from fem_ngf.run import Case, Level, main
-from fem_ngf.spaces import HilbertSpace
+from fem_ngf import MLP, Case, HilbertSpace, Level, Regression, interval, main
 
 
 def target(x):

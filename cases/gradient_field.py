@@ -19,13 +19,18 @@ from typing import Literal
 import numpy as np
 from skfem import Basis, ElementTriP1, ElementVector
 
-from fem_ngf.ansatz import GradNetC, GradNetM
-from fem_ngf.energies import Regression
-from fem_ngf.meshes import unit_square
-from fem_ngf.run import Case, main
-from fem_ngf.run.sample_level import SampleLevel
-from fem_ngf.sample_space import SampleSpace, Stacked
-from fem_ngf.spaces import HilbertSpace
+from fem_ngf import (
+    Case,
+    GradNetC,
+    GradNetM,
+    HilbertSpace,
+    Regression,
+    SampleLevel,
+    SampleSpace,
+    Stacked,
+    main,
+    unit_square,
+)
 
 
 def convex_gradient(x):

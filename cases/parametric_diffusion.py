@@ -20,15 +20,19 @@ import scipy.sparse as sp
 from skfem import Basis, BilinearForm, ElementTriP1, LinearForm
 from skfem.helpers import dot, grad
 
-from fem_ngf.ansatz import MLP
-from fem_ngf.energies import ParametricReduction, ResidualReduction
-from fem_ngf.energies.reduction import pod
-from fem_ngf.linalg import factorize
-from fem_ngf.meshes import unit_square
-from fem_ngf.run import Case, main
-from fem_ngf.run.sample_level import SampleLevel
-from fem_ngf.sample_space import Stacked
-from fem_ngf.spaces import HilbertSpace
+from fem_ngf import (
+    MLP,
+    Case,
+    HilbertSpace,
+    ParametricReduction,
+    ResidualReduction,
+    SampleLevel,
+    Stacked,
+    main,
+    pod,
+    unit_square,
+)
+from fem_ngf.linalg.factorize import factorize
 
 LOWER, UPPER = 0.1, 1.9
 

@@ -21,17 +21,26 @@ import numpy as np
 import torch
 from skfem import Basis, ElementTriP1, ElementTriP2, FacetBasis, LinearForm
 
-from fem_ngf.ansatz import MLP
-from fem_ngf.errors import InputError
-from fem_ngf.forms import WeakForm
-from fem_ngf.helpers import dot, grad
-from fem_ngf.meshes import boundary, read_mesh
-from fem_ngf.model_problems import bounding_box, check_positive, point_data, sensor_problem
-from fem_ngf.observation import boundary_trace
-from fem_ngf.pde import StationaryProblem
-from fem_ngf.regularization import Tikhonov
-from fem_ngf.run import Case, Level, main
-from fem_ngf.spaces import HilbertSpace
+from fem_ngf import (
+    MLP,
+    Case,
+    HilbertSpace,
+    InputError,
+    Level,
+    StationaryProblem,
+    Tikhonov,
+    WeakForm,
+    boundary,
+    boundary_trace,
+    bounding_box,
+    check_positive,
+    dot,
+    grad,
+    main,
+    point_data,
+    read_mesh,
+    sensor_problem,
+)
 
 PLATE = Path(__file__).resolve().parent.parent / "meshes" / "perforated_plate.msh"
 MEASURED = ("bottom", "top", "holes")

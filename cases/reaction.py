@@ -15,15 +15,24 @@ from pathlib import Path
 import numpy as np
 from skfem import Basis, ElementTriP1, ElementTriP2
 
-from fem_ngf.ansatz import MLP
-from fem_ngf.forms import WeakForm
-from fem_ngf.helpers import dot, grad
-from fem_ngf.meshes import unit_square
-from fem_ngf.model_problems import check_positive, grid_points, halvings, point_data, sensor_problem
-from fem_ngf.pde import StationaryProblem
-from fem_ngf.regularization import Tikhonov
-from fem_ngf.run import Case, Level, main
-from fem_ngf.spaces import HilbertSpace
+from fem_ngf import (
+    MLP,
+    Case,
+    HilbertSpace,
+    Level,
+    StationaryProblem,
+    Tikhonov,
+    WeakForm,
+    check_positive,
+    dot,
+    grad,
+    grid_points,
+    halvings,
+    main,
+    point_data,
+    sensor_problem,
+    unit_square,
+)
 
 SOURCE = 10.0
 

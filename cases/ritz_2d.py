@@ -19,12 +19,7 @@ P. Grisvard, Elliptic Problems in Nonsmooth Domains, 1985. W. Dahmen, W. Li, Y. 
 import numpy as np
 from skfem import Basis, ElementTriP1
 
-from fem_ngf.ansatz import MLP, BoundaryLift
-from fem_ngf.energies import RitzEnergy
-from fem_ngf.functional import Functional
-from fem_ngf.helpers import dot, grad
-from fem_ngf.meshes import l_shape
-from fem_ngf.run import Case, Level, main
+from fem_ngf import MLP, BoundaryLift, Case, Functional, Level, RitzEnergy, dot, grad, l_shape, main
 
 
 def density(u, w):

@@ -28,21 +28,31 @@ import numpy as np
 import torch
 from skfem import Basis, ElementTriP1, ElementTriP2
 
-from fem_ngf.ansatz import MLP
-from fem_ngf.energies import InverseProblem
-from fem_ngf.errors import InputError
-from fem_ngf.forms import WeakForm
-from fem_ngf.helpers import dot, grad
-from fem_ngf.measurements import Measurements, nodal_values
-from fem_ngf.meshes import unit_square
-from fem_ngf.model_problems import halvings, noise_generator, point_data
-from fem_ngf.noise import GaussianNoise
-from fem_ngf.observation import point_values
-from fem_ngf.pde import StationaryProblem
-from fem_ngf.priors import BilaplacianPrior, bilaplacian, rotated_tensor
-from fem_ngf.run import Case, Level, main
-from fem_ngf.spaces import HilbertSpace
-from fem_ngf.uq import laplace
+from fem_ngf import (
+    MLP,
+    BilaplacianPrior,
+    Case,
+    GaussianNoise,
+    HilbertSpace,
+    InputError,
+    InverseProblem,
+    Level,
+    Measurements,
+    StationaryProblem,
+    WeakForm,
+    bilaplacian,
+    dot,
+    grad,
+    halvings,
+    laplace,
+    main,
+    nodal_values,
+    noise_generator,
+    point_data,
+    point_values,
+    rotated_tensor,
+    unit_square,
+)
 
 
 @dataclass(frozen=True, eq=False)

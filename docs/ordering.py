@@ -12,9 +12,9 @@ import numpy as np
 from skfem import Basis, ElementTetP2, ElementTriP2
 from skfem.models.poisson import laplace
 
-from fem_ngf.linalg import factorize
-from fem_ngf.meshes import unit_cube, unit_square
-from fem_ngf.ordering import nested_dissection
+from fem_ngf import unit_cube, unit_square
+from fem_ngf.linalg.factorize import factorize
+from fem_ngf.linalg.ordering import nested_dissection
 
 
 def seconds(matrix, **how) -> float:

@@ -10,8 +10,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from fem_ngf.flows import Continuation
-from fem_ngf.run import Identification, RunOptions
+from fem_ngf import Continuation, Identification, RunOptions
 from fem_ngf.run.loading import load_function
 
 CASE = Path(__file__).resolve().parents[1] / "cases" / "diffusion.py"

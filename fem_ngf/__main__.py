@@ -2,6 +2,6 @@
 
 import sys
 
-from fem_ngf.run.cli import main
+from .run.cli import main
 
 sys.exit(main())

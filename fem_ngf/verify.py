@@ -19,7 +19,7 @@ import numpy as np
 import scipy.linalg
 
 from .errors import InputError, SolveError
-from .tangent import TangentSpace, realize
+from .tangent.tangent_space import TangentSpace, realize
 
 HALVINGS = 16
 

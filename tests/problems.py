@@ -6,15 +6,19 @@ import numpy as np
 import torch
 from skfem import Basis, ElementTriP1, ElementTriP2
 
-from fem_ngf.energies import InverseProblem
-from fem_ngf.forms import WeakForm
-from fem_ngf.helpers import dot, grad
-from fem_ngf.meshes import unit_square
-from fem_ngf.noise import GaussianNoise
-from fem_ngf.observation import point_values, whole_field
-from fem_ngf.pde import StationaryProblem
-from fem_ngf.regularization import Tikhonov
-from fem_ngf.spaces import HilbertSpace
+from fem_ngf import (
+    GaussianNoise,
+    HilbertSpace,
+    InverseProblem,
+    StationaryProblem,
+    Tikhonov,
+    WeakForm,
+    dot,
+    grad,
+    point_values,
+    unit_square,
+    whole_field,
+)
 
 SENSORS = np.array([[x, y] for x in (0.2, 0.45, 0.7) for y in (0.15, 0.5, 0.85)])
 

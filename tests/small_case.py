@@ -8,19 +8,26 @@ import numpy as np
 import skfem
 import torch
 
-from fem_ngf.ansatz import MLP
-from fem_ngf.energies import InverseProblem
-from fem_ngf.errors import InputError
-from fem_ngf.forms import WeakForm
-from fem_ngf.helpers import dot, grad
-from fem_ngf.measurements import read_measurements
-from fem_ngf.meshes import read_mesh, unit_square
-from fem_ngf.noise import GaussianNoise
-from fem_ngf.observation import boundary_trace, point_values
-from fem_ngf.pde.stationary import StationaryProblem
-from fem_ngf.regularization import Tikhonov
-from fem_ngf.run import Case, Level, main
-from fem_ngf.spaces import HilbertSpace
+from fem_ngf import (
+    MLP,
+    Case,
+    GaussianNoise,
+    HilbertSpace,
+    InputError,
+    InverseProblem,
+    Level,
+    StationaryProblem,
+    Tikhonov,
+    WeakForm,
+    boundary_trace,
+    dot,
+    grad,
+    main,
+    point_values,
+    read_measurements,
+    read_mesh,
+    unit_square,
+)
 
 
 def residual(u, v, m, w):

@@ -9,25 +9,24 @@ import pytest
 import skfem
 import torch
 
-from fem_ngf.ansatz import (
-    ACTIVATIONS,
+from fem_ngf import (
     MLP,
     Ansatz,
     BoundaryLift,
     FiniteElement,
     GradNetM,
-    Linearized,
+    HilbertSpace,
+    InputError,
+    Stacked,
     TorchModule,
     Transformed,
-    ansatz_from_dict,
-    blocks,
     prolongate,
 )
-from fem_ngf.ansatz.activations import value_and_slope
-from fem_ngf.ansatz.locate import locate
-from fem_ngf.errors import InputError
-from fem_ngf.sample_space import Stacked
-from fem_ngf.spaces import HilbertSpace
+from fem_ngf.ansatz.activations import ACTIVATIONS, value_and_slope
+from fem_ngf.ansatz.linearized import Linearized
+from fem_ngf.ansatz.propagate import blocks
+from fem_ngf.ansatz.restore import ansatz_from_dict
+from fem_ngf.spaces.locate import locate
 
 RNG = np.random.default_rng
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fem_ngf.errors import InputError
-from fem_ngf.run import Identification, RunOptions
+from fem_ngf import Identification, InputError, RunOptions
 from fem_ngf.run.loading import load_function
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,16 +9,21 @@ import numpy as np
 import pytest
 from skfem import Basis, ElementTriP2
 
-from fem_ngf.ansatz import FiniteElement
-from fem_ngf.errors import InputError, SolveError
-from fem_ngf.flows import HilbertDescent
-from fem_ngf.measurements import nodal_values
-from fem_ngf.meshes import unit_square
-from fem_ngf.run import Case, Identification, RunOptions
+from fem_ngf import (
+    Case,
+    FiniteElement,
+    HilbertDescent,
+    HilbertSpace,
+    Identification,
+    InputError,
+    RunOptions,
+    SolveError,
+    nodal_values,
+    unit_square,
+    verify_energy,
+)
 from fem_ngf.run.loading import load_function
 from fem_ngf.run.summary import relative_error
-from fem_ngf.spaces import HilbertSpace
-from fem_ngf.verify import verify_energy
 
 CASES = Path(__file__).resolve().parents[1] / "cases"
 MESHES = CASES.parent / "meshes"
@@ -268,7 +273,7 @@ def test_sensor_files(name, tmp_path):
 
 def test_case_script_runs(tmp_path, capsys):
     """``python cases/source.py`` and ``fem-ngf run cases/source.py`` are the same thing."""
-    from fem_ngf.run import command
+    from fem_ngf.run.cli import command
 
     flags = ["--cells", "12", "--metric", "l2", "--iterations", "2", "--out", str(tmp_path / "run")]
     assert command(["run", str(CASES / "source.py"), *flags]) == 0

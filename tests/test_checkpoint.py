@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from fem_ngf.errors import InputError
-from fem_ngf.run import checkpoint, command
+from fem_ngf import InputError
+from fem_ngf.run import checkpoint
+from fem_ngf.run.cli import command
 
 CASE = str(Path(__file__).with_name("small_case.py"))
 ROOT = Path(__file__).parents[1]

@@ -8,17 +8,24 @@ import pytest
 from problems import SENSORS, bump, diffusion_residual, parameter_space
 from skfem import Basis, ElementTriP1, ElementTriP2
 
-from fem_ngf.ansatz import MLP, FiniteElement, ansatz_from_dict
-from fem_ngf.energies import InverseProblem
-from fem_ngf.errors import InputError, SolveError
-from fem_ngf.flows import Continuation, HilbertDescent, NaturalGradientFlow
+from fem_ngf import (
+    MLP,
+    Continuation,
+    FiniteElement,
+    GaussianNoise,
+    HilbertDescent,
+    InputError,
+    InverseProblem,
+    NaturalGradientFlow,
+    SolveError,
+    StationaryProblem,
+    Tikhonov,
+    WeakForm,
+    point_values,
+)
+from fem_ngf.ansatz.restore import ansatz_from_dict
 from fem_ngf.flows.continuation import carried
 from fem_ngf.flows.iterate import LEVEL, UNREACHABLE, solve_kinds
-from fem_ngf.forms import WeakForm
-from fem_ngf.noise import GaussianNoise
-from fem_ngf.observation import point_values
-from fem_ngf.pde import StationaryProblem
-from fem_ngf.regularization import Tikhonov
 
 ANSATZ = MLP((2, 6, 6, 1))
 THETA = ANSATZ.initial(np.random.default_rng(0))

@@ -11,17 +11,23 @@ import pytest
 from problems import diffusion_residual
 from skfem import Basis, ElementTriP1, ElementTriP2
 
-from fem_ngf.ansatz import MLP, FiniteElement
-from fem_ngf.energies import InverseProblem
-from fem_ngf.flows import Continuation, HilbertDescent
-from fem_ngf.forms import WeakForm
-from fem_ngf.measurements import Projection, nodal_values, project_field
-from fem_ngf.meshes import unit_square
-from fem_ngf.noise import GaussianNoise
-from fem_ngf.observation import whole_field
-from fem_ngf.pde import StationaryProblem
-from fem_ngf.regularization import Tikhonov
-from fem_ngf.spaces import HilbertSpace
+from fem_ngf import (
+    MLP,
+    Continuation,
+    FiniteElement,
+    GaussianNoise,
+    HilbertDescent,
+    HilbertSpace,
+    InverseProblem,
+    Projection,
+    StationaryProblem,
+    Tikhonov,
+    WeakForm,
+    nodal_values,
+    project_field,
+    unit_square,
+    whole_field,
+)
 
 FILE = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "hippylib" / "diffusion_n64.npz"
 MINIMUM = 1.804212555e-07

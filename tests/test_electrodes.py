@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 from skfem import CellBasis, ElementTriP1, ElementTriP2
 
-from fem_ngf.errors import InputError, SolveError
-from fem_ngf.meshes import disk
-from fem_ngf.pde.electrodes import ElectrodeModel
-from fem_ngf.verify import taylor_rate
+from fem_ngf import ElectrodeModel, InputError, SolveError, disk, taylor_rate
 
 ELECTRODES = 8
 NAMES = tuple(f"electrode{l + 1}" for l in range(ELECTRODES))

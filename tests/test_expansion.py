@@ -4,19 +4,10 @@ import numpy as np
 import pytest
 from skfem import Basis, ElementTriP1
 
-from fem_ngf import MLP, HilbertSpace, InputError, TangentSpace, realize
-from fem_ngf.expansion import (
-    Dictionary,
-    Expansion,
-    Neuron,
-    Site,
-    candidate_vectors,
-    dictionary,
-    grow,
-    insert,
-    matching_pursuit,
-)
-from fem_ngf.meshes import unit_square
+from fem_ngf import MLP, Expansion, HilbertSpace, InputError, TangentSpace, realize, unit_square
+from fem_ngf.growth.dictionary import Dictionary, Site, candidate_vectors, dictionary
+from fem_ngf.growth.grow import grow, insert
+from fem_ngf.growth.selection import Neuron, matching_pursuit
 
 GENERATOR = 7
 

@@ -10,16 +10,24 @@ import torch
 from problems import inverse_problem, plain_residual, reaction_residual
 from skfem import Basis, ElementLineP1, MeshLine
 
-from fem_ngf.ansatz import MLP, FiniteElement, Transformed
-from fem_ngf.energies import Regression
-from fem_ngf.errors import InputError, SolveError
-from fem_ngf.flows import HilbertDescent, NaturalGradientFlow, ParameterDescent
+from fem_ngf import (
+    MLP,
+    FiniteElement,
+    HilbertDescent,
+    HilbertSpace,
+    InputError,
+    NaturalGradientFlow,
+    ParameterDescent,
+    Regression,
+    SolveError,
+    TangentSpace,
+    Transformed,
+    realize,
+)
 from fem_ngf.flows.directions import first_step, newton_direction, quasi_newton_solve
 from fem_ngf.flows.hilbert_descent import shortened
 from fem_ngf.flows.iterate import BLOCKED, CONVERGED, EXHAUSTED, GRADIENT, STAGNATION, solve_kinds
-from fem_ngf.inner_products import MatrixInnerProduct
-from fem_ngf.spaces import HilbertSpace
-from fem_ngf.tangent import TangentSpace, realize
+from fem_ngf.linalg.operators import MatrixInnerProduct
 
 FLOWS = {
     **{f"hilbert {d}": (HilbertDescent, {"direction": d}) for d in ("gradient", "nesterov", "gauss-newton", "newton")},

@@ -6,9 +6,24 @@ import skfem as sk
 import skfem.helpers as sh
 import torch
 
-from fem_ngf.errors import InputError, SolveError
-from fem_ngf.forms import WeakForm
-from fem_ngf.helpers import ddot, det, div, dot, eye, grad, inner, inv, mul, prod, sym_grad, trace, transpose
+from fem_ngf import (
+    InputError,
+    SolveError,
+    WeakForm,
+    ddot,
+    det,
+    div,
+    dot,
+    eye,
+    grad,
+    inner,
+    inv,
+    mul,
+    prod,
+    sym_grad,
+    trace,
+    transpose,
+)
 
 BASES = {
     "interval-P1": lambda: sk.Basis(sk.MeshLine(np.linspace(0, 1, 8) ** 1.5), sk.ElementLineP1(), intorder=4),

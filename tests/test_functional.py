@@ -6,9 +6,7 @@ import skfem as sk
 import skfem.helpers as sh
 import torch
 
-from fem_ngf.errors import InputError, SolveError
-from fem_ngf.functional import Functional
-from fem_ngf.helpers import ddot, dot, grad
+from fem_ngf import Functional, InputError, SolveError, ddot, dot, grad
 
 
 def rate(function, slope):

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fem_ngf.flows import NaturalGradientFlow
-from fem_ngf.run import Identification, RunOptions
+from fem_ngf import Identification, NaturalGradientFlow, RunOptions
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

@@ -7,8 +7,8 @@ import pytest
 import scipy.linalg
 import torch
 
-from fem_ngf.ansatz import Ansatz, GradNetC, GradNetM, ansatz_from_dict
-from fem_ngf.errors import InputError
+from fem_ngf import Ansatz, GradNetC, GradNetM, InputError
+from fem_ngf.ansatz.restore import ansatz_from_dict
 
 RNG = np.random.default_rng
 BOTH = {

@@ -8,16 +8,24 @@ import torch
 from problems import inverse_problem, parameter_space
 from skfem import Basis, ElementTriP1
 
-from fem_ngf.ansatz import MLP
-from fem_ngf.energies import Regression, RitzEnergy
-from fem_ngf.expansion import Expansion, grow
-from fem_ngf.flows import HilbertDescent, NaturalGradientFlow
+from fem_ngf import (
+    MLP,
+    Expansion,
+    Functional,
+    HilbertDescent,
+    NaturalGradientFlow,
+    Regression,
+    RitzEnergy,
+    TangentSpace,
+    dot,
+    grad,
+    realize,
+    unit_square,
+)
 from fem_ngf.flows.growing import grown, squared_alignment
 from fem_ngf.flows.iterate import STAGNATION
-from fem_ngf.functional import Functional
-from fem_ngf.helpers import dot, grad
-from fem_ngf.meshes import unit_square
-from fem_ngf.tangent import TangentSpace, realize, tangent_vectors
+from fem_ngf.growth.grow import grow
+from fem_ngf.tangent.tangent_space import tangent_vectors
 
 NEVER = {"alignment": -1.0, "fit": np.inf, "stagnation": -np.inf}
 ALWAYS = {"alignment": 1.1, "fit": 0.0, "stagnation": 1.0}

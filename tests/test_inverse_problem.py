@@ -8,19 +8,27 @@ import scipy.optimize
 from problems import bump, inverse_problem, parameter_space, plain_residual, reaction_residual
 from skfem import Basis, ElementTriP0, ElementTriP2
 
-from fem_ngf.ansatz import FiniteElement
-from fem_ngf.energies import InverseProblem
-from fem_ngf.errors import InputError, SolveError
-from fem_ngf.flows import HilbertDescent
-from fem_ngf.forms import WeakForm
-from fem_ngf.meshes import unit_square
-from fem_ngf.noise import GaussianNoise, HuberNoise, StudentNoise
-from fem_ngf.observation import point_values
-from fem_ngf.pde import StationaryProblem
-from fem_ngf.priors import bilaplacian
-from fem_ngf.regularization import SumOf, Tikhonov, TotalVariation
-from fem_ngf.spaces import HilbertSpace
-from fem_ngf.verify import smooth_direction, symmetry_error, taylor_rate
+from fem_ngf import (
+    FiniteElement,
+    GaussianNoise,
+    HilbertDescent,
+    HilbertSpace,
+    HuberNoise,
+    InputError,
+    InverseProblem,
+    SolveError,
+    StationaryProblem,
+    StudentNoise,
+    SumOf,
+    Tikhonov,
+    TotalVariation,
+    WeakForm,
+    bilaplacian,
+    point_values,
+    taylor_rate,
+    unit_square,
+)
+from fem_ngf.verify import smooth_direction, symmetry_error
 
 KINDS = {
     "linear": {},

@@ -9,9 +9,9 @@ import scipy.sparse as sp
 import skfem as sk
 from skfem.models.poisson import laplace, mass
 
-from fem_ngf.errors import InputError, SolveError
-from fem_ngf.linalg import damped_solve, factorize, pcg
-from fem_ngf.ordering import _separator, nested_dissection
+from fem_ngf import InputError, SolveError
+from fem_ngf.linalg.factorize import damped_solve, factorize, pcg
+from fem_ngf.linalg.ordering import _separator, nested_dissection
 
 
 def poisson(refinements=4, element=None):

@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 from skfem import Basis, BilinearForm, ElementQuad2, ElementTriP1, ElementTriP2, Functional
 
-from fem_ngf.errors import InputError
-from fem_ngf.measurements import nodal_values, project_field, read_measurements
-from fem_ngf.meshes import disk, unit_square
-from fem_ngf.observation import point_values
+from fem_ngf import InputError, disk, nodal_values, point_values, project_field, read_measurements, unit_square
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "hippylib" / "diffusion_n64.npz"
 POINTS = np.array([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]])

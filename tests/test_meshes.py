@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from skfem import Basis, ElementTetP1, ElementTriP1, ElementTriP2, FacetBasis, Functional, MeshQuad2, MeshTet2, MeshTri2
 
-from fem_ngf.errors import InputError
-from fem_ngf.meshes import (
+from fem_ngf import (
+    InputError,
     boundary,
     disk,
     interval,

@@ -4,18 +4,19 @@ import numpy as np
 import pytest
 from skfem import Basis, ElementTriP1, ElementTriP2
 
-from fem_ngf.errors import InputError
-from fem_ngf.meshes import rectangle, unit_square
-from fem_ngf.model_problems import (
+from fem_ngf import (
+    HilbertSpace,
+    InputError,
     bounding_box,
     check_positive,
     grid_points,
     halvings,
     noisy,
     point_data,
+    rectangle,
+    unit_square,
     whole_fields,
 )
-from fem_ngf.spaces import HilbertSpace
 
 
 @pytest.mark.parametrize(("cells", "expected"), [

@@ -6,9 +6,8 @@ import scipy.sparse as sp
 from scipy.stats import t as student
 from skfem import Basis, BilinearForm, ElementTriP1
 
-from fem_ngf.errors import InputError
-from fem_ngf.meshes import unit_square
-from fem_ngf.noise import GaussianNoise, HuberNoise, StudentNoise, add_noise
+from fem_ngf import GaussianNoise, HuberNoise, InputError, StudentNoise, unit_square
+from fem_ngf.data.noise import add_noise
 
 N, K = 12, 3
 GENERATOR = np.random.default_rng(0)

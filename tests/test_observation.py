@@ -18,16 +18,20 @@ from skfem import (
     MeshTri2,
 )
 
-from fem_ngf.errors import InputError
-from fem_ngf.meshes import boundary, disk, interval, l_shape, unit_cube, unit_square
-from fem_ngf.observation import (
-    boundary_mass,
+from fem_ngf import (
+    InputError,
+    boundary,
     boundary_trace,
-    locate,
+    disk,
+    interval,
+    l_shape,
     point_values,
     subdomain_averages,
+    unit_cube,
+    unit_square,
     whole_field,
 )
+from fem_ngf.data.observation import boundary_mass, locate
 
 HALVES = unit_square(4).with_subdomains({"west": lambda x: x[0] < 0.5, "south": lambda x: x[1] < 0.25})
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import skfem
 
-from fem_ngf.errors import InputError
+from fem_ngf import InputError, write_fields
 from fem_ngf.output.nodes import nodal_mesh
 from fem_ngf.output.plots import convergence_figure, field_figure, png
 from fem_ngf.output.surfaces import midplane, triangles
-from fem_ngf.output.vtk import write_fields, write_parts, write_series
+from fem_ngf.output.vtk import write_parts, write_series
 
 vtk_io = pytest.importorskip("vtkmodules.vtkIOXML", reason="needs the vtk package", exc_type=ImportError)
 

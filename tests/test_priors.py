@@ -7,10 +7,7 @@ import pytest
 from skfem import Basis, BilinearForm, ElementTetP1, ElementTriP1, ElementTriP2, FacetBasis
 from skfem.helpers import dot, grad
 
-from fem_ngf.errors import InputError
-from fem_ngf.measurements import nodal_values
-from fem_ngf.meshes import disk, unit_cube, unit_square
-from fem_ngf.priors import bilaplacian, rotated_tensor
+from fem_ngf import InputError, bilaplacian, disk, nodal_values, rotated_tensor, unit_cube, unit_square
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "hippylib" / "subsurface_n64.npz"
 TENSOR = rotated_tensor(2.0, 0.5, np.pi / 4)

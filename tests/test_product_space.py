@@ -9,6 +9,7 @@ import torch
 
 from fem_ngf import (
     MLP,
+    Ansatz,
     Blocks,
     Continuation,
     FiniteElement,
@@ -23,14 +24,18 @@ from fem_ngf import (
     StationaryProblem,
     TangentSpace,
     Tikhonov,
+    Transformed,
     WeakForm,
+    dot,
+    grad,
     point_values,
+    prolongate,
     realize,
+    unit_square,
+    verify_energy,
 )
-from fem_ngf.ansatz import Ansatz, Transformed, ansatz_from_dict, prolongate
-from fem_ngf.helpers import dot, grad
-from fem_ngf.meshes import unit_square
-from fem_ngf.verify import alignment_error, gram_error, verify_energy
+from fem_ngf.ansatz.restore import ansatz_from_dict
+from fem_ngf.verify import alignment_error, gram_error
 
 RNG = np.random.default_rng
 STD = 3e-3

@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from fem_ngf.energies import ParametricReduction, ResidualReduction
-from fem_ngf.energies.reduction import pod
-from fem_ngf.errors import InputError
-from fem_ngf.flows import NaturalGradientFlow
-from fem_ngf.linalg import factorize
-from fem_ngf.sample_space import SampleSpace, Stacked
-from fem_ngf.verify import taylor_rate
+from fem_ngf import (
+    InputError,
+    NaturalGradientFlow,
+    ParametricReduction,
+    ResidualReduction,
+    SampleSpace,
+    Stacked,
+    pod,
+    taylor_rate,
+)
+from fem_ngf.linalg.factorize import factorize
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

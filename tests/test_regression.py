@@ -8,16 +8,24 @@ import pytest
 import scipy.sparse as sp
 from skfem import Basis, ElementLineP1, ElementTriP1
 
-from fem_ngf.ansatz import MLP, FiniteElement
-from fem_ngf.energies import Regression, ScatteredRegression
-from fem_ngf.errors import InputError
-from fem_ngf.flows import HilbertDescent, NaturalGradientFlow
+from fem_ngf import (
+    MLP,
+    FiniteElement,
+    HilbertDescent,
+    HilbertSpace,
+    InputError,
+    NaturalGradientFlow,
+    Regression,
+    SampleSpace,
+    ScatteredRegression,
+    Stacked,
+    TangentSpace,
+    interval,
+    realize,
+    taylor_rate,
+    unit_square,
+)
 from fem_ngf.flows.natural_gradient import damped_direction
-from fem_ngf.meshes import interval, unit_square
-from fem_ngf.sample_space import SampleSpace, Stacked
-from fem_ngf.spaces import HilbertSpace
-from fem_ngf.tangent import TangentSpace, realize
-from fem_ngf.verify import taylor_rate
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

@@ -7,11 +7,8 @@ import pytest
 import scipy.sparse as sp
 from skfem import Basis, ElementQuad1, ElementTriP1, ElementTriP2
 
-from fem_ngf.errors import InputError
-from fem_ngf.measurements import nodal_values
-from fem_ngf.meshes import unit_square
-from fem_ngf.regularization import Blocks, InvertibleOperator, SumOf, Tikhonov, TotalVariation
-from fem_ngf.spaces import HilbertSpace
+from fem_ngf import Blocks, HilbertSpace, InputError, SumOf, Tikhonov, TotalVariation, nodal_values, unit_square
+from fem_ngf.regularization.tikhonov import InvertibleOperator
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "hippylib" / "diffusion_n64.npz"
 BASIS = Basis(unit_square(4), ElementTriP1())

@@ -5,14 +5,10 @@ import pytest
 from problems import inverse_problem, parameter_space
 from skfem import Basis, ElementTriP1
 
-from fem_ngf.ansatz import MLP, FiniteElement, Transformed
-from fem_ngf.errors import SolveError
+from fem_ngf import MLP, FiniteElement, HilbertSpace, SolveError, TangentSpace, Transformed, realize, unit_square
 from fem_ngf.flows.directions import newton_direction
 from fem_ngf.flows.retraction import LowRankUpdate, curvature_metric, retract
-from fem_ngf.inner_products import MatrixInnerProduct
-from fem_ngf.meshes import unit_square
-from fem_ngf.spaces import HilbertSpace
-from fem_ngf.tangent import TangentSpace, realize
+from fem_ngf.linalg.operators import MatrixInnerProduct
 
 
 def setting(sampling="nodal", scale=0.5):

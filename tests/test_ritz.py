@@ -8,15 +8,19 @@ import pytest
 import scipy.linalg
 from skfem import Basis, ElementTriP1
 
-from fem_ngf.ansatz import FiniteElement
-from fem_ngf.energies import RitzEnergy
-from fem_ngf.errors import InputError
-from fem_ngf.flows import HilbertDescent, NaturalGradientFlow
-from fem_ngf.forms import WeakForm
-from fem_ngf.functional import Functional
-from fem_ngf.helpers import dot, grad
-from fem_ngf.meshes import unit_square
-from fem_ngf.verify import taylor_rate
+from fem_ngf import (
+    FiniteElement,
+    Functional,
+    HilbertDescent,
+    InputError,
+    NaturalGradientFlow,
+    RitzEnergy,
+    WeakForm,
+    dot,
+    grad,
+    taylor_rate,
+    unit_square,
+)
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

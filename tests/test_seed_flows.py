@@ -4,29 +4,30 @@ import numpy as np
 import pytest
 from skfem import Basis, ElementTriP1
 
-from fem_ngf.ansatz import MLP
-from fem_ngf.energies import Regression
-from fem_ngf.errors import InputError, SolveError
-from fem_ngf.flows import (
+from fem_ngf import (
+    MLP,
     AdaptedFlow,
     DirectedFlow,
     DualDirection,
     FunctionMomentum,
+    HilbertSpace,
+    InputError,
     LowRankDirection,
     MatrixFreeDirection,
-    MatrixFreeTangent,
     NaturalGradientFlow,
+    Regression,
+    SampleSpace,
+    SolveError,
     Spring,
+    Stacked,
+    TangentSpace,
     sobolev_samples,
+    unit_square,
 )
-from fem_ngf.flows.dual import dual_direction, primal_direction
 from fem_ngf.flows.low_rank import woodbury_solve
-from fem_ngf.flows.matrix_free import nystrom, solve
-from fem_ngf.flows.sobolev_natural_gradient import matern, sobolev_direction
-from fem_ngf.meshes import unit_square
-from fem_ngf.sample_space import SampleSpace, Stacked
-from fem_ngf.spaces import HilbertSpace
-from fem_ngf.tangent import TangentSpace
+from fem_ngf.spaces.matern import matern, sobolev_direction
+from fem_ngf.tangent.dual import dual_direction, primal_direction
+from fem_ngf.tangent.matrix_free import MatrixFreeTangent, nystrom, solve
 
 
 def target(x):

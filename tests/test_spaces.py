@@ -30,10 +30,8 @@ from skfem import (
 )
 from skfem.helpers import dot, grad
 
-from fem_ngf.errors import InputError, SolveError
-from fem_ngf.inner_products import SobolevInnerProduct, symmetric_product
-from fem_ngf.meshes import unit_square
-from fem_ngf.spaces import HilbertSpace
+from fem_ngf import HilbertSpace, InputError, SolveError, unit_square
+from fem_ngf.linalg.operators import SobolevInnerProduct, symmetric_product
 
 MESHES = {
     "line": MeshLine().refined(4),

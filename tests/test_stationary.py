@@ -6,10 +6,19 @@ import skfem as sk
 import torch
 from skfem.models.poisson import laplace, unit_load
 
-from fem_ngf.errors import InputError, SolveError
-from fem_ngf.forms import WeakForm
-from fem_ngf.helpers import ddot, div, dot, eye, grad, sym_grad
-from fem_ngf.pde import SolveCounts, StationaryProblem
+from fem_ngf import (
+    InputError,
+    SolveCounts,
+    SolveError,
+    StationaryProblem,
+    WeakForm,
+    ddot,
+    div,
+    dot,
+    eye,
+    grad,
+    sym_grad,
+)
 
 
 def diffusion(cells=8, **options):

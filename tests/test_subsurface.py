@@ -6,12 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fem_ngf.errors import InputError
-from fem_ngf.measurements import nodal_values
-from fem_ngf.run import Identification, RunOptions
+from fem_ngf import Identification, InputError, RunOptions, TangentSpace, laplace, nodal_values
 from fem_ngf.run.loading import load_function
-from fem_ngf.tangent import TangentSpace
-from fem_ngf.uq import laplace
 
 ROOT = Path(__file__).resolve().parents[1]
 FILE = ROOT.parent / "shared" / "data" / "hippylib" / "subsurface_n64.npz"

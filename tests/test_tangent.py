@@ -7,12 +7,19 @@ import torch
 from problems import inverse_problem, parameter_space
 from skfem import Basis, ElementLineP2, ElementTetP1, ElementTriP1, ElementTriP2, FacetBasis, MeshLine, MeshTet
 
-from fem_ngf.ansatz import MLP, FiniteElement, Transformed
-from fem_ngf.errors import InputError
-from fem_ngf.meshes import unit_square
-from fem_ngf.spaces import HilbertSpace
-from fem_ngf.tangent import TangentSpace, realize, tangent_vectors
-from fem_ngf.verify import alignment_error, taylor_rate
+from fem_ngf import (
+    MLP,
+    FiniteElement,
+    HilbertSpace,
+    InputError,
+    TangentSpace,
+    Transformed,
+    realize,
+    taylor_rate,
+    unit_square,
+)
+from fem_ngf.tangent.tangent_space import tangent_vectors
+from fem_ngf.verify import alignment_error
 
 WIDTHS = (2, 4, 3, 1)
 

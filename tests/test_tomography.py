@@ -12,19 +12,24 @@ import scipy.io
 from scipy.signal import convolve2d
 from skfem import CellBasis, ElementTriP1
 
-from fem_ngf.ansatz import FiniteElement
-from fem_ngf.energies import InverseProblem
-from fem_ngf.errors import InputError
-from fem_ngf.flows import HilbertDescent
-from fem_ngf.noise import GaussianNoise, StudentNoise
-from fem_ngf.priors import bilaplacian
-from fem_ngf.spaces import HilbertSpace
-from fem_ngf.tomography.calibration import calibrate
-from fem_ngf.tomography.difference import DifferenceModel
-from fem_ngf.tomography.score import C1, C2, score, similarity
-from fem_ngf.tomography.segmentation import CONDUCTIVE, RESISTIVE, PixelGrid, segment
-from fem_ngf.tomography.smoothness import Smoothness
-from fem_ngf.tomography.synthetic import (
+from fem_ngf import (
+    FiniteElement,
+    GaussianNoise,
+    HilbertDescent,
+    HilbertSpace,
+    InputError,
+    InverseProblem,
+    StudentNoise,
+    bilaplacian,
+    taylor_rate,
+)
+from tank.calibration import calibrate
+from tank.difference import DifferenceModel
+from tank.files import Measurement, electrode_names, read_measurement, read_tank, read_truth
+from tank.score import C1, C2, score, similarity
+from tank.segmentation import CONDUCTIVE, RESISTIVE, PixelGrid, segment
+from tank.smoothness import Smoothness
+from tank.synthetic import (
     RADIUS,
     adjacent_differences,
     electrode_model,
@@ -34,9 +39,7 @@ from fem_ngf.tomography.synthetic import (
     tank_mesh,
     two_objects,
 )
-from fem_ngf.tomography.tank import Measurement, electrode_names, read_measurement, read_tank, read_truth
-from fem_ngf.tomography.voltage_noise import noise_factor, robust_scale, standard_deviation
-from fem_ngf.verify import taylor_rate
+from tank.voltage_noise import noise_factor, robust_scale, standard_deviation
 
 DATA = Path(os.environ.get("FEM_NGF_DATA", Path(__file__).parents[2] / "shared" / "data")) / "ktc2023"
 measured = pytest.mark.skipif(not DATA.is_dir(), reason=f"no measured data in {DATA}")

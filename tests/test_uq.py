@@ -7,12 +7,19 @@ import pytest
 from problems import bump, inverse_problem
 from scipy.linalg import eigh, orth
 
-from fem_ngf.ansatz import MLP, FiniteElement
-from fem_ngf.errors import InputError
-from fem_ngf.priors import bilaplacian
-from fem_ngf.tangent import TangentSpace, realize
-from fem_ngf.uq import IndependentPrior, laplace, misfit_spectrum, restrict
+from fem_ngf import (
+    MLP,
+    FiniteElement,
+    IndependentPrior,
+    InputError,
+    TangentSpace,
+    bilaplacian,
+    laplace,
+    misfit_spectrum,
+    realize,
+)
 from fem_ngf.uq.eigen import BLOCK, generalized_spectrum, orthonormal
+from fem_ngf.uq.subspace import restrict
 
 
 @pytest.fixture(scope="module", params=[1, 2])

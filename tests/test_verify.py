@@ -7,20 +7,20 @@ import pytest
 from problems import diffusion_residual, inverse_problem, parameter_space, plain_residual, reaction_residual
 from skfem import Basis, ElementTetP1, ElementTriP1, MeshTet
 
-from fem_ngf.ansatz import MLP, FiniteElement, Transformed
-from fem_ngf.errors import InputError, SolveError
-from fem_ngf.noise import HuberNoise, StudentNoise
-from fem_ngf.spaces import HilbertSpace
-from fem_ngf.tangent import TangentSpace
-from fem_ngf.verify import (
-    Check,
-    adjoint_error,
-    alignment_error,
-    gram_error,
-    symmetry_error,
+from fem_ngf import (
+    MLP,
+    FiniteElement,
+    HilbertSpace,
+    HuberNoise,
+    InputError,
+    SolveError,
+    StudentNoise,
+    TangentSpace,
+    Transformed,
     taylor_rate,
     verify_energy,
 )
+from fem_ngf.verify import Check, adjoint_error, alignment_error, gram_error, symmetry_error
 
 DIRECTION = np.array([0.3, -0.4, 0.5])
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fem_ngf.run import command
+from fem_ngf.run.cli import command
 
 CASE = str(Path(__file__).parents[1] / "cases" / "diffusion.py")
 QUICK = ["--cells", "12", "--ansatz", "finite-element", "--quiet", "--bare", "--stagnation", "1e-3"]

@@ -8,29 +8,31 @@ import pytest
 from problems import inverse_problem
 from scipy.optimize import brentq
 
-from fem_ngf.ansatz import MLP, FiniteElement
-from fem_ngf.errors import InputError
-from fem_ngf.flows import HilbertDescent
-from fem_ngf.helpers import dot, grad
-from fem_ngf.noise import GaussianNoise, StudentNoise
-from fem_ngf.priors import bilaplacian
-from fem_ngf.regularization import Tikhonov
-from fem_ngf.tangent import TangentSpace, realize
-from fem_ngf.weights import (
-    Scaled,
-    WeightedRun,
-    base_weight,
-    chi_squared_target,
-    choose,
-    corner,
+from fem_ngf import (
+    MLP,
+    FiniteElement,
+    GaussianNoise,
+    HilbertDescent,
+    InputError,
+    StudentNoise,
+    TangentSpace,
+    Tikhonov,
+    bilaplacian,
     discrepancy,
+    dot,
     expected_misfit,
     flow_solver,
     gcv,
+    grad,
     lcurve,
-    reweighted,
-    weight_model,
+    realize,
 )
+from fem_ngf.weights.choice import WeightedRun
+from fem_ngf.weights.choose import choose
+from fem_ngf.weights.discrepancy import chi_squared_target
+from fem_ngf.weights.lcurve import corner
+from fem_ngf.weights.model import weight_model
+from fem_ngf.weights.scaled import Scaled, base_weight, reweighted
 
 
 def source_residual(u, v, m, w):

@@ -8,9 +8,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..errors import InputError
+from ..spaces.locate import gradient_interpolation, interpolation
 from .checks import jacobian_buffer, parameters, points, samples_of
 from .linearized import Recomputed
-from .locate import gradient_interpolation, interpolation
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ..errors import InputError
-from . import functional
+from . import torch_derivatives as functional
 from .gradnet_fields import checked, listed_fields
 from .gradnet_functions import Table, cascaded, cascaded_table, modular, modular_table
 from .gradnet_start import initial_cascaded, initial_modular

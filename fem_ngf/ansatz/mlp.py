@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from . import growth
+from . import widen as widening
 from .activations import value_and_slope
 from .checks import jacobian_buffer, parameters, points, samples_of, tensor, torch_device
 from .initial import initial_parameters
@@ -193,11 +193,11 @@ class MLP:
 
     # ---- growth -------------------------------------------------------------------------------------------------
 
-    widen = growth.widen
-    deepen = growth.deepen
-    layer_inputs = growth.layer_inputs
-    candidate_samples = growth.candidate_samples
-    outgoing = growth.outgoing
+    widen = widening.widen
+    deepen = widening.deepen
+    layer_inputs = widening.layer_inputs
+    candidate_samples = widening.candidate_samples
+    outgoing = widening.outgoing
 
     def as_dict(self) -> dict:
         """Numbers, strings and lists from which `ansatz_from_dict` rebuilds the network (its device apart)."""

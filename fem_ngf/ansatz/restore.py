@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 from ..errors import InputError
-from ..sample_space import Stacked
+from ..spaces.samples import Stacked
 from .finite_element import FiniteElement
 from .gradnet import GradNetC, GradNetM
 from .mlp import MLP
-from .module import TorchModule
 from .per_field import PerField
+from .torch_module import TorchModule
 from .transforms import BoundaryLift, Transformed
 
 PLAIN = (MLP, GradNetC, GradNetM)

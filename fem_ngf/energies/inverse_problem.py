@@ -9,8 +9,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..errors import InputError, SolveError
-from ..inner_products import InnerProduct, MatrixInnerProduct, OperatorInnerProduct
-from ..spaces import HilbertSpace
+from ..linalg.operators import InnerProduct, MatrixInnerProduct, OperatorInnerProduct
+from ..spaces.hilbert import HilbertSpace
 
 
 @dataclass(frozen=True, eq=False)

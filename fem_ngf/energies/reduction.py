@@ -21,9 +21,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..errors import InputError
-from ..inner_products import InnerProduct, MatrixInnerProduct
+from ..linalg.operators import InnerProduct, MatrixInnerProduct
 from ..pde.counts import SolveCounts
-from ..sample_space import SampleSpace
+from ..spaces.samples import SampleSpace
 from .smooth import SmoothLinearization, convexity_modulus, finite_array, linearized
 
 

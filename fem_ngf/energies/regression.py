@@ -9,11 +9,11 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator
 
+from ..data.observation import point_values
 from ..errors import InputError
-from ..inner_products import InnerProduct, MatrixInnerProduct
-from ..observation import point_values
+from ..linalg.operators import InnerProduct, MatrixInnerProduct
 from ..pde.counts import SolveCounts
-from ..spaces import HilbertSpace
+from ..spaces.hilbert import HilbertSpace
 from .smooth import SmoothLinearization, convexity_modulus, finite_array, linearized
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..errors import InputError
-from ..functional import Functional
-from ..inner_products import InnerProduct, MatrixInnerProduct
-from ..linalg import factorize
+from ..forms.functional import Functional
+from ..linalg.factorize import factorize
+from ..linalg.operators import InnerProduct, MatrixInnerProduct
 from ..pde.counts import SolveCounts
-from ..spaces import HilbertSpace
+from ..spaces.hilbert import HilbertSpace
 from .smooth import SmoothLinearization, convexity_modulus, finite_array, linearized
 
 

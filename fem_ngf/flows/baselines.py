@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from ..errors import InputError, SolveError
-from ..spaces import HilbertSpace
-from ..tangent import TangentSpace, realize
+from ..spaces.hilbert import HilbertSpace
+from ..tangent.tangent_space import TangentSpace, realize
 from .iterate import Iterate, arrived, blocked, resume, run, solve_kinds, start
 
 METHODS = ("gradient-descent", "adam", "lbfgs")

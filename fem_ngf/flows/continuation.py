@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..ansatz import FiniteElement, prolongate
+from ..ansatz.finite_element import FiniteElement, prolongate
 from ..errors import InputError, SolveError
-from ..tangent import realize
+from ..tangent.tangent_space import realize
 from .iterate import LEVEL, RESOLUTION, UNREACHABLE, Iterate, solve_kinds
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import SolveError
-from ..spaces import HilbertSpace
-from ..tangent import TangentSpace, realize
+from ..spaces.hilbert import HilbertSpace
+from ..tangent.matrix_free import MatrixFreeTangent
+from ..tangent.tangent_space import TangentSpace, realize
 from .iterate import Iterate, arrived, blocked, resume, run, solve_kinds, start
-from .matrix_free import MatrixFreeTangent
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..tangent import TangentSpace
-from .dual import damped_projection
+from ..tangent.dual import damped_projection
+from ..tangent.tangent_space import TangentSpace
 
 
 @dataclass(frozen=True)

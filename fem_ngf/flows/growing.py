@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..ansatz import FiniteElement
-from ..expansion import Expansion, grow
-from ..inner_products import InnerProduct
-from ..spaces import HilbertSpace
+from ..ansatz.finite_element import FiniteElement
+from ..growth.expansion import Expansion
+from ..growth.grow import grow
+from ..linalg.operators import InnerProduct
+from ..spaces.hilbert import HilbertSpace
 from .iterate import Iterate
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import InputError, SolveError
-from ..expansion import Expansion
-from ..spaces import HilbertSpace
+from ..growth.expansion import Expansion
+from ..spaces.hilbert import HilbertSpace
 from .directions import (
     KrylovDirection,
     first_step,

@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from ..errors import InputError, SolveError
-from ..spaces import HilbertSpace
-from ..tangent import TangentSpace, realize
+from ..spaces.hilbert import HilbertSpace
+from ..tangent.tangent_space import TangentSpace, realize
 
 GRADIENT = "gradient below tolerance"
 STAGNATION = "energy decrease below tolerance"

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..linalg import damped_solve
+from ..linalg.factorize import damped_solve
 
 
 def woodbury_solve(columns: np.ndarray, x: np.ndarray, damping: float) -> np.ndarray:

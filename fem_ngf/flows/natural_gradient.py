@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import InputError, SolveError
-from ..expansion import Expansion
-from ..linalg import damped_solve
-from ..spaces import HilbertSpace
-from ..tangent import TangentSpace, realize
+from ..growth.expansion import Expansion
+from ..linalg.factorize import damped_solve
+from ..spaces.hilbert import HilbertSpace
+from ..tangent.tangent_space import TangentSpace, realize
 from .directions import first_step
 from .growing import grown, stagnates
 from .iterate import BLOCKED, STAGNATION, Iterate, arrived, blocked, resume, run, solve_kinds, start

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import SolveError
-from ..linalg import damped_solve
-from ..tangent import TangentSpace, realize
+from ..linalg.factorize import damped_solve
+from ..tangent.tangent_space import TangentSpace, realize
 from .directions import first_step
 
 

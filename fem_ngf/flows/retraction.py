@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from ..ansatz import FiniteElement
+from ..ansatz.finite_element import FiniteElement
 from ..errors import SolveError
-from ..inner_products import InnerProduct, symmetric_product
-from ..tangent import realize, tangent_vectors
+from ..linalg.operators import InnerProduct, symmetric_product
+from ..tangent.tangent_space import realize, tangent_vectors
 
 
 @dataclass(frozen=True, eq=False)

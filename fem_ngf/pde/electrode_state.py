@@ -8,8 +8,8 @@ import numpy as np
 import scipy.sparse as sparse
 
 from ..errors import SolveError
-from ..forms import SecondDerivatives
-from ..linalg import factorize
+from ..forms.weak_form import SecondDerivatives
+from ..linalg.factorize import factorize
 
 
 class ElectrodeState:

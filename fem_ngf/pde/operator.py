@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from ..linalg import Factorization, factorize
-from ..ordering import nested_dissection
+from ..linalg.factorize import Factorization, factorize
+from ..linalg.ordering import nested_dissection
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import numpy as np
 import skfem
 
 from ..errors import InputError
-from ..spaces import HilbertSpace
+from ..spaces.hilbert import HilbertSpace
 
 Fields = dict[str, tuple[skfem.AbstractBasis, np.ndarray]]
 

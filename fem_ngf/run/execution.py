@@ -11,7 +11,7 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from ..errors import InputError
-from ..flows import Stage
+from ..flows.continuation import Stage
 from ..flows.iterate import EXHAUSTED
 from . import checkpoint, directory, history
 from . import summary as summaries

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..flows import Stage
+from ..flows.continuation import Stage
 
 COLUMNS = ("step", "level", "mesh", "energy", "misfit", "regularization", "gradient_norm", "alignment", "kappa",
            "certificate", "fit", "step_size", "damping", "parameters", "pde_solves", "level_solves", "forward",

@@ -10,10 +10,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from ..ansatz import FiniteElement, ansatz_from_dict
+from ..ansatz.finite_element import FiniteElement
+from ..ansatz.restore import ansatz_from_dict
 from ..errors import InputError
-from ..expansion import Expansion, seedling
-from ..flows import Continuation, HilbertDescent, NaturalGradientFlow, ParameterDescent, Stage
+from ..flows.baselines import ParameterDescent
+from ..flows.continuation import Continuation, Stage
+from ..flows.hilbert_descent import HilbertDescent
+from ..flows.natural_gradient import NaturalGradientFlow
+from ..growth.expansion import Expansion
+from ..growth.grow import seedling
 from .case import Case
 from .options import RunOptions
 from .weighting import given_weight, reweighted_levels

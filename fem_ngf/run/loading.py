@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,8 @@ def load_function(path: str | Path) -> Callable[..., Case]:
         raise InputError(f"case file {path} does not exist" if not path.exists() else f"case file {path} is no file")
     if path.suffix != ".py":
         raise InputError(f"case file {path} is no Python file; its name must end in .py")
+    if str(path.resolve().parent) not in sys.path:  # a case may have modules beside it, as any script
+        sys.path.append(str(path.resolve().parent))
     spec = importlib.util.spec_from_file_location(f"fem_ngf_case_{path.stem}", path.resolve())
     module = importlib.util.module_from_spec(spec)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..flows import Stage
+from ..flows.continuation import Stage
 from . import summary as summaries
 from .identification import Identification
 

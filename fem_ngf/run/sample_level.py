@@ -10,7 +10,7 @@ import numpy as np
 import skfem
 
 from ..errors import InputError
-from ..sample_space import SampleSpace
+from ..spaces.samples import SampleSpace
 
 Fields = dict[str, tuple[skfem.AbstractBasis, np.ndarray]]
 

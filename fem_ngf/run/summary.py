@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..flows import Stage
+from ..flows.continuation import Stage
 from .identification import Clock, Identification
 
 _PACKAGES = ("fem_ngf", "scikit-fem", "torch", "numpy", "scipy", "meshio")

@@ -9,7 +9,9 @@ import numpy as np
 
 from .. import weights
 from ..errors import InputError
-from ..weights import RULES, expected_misfit, reweighted
+from ..weights.choose import RULES
+from ..weights.discrepancy import expected_misfit
+from ..weights.scaled import reweighted
 
 
 def given_weight(text: str | None) -> float | None:

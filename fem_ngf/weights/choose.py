@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..ansatz import FiniteElement
+from ..ansatz.finite_element import FiniteElement
 from ..errors import InputError
 from .choice import Solve, WeightChoice
 from .discrepancy import chi_squared_target, discrepancy

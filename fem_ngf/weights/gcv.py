@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from ..tangent import TangentSpace
+from ..tangent.tangent_space import TangentSpace
 from .choice import Solve, WeightChoice, WeightedRun, checked_positive, nearest, run_curve
 from .model import WeightModel, weight_model
 

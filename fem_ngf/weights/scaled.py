@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..regularization import InvertibleOperator
+from ..regularization.tikhonov import InvertibleOperator
 from .choice import checked_positive
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..flows import Continuation
+from ..flows.continuation import Continuation
 from .choice import Solve, WeightedRun
 from .scaled import reweighted
 

@@ -1,0 +1,1 @@
+"""Electrical impedance tomography of a tank: files, difference imaging, segmentation, score."""

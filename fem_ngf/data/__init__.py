@@ -1,0 +1,1 @@
+"""Observations of a state, measurements from files, noise models."""

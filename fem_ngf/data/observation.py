@@ -1,0 +1,191 @@
+"""Observations: sparse matrices on the state, and where points lie in a mesh."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.spatial import cKDTree
+from skfem import BilinearForm, FacetBasis, LinearForm, MappingAffine
+
+from ..errors import InputError
+from ..meshes import boundary, subdomain
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """A linear map from the state to what is measured.
+
+    Parameters
+    ----------
+    matrix
+        ``(n_obs, n_u)``.
+    points
+        ``(n_obs, d)``: where each observation is made; None where that has no meaning.
+    """
+
+    matrix: sp.csr_array
+    points: np.ndarray | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of observations of one experiment."""
+        return self.matrix.shape[0]
+
+    def __call__(self, u: np.ndarray) -> np.ndarray:
+        """``(n_u, ...) -> (n_obs, ...)``."""
+        return _times(self.matrix, u, "u")
+
+    def transpose(self, r: np.ndarray) -> np.ndarray:
+        """Covector ``(n_u, ...)`` of what weighs the observations by `r` ``(n_obs, ...)``."""
+        return _times(self.matrix.T, r, "r")
+
+
+def _times(matrix, array: np.ndarray, name: str) -> np.ndarray:
+    array = np.asarray(array, dtype=np.float64)
+    if array.ndim == 0 or array.shape[0] != matrix.shape[1]:
+        raise InputError(f"{name} has shape {array.shape}; the observation expects ({matrix.shape[1]}, ...)")
+    columns = array.reshape(array.shape[0], -1)
+    return (matrix @ columns).reshape(matrix.shape[0], *array.shape[1:])
+
+
+def whole_field(basis) -> Observation:
+    """Every coefficient of the state; combine with the mass matrix for an L2 misfit."""
+    return Observation(sp.eye_array(basis.N, format="csr"), np.asarray(basis.doflocs).T)
+
+
+def point_values(basis, points: np.ndarray) -> Observation:
+    """Values of the state at `points` ``(n, d)``; a vector state gives all first components, then all second ones.
+
+    Raises
+    ------
+    InputError
+        A point lies outside the mesh (the first few are named), or is not finite.
+    """
+    points = _checked_points(basis.mesh, points)
+    cells = locate(basis.mesh, points)
+    if (outside := np.flatnonzero(cells < 0)).size:
+        some = ", ".join(f"{i} at ({', '.join(f'{x:.6g}' for x in points[i])})" for i in outside[:3])
+        raise InputError(f"points: {outside.size} of {len(points)} lie outside the mesh: {some}; "
+                         "remove them or use a mesh that contains them")
+    matrix = evaluation_matrix(basis, points, cells)
+    return Observation(matrix, np.tile(points, (matrix.shape[0] // len(points), 1)))
+
+
+def subdomain_averages(basis, names) -> Observation:
+    """Mean of the state over each of the named subdomains."""
+    names = [names] if isinstance(names, str) else list(names)
+    rows = []
+    for name in names:
+        part = basis.with_elements(subdomain(basis.mesh, name))
+        rows.append(_shape_integral.assemble(part) / part.dx.sum())
+    return Observation(sp.csr_array(np.array(rows)))
+
+
+def boundary_trace(basis, name: str) -> Observation:
+    """Coefficients of the state on a named boundary, in increasing order; see :func:`boundary_mass`."""
+    dofs = np.sort(basis.get_dofs(boundary(basis.mesh, name)).flatten())
+    matrix = sp.csr_array((np.ones(dofs.size), (np.arange(dofs.size), dofs)), shape=(dofs.size, basis.N))
+    return Observation(matrix, np.asarray(basis.doflocs).T[dofs])
+
+
+def boundary_mass(basis, name: str) -> sp.csr_array:
+    """Mass matrix ``(n_obs, n_obs)`` of the traces that :func:`boundary_trace` observes."""
+    facets = FacetBasis(basis.mesh, basis.elem, facets=boundary(basis.mesh, name))
+    trace = boundary_trace(basis, name).matrix
+    return sp.csr_array(trace @ sp.csr_array(_boundary_product.assemble(facets)) @ trace.T)
+
+
+@LinearForm
+def _shape_integral(v, w):
+    return v
+
+
+@BilinearForm
+def _boundary_product(u, v, w):
+    return np.sum(u * v, axis=tuple(range(u.ndim - 2)))
+
+
+def _checked_points(mesh, points) -> np.ndarray:
+    points = np.asarray(points, dtype=np.float64)
+    if points.ndim != 2 or points.shape[1] != mesh.dim() or len(points) == 0:
+        raise InputError(f"points has shape {points.shape}; a {mesh.dim()}-D mesh needs (n, {mesh.dim()}) with n >= 1")
+    if not np.isfinite(points).all():
+        raise InputError(f"points has {np.sum(~np.isfinite(points).all(axis=1))} rows that are not finite")
+    return points
+
+
+def evaluation_matrix(basis, points: np.ndarray, cells: np.ndarray) -> sp.csr_array:
+    """Sparse map of coefficients to values at `points` ``(n, d)`` that lie in `cells` ``(n,)``."""
+    mapping = basis.mesh._mapping()
+    local = _local(mapping, points, cells)
+    shapes = [np.asarray(basis.elem.gbasis(mapping, local, i, tind=cells)[0]) for i in range(basis.Nbfun)]
+    components = shapes[0].size // len(points)
+    rows = np.tile(np.arange(components * len(points)), basis.Nbfun)
+    columns = basis.element_dofs[:, np.tile(cells, components)].ravel()
+    data = np.concatenate([shape.ravel() for shape in shapes])
+    return sp.csr_array((data, (rows, columns)), shape=(components * len(points), basis.N))
+
+
+def locate(mesh, points: np.ndarray, *, outside: str = "mark", tolerance: float = 1e-9) -> np.ndarray:
+    """Cell that holds each point.
+
+    Parameters
+    ----------
+    points
+        ``(n, d)``.
+    outside
+        What a point outside the mesh gets: ``"mark"``: -1; ``"nearest"``: the
+        nearest cell (fields on it are then extrapolated).
+    tolerance
+        How far outside, in reference coordinates, a point still counts as inside.
+
+    Returns
+    -------
+    cells
+        ``(n,)``.
+    """
+    mapping = mesh._mapping()
+    centres = mesh.p[:, mesh.t].mean(axis=1).T
+    radius = np.sqrt(((mesh.p[:, mesh.t] - centres.T[:, None, :]) ** 2).sum(axis=0)).max()
+    tree = cKDTree(centres)
+    best, excess = np.full(len(points), -1), np.full(len(points), np.inf)
+    todo, tried = np.arange(len(points)), 0
+    while todo.size and tried < mesh.nelements:
+        count = min(max(8, 4 * tried), mesh.nelements)
+        distance, near = (np.reshape(a, (todo.size, count)) for a in tree.query(points[todo], k=count))
+        for rank in range(tried, count):
+            still = np.flatnonzero(excess[todo] > tolerance)
+            which, cells = todo[still], near[still, rank]
+            found = _excess(mesh, _local(mapping, points[which], cells))
+            better = found < excess[which]
+            best[which[better]], excess[which[better]] = cells[better], found[better]
+        tried = count
+        todo = todo[(excess[todo] > tolerance) & (distance[:, -1] <= 1.5 * radius)]  # no farther centre can own a point
+    return np.where((excess <= tolerance) | (outside == "nearest"), best, -1)
+
+
+def _local(mapping, points: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """Reference coordinates ``(d, n, 1)``; nan where the inverse of a curved cell's map does not converge."""
+    x = points.T[:, :, None]
+    if isinstance(mapping, MappingAffine):
+        return mapping.invF(x, tind=cells)
+    local = np.full(x.shape, 1.0 / (x.shape[0] + 1))
+    for _ in range(30):  # scikit-fem's own Newton iteration clips, and so never converges outside a cell
+        missing = x - mapping.F(local, cells)
+        step = np.einsum("ijkl,jkl->ikl", mapping.invDF(local, cells), missing)
+        local = np.clip(local + step, -2.0, 3.0)
+        if np.abs(step).max(initial=0.0) < 1e-13:
+            break
+    return np.where(np.abs(step).max(axis=0) < 1e-9, local, np.nan)
+
+
+def _excess(mesh, local: np.ndarray) -> np.ndarray:
+    """How far outside its reference cell each point ``(d, n, 1)`` lies: at most zero inside, inf where unknown."""
+    local = local[:, :, 0]
+    simplex = {"Triangular": 2, "Tetrahedral": 3}.get(mesh.refdom.name, 0)  # others: boxes
+    faces = [-local.min(axis=0), *(local[simplex:] - 1.0)]
+    if simplex:
+        faces.append(local[:simplex].sum(axis=0) - 1.0)
+    return np.nan_to_num(np.max(faces, axis=0), nan=np.inf)

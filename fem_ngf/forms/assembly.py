@@ -1,0 +1,111 @@
+"""Global covectors and matrices from the derivatives of densities, with patterns that never change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..errors import InputError
+from .contraction import pair_dofs
+from .density import Argument, Density
+from .patterns import Pattern, check_finite
+from .shapes import coefficients
+
+
+@dataclass(frozen=True, eq=False)
+class Integral:
+    """A density of several fields integrated over the points of one basis.
+
+    spaces are the fields' tables; starts[i] is where field i's unknowns begin in the vector that they belong to.
+    """
+
+    density: Density
+    spaces: tuple
+    starts: tuple
+    pairs: dict = field(default_factory=dict)
+
+    def arguments(self, vectors, tracked):
+        """Arguments of the density from one vector a field (None for a test function)."""
+        return [Argument(space, None if vector is None else coefficients(space, vector), i in tracked)
+                for i, (space, vector) in enumerate(zip(self.spaces, vectors, strict=True))]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A matrix block to assemble: the numbers of its row fields and of its column fields, and its shape."""
+
+    rows: tuple
+    cols: tuple
+    shape: tuple
+
+    @property
+    def pairs(self):
+        """All (row field, column field)."""
+        return [(i, j) for i in self.rows for j in self.cols]
+
+
+class Assembler:
+    """Assembles sums of integrals over the same fields; keeps the patterns of the blocks it has met."""
+
+    def __init__(self, integrals):
+        self.integrals, self._patterns = tuple(integrals), {}
+
+    def value(self, vectors):
+        """Sum of the integrals, a float."""
+        return sum(each.density.value(each.arguments(vectors, ())) for each in self.integrals)
+
+    def covector(self, vectors, fields, size):
+        """First derivative with respect to some fields, (size,); SolveError when it is not finite."""
+        result = np.zeros(size)
+        for each in self.integrals:
+            loads = each.density.first(each.arguments(vectors, fields), fields)
+            for i, load in loads.items():
+                start, space = each.starts[i], each.spaces[i]
+                result[start:start + space.size] += np.bincount(space.layout.ravel(), minlength=space.size,
+                                                                weights=load.cpu().numpy().ravel())
+        check_finite(result)
+        return result
+
+    def matrices(self, vectors, blocks, tracked):
+        """Second derivatives {name: csr} of named blocks {name: Block}, in one pass over the points.
+
+        Blocks that are structurally zero come as empty matrices; SolveError when an entry is not finite.
+        """
+        wanted = [ij for block in blocks.values() for ij in block.pairs]
+        found = [each.density.second(each.arguments(vectors, tracked), wanted, each.pairs) for each in self.integrals]
+        return {name: self._matrix(name, block, found) for name, block in blocks.items()}
+
+    def _matrix(self, name, block, found):
+        if not any(ij in values for values in found for ij in block.pairs):
+            return sp.csr_matrix(block.shape)
+        parts = [self._element_values(each, values, i, j)
+                 for each, values in zip(self.integrals, found, strict=True) for i, j in block.pairs]
+        if name not in self._patterns:
+            self._patterns[name] = self._pattern(block)
+        return self._patterns[name].matrix(parts[0] if len(parts) == 1 else np.concatenate(parts))
+
+    @staticmethod
+    def _element_values(integral, values, i, j):
+        if (i, j) in values:
+            return values[i, j].cpu().numpy().ravel()
+        rows, cols = integral.spaces[i].layout, integral.spaces[j].layout
+        return np.zeros(rows.size * cols.shape[0] * cols.shape[2])
+
+    def _pattern(self, block):
+        rows, cols = [], []
+        for each in self.integrals:
+            for i, j in block.pairs:
+                row, col = pair_dofs(each.spaces[i], each.spaces[j])
+                rows.append(row + each.starts[i])
+                cols.append(col + each.starts[j])
+        return Pattern.of(block.shape, np.concatenate(rows), np.concatenate(cols))
+
+
+def checked_vector(name, value, size):
+    """The value as a contiguous float vector (size,); InputError when its shape differs."""
+    value = np.ascontiguousarray(value, dtype=float)
+    if value.shape != (size,):
+        raise InputError(f"{name} has shape {value.shape}; it must be ({size},)")
+    return value

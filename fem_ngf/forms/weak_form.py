@@ -1,0 +1,132 @@
+"""Weak forms: the equation is written once, its derivatives follow.
+
+A `WeakForm` holds ``residual(u, v, m, w)``, a pointwise torch expression in scikit-fem's idiom that is linear in the
+test function v. The residual covector, its tangents with respect to state and parameter, and the second derivatives
+of ``p^T R(u, m)`` come from pointwise automatic differentiation (METHOD section 1: every derivative is exact for the
+discrete problem).
+
+Notes
+-----
+Torch is used on as many threads as it is told to; one thread is best (OMP_NUM_THREADS=1 or torch.set_num_threads(1)).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..errors import InputError
+from .assembly import Assembler, Block, Integral, checked_vector
+from .density import Density
+from .points import bases_of, point_arrays
+from .shapes import tables_of
+
+
+@dataclass(frozen=True)
+class SecondDerivatives:
+    """Second derivatives of ``p^T R(u, m)``: uu (n_u, n_u), um (n_u, n_m), mm (n_m, n_m), all csr."""
+
+    uu: sp.csr_matrix
+    um: sp.csr_matrix
+    mm: sp.csr_matrix
+
+
+class WeakForm:
+    """Integral of a residual over cells or facets; forms add up to equations.
+
+    Parameters
+    ----------
+    residual : callable (u, v, m, w) -> tensor
+        Pointwise, linear in v, written with torch and `fem_ngf.helpers`. m is one field, or a tuple of fields when
+        `parameter` is a tuple.
+    state : skfem basis
+        Of the state (and test function) u; scalar or `ElementVector`; cells or facets.
+    parameter : skfem basis, Element, or tuple of them
+        Of the parameter fields, with the state's quadrature points; an Element stands for
+        ``state.with_element(element)``.
+    device : str
+        Where torch works.
+    **data
+        Samples (q,) or (q, k), arrays (..., ne, nq), numbers or functions that the residual finds as ``w.NAME``.
+
+    Raises
+    ------
+    InputError
+        When quadrature points differ, data have another shape, or an element is composite.
+
+    Attributes
+    ----------
+    state_size, parameter_size : int
+        n_u and n_m.
+    state_points : (d, n_u) or None
+        Coordinates of the state's unknowns.
+
+    Examples
+    --------
+    >>> import skfem, torch
+    >>> from fem_ngf.helpers import dot, grad
+    >>> basis = skfem.Basis(skfem.MeshTri().refined(2), skfem.ElementTriP2())
+    >>> form = WeakForm(lambda u, v, m, w: torch.exp(m) * dot(grad(u), grad(v)) - v, basis, skfem.ElementTriP1())
+    >>> form.state_size, form.parameter_size
+    (81, 25)
+    """
+
+    def __init__(self, residual, state, parameter, *, device="cpu", **data):
+        bases = (state, *bases_of(parameter, state))
+        single = not isinstance(parameter, (tuple, list))
+        tables = tables_of(bases, device)
+        offsets = np.cumsum([0, *(table.size for table in tables[1:])])
+
+        def function(fields, w):
+            u, v, *m = fields
+            return residual(u, v, m[0] if single else tuple(m), w)
+
+        density = Density.on(state, function, point_arrays(state, data, device), device)
+        starts = (0, 0, *(int(start) for start in offsets[:-1]))
+        self._set((Integral(density, (tables[0], *tables), starts),), int(offsets[-1]), state.doflocs)
+
+    def _set(self, integrals, parameter_size, state_points):
+        self.state_points = state_points
+        self._assembler, spaces = Assembler(integrals), integrals[0].spaces
+        self.state_size, self.parameter_size = spaces[0].size, parameter_size
+        self._fields = tuple(range(2, len(spaces)))
+        self._splits = integrals[0].starts[3:]
+
+    def __add__(self, other):
+        """Sum of integrals over the same unknowns, e.g. over cells and over a named part of the boundary."""
+        if not isinstance(other, WeakForm):
+            return NotImplemented
+        mine, theirs = ((form.state_size, form._splits, form.parameter_size) for form in (self, other))
+        if mine != theirs:
+            raise InputError(f"forms with (state size, parameter splits, parameter size) {mine} and {theirs} cannot be "
+                             "added; use the same elements on the same mesh in both")
+        result = object.__new__(WeakForm)
+        result._set(self._assembler.integrals + other._assembler.integrals, self.parameter_size, self.state_points)
+        return result
+
+    def residual(self, u, m):
+        """Covector R(u, m) of shape (n_u,), one entry a test function; SolveError when it is not finite."""
+        return self._assembler.covector(self._vectors(u, m), (1,), self.state_size)
+
+    def tangent(self, u, m):
+        """dR/du, csr (n_u, n_u), rows for test functions; the pattern never changes."""
+        block = Block((1,), (0,), (self.state_size, self.state_size))
+        return self._assembler.matrices(self._vectors(u, m), {"uu": block}, (0, 1))["uu"]
+
+    def parameter_tangent(self, u, m):
+        """dR/dm, csr (n_u, n_m)."""
+        block = Block((1,), self._fields, (self.state_size, self.parameter_size))
+        return self._assembler.matrices(self._vectors(u, m), {"um": block}, (1, *self._fields))["um"]
+
+    def second_derivatives(self, u, m, p):
+        """Second derivatives of ``p^T R(u, m)``; structurally zero blocks are empty matrices."""
+        n_u, n_m, p = self.state_size, self.parameter_size, checked_vector("p", p, self.state_size)
+        blocks = {"uu": Block((0,), (0,), (n_u, n_u)), "um": Block((0,), self._fields, (n_u, n_m)),
+                  "mm": Block(self._fields, self._fields, (n_m, n_m))}
+        return SecondDerivatives(**self._assembler.matrices(self._vectors(u, m, p), blocks, (0, *self._fields)))
+
+    def _vectors(self, u, m, p=None):
+        m = checked_vector("m", m, self.parameter_size)
+        return [checked_vector("u", u, self.state_size), p, *(np.split(m, self._splits) if self._fields else ())]

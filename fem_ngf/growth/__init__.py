@@ -1,0 +1,1 @@
+"""Networks that grow where the Hilbert gradient tells them to."""

@@ -1,0 +1,184 @@
+r"""Which candidates serve the direction best: orthogonal matching pursuit on the gain (METHOD section 4).
+
+The part ``r`` of a direction that the tangent space misses scores candidate
+neurons: a block :math:`\Phi` of new tangent functions raises the squared
+alignment by :math:`\rho^T S^{-1} \rho / \|grad\|^2`, with :math:`\rho = \Phi^T A r`
+and ``S`` the Gram matrix of what :math:`\Phi` adds to the tangent space.
+Chosen neurons enter with zero outgoing weights: the function and its energy
+stay as they are, and the tangent space grows by exactly the chosen functions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+
+from ..linalg.operators import InnerProduct
+from .dictionary import Dictionary, Site, candidate_vectors
+
+
+@dataclass(frozen=True, eq=False)
+class Neuron:
+    """A chosen neuron ``sigma(weight.z + bias)`` of a site, and the gain it was chosen for."""
+
+    site: Site
+    weight: np.ndarray
+    bias: float
+    gain: float
+
+
+def deflated(vectors: np.ndarray, orthonormal: np.ndarray, metric: InnerProduct, images=None) -> np.ndarray:
+    """Vectors ``(n, ...)`` minus their projection on the A-orthonormal columns ``(n, i)``; `images` are ``A`` times."""
+    images = metric.apply(orthonormal) if images is None else images
+    flat = vectors.reshape(len(vectors), -1)
+    for _ in range(2):
+        flat = flat - orthonormal @ (images.T @ flat)
+    return flat.reshape(vectors.shape)
+
+
+def gains(rho: np.ndarray, schur: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    r"""Gains ``(k,)``, :math:`\rho^T S^{-1}\rho`, of candidates with ``rho`` (k, j) and ``S`` (k, j, j).
+
+    `lengths` ``(k,)`` are squared norms before deflation; what is left below 1e-8 of them counts as nothing.
+    """
+    if rho.shape[1] == 1:
+        rest = schur[:, 0, 0]
+        return np.where(rest > 1e-8 * lengths, rho[:, 0] ** 2 / np.maximum(rest, np.finfo(float).tiny), 0.0)
+    eigenvalues, eigenvectors = np.linalg.eigh(schur)
+    weights = np.einsum("kij,ki->kj", eigenvectors, rho) ** 2
+    kept = eigenvalues > 1e-8 * lengths[:, None]
+    return np.sum(np.where(kept, weights / np.where(kept, eigenvalues, 1.0), 0.0), axis=1)
+
+
+def block_grams(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Products ``(k, j, j)`` of the blocks of two arrays ``(n, k, j)``."""
+    return np.einsum("nki,nkj->kij", left, right, optimize=left.shape[2] > 1)  # plain sums win for single columns
+
+
+def exact_gain(block: np.ndarray, length: float, residual: np.ndarray, metric: InnerProduct) -> float:
+    """Gain of one candidate's deflated functions ``(n, j)``."""
+    image = metric.apply(block)
+    return float(gains((image.T @ residual)[None], (block.T @ image)[None], np.array([length]))[0])
+
+
+def squared_length(block: np.ndarray, metric: InnerProduct) -> float:
+    """Squared norm of functions ``(n, j)``, summed."""
+    return float(np.sum(block * metric.apply(block)))
+
+
+def orthonormalized(block: np.ndarray, length: float, metric: InnerProduct) -> np.ndarray:
+    """A-orthonormal basis ``(n, i)`` of the columns ``(n, j)``, directions below 1e-8 of `length` dropped."""
+    eigenvalues, eigenvectors = np.linalg.eigh(block.T @ metric.apply(block))
+    keep = eigenvalues > 1e-8 * length
+    return block @ (eigenvectors[:, keep] / np.sqrt(eigenvalues[keep]))
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What the candidates of a dictionary would gain, kept up to date in coefficients.
+
+    No candidate is deflated: with ``Phi`` their functions and ``Q`` the A-orthonormal basis of the tangent space,
+    ``S = Phi^T A Phi - C^T C`` for ``C = Q^T A Phi``, and each new basis function costs one product with ``A Phi``.
+    The subtraction loses digits where little is left, so that a choice is to be checked by `exact_gain`.
+    """
+
+    images: np.ndarray  # A Phi (n, k j)
+    lengths: np.ndarray  # (k,): squared norms before deflation
+    schur: np.ndarray  # (k, j, j)
+    rho: np.ndarray  # (k, j)
+
+    @classmethod
+    def of(cls, drawn: Dictionary, residual: np.ndarray, orthonormal: np.ndarray, metric: InnerProduct) -> Scores:
+        """Scores for a residual ``(n,)`` that is orthogonal to the A-orthonormal columns ``(n, i)``."""
+        n, k, j = drawn.vectors.shape
+        images = metric.apply(drawn.vectors.reshape(n, -1))
+        gram = block_grams(drawn.vectors, images.reshape(n, k, j))
+        scores = cls(images, np.einsum("kjj->k", gram), gram, (residual @ images).reshape(k, j))
+        return scores.extended(orthonormal, np.zeros(orthonormal.shape[1]))
+
+    def extended(self, basis: np.ndarray, reached: np.ndarray) -> Scores:
+        """With A-orthonormal columns ``(n, i)`` more in the space, which take `reached` ``(i,)`` off the residual."""
+        k, j = self.rho.shape
+        c = (basis.T @ self.images).reshape(-1, k, j)
+        rho = self.rho - np.tensordot(reached, c, axes=1)
+        return Scores(self.images, self.lengths, self.schur - block_grams(c, c), rho)
+
+    @property
+    def gains(self) -> np.ndarray:
+        """Gain of each candidate ``(k,)``."""
+        return gains(self.rho, self.schur, self.lengths)
+
+
+def matching_pursuit(residual, orthonormal, dictionaries: list[Dictionary], metric: InnerProduct, count: int,
+                     worth: float, refine=None) -> list[Neuron]:
+    """Orthogonal matching pursuit: the chosen neurons, best first.
+
+    Parameters
+    ----------
+    residual
+        ``(n,)``, orthogonal to the tangent space.
+    orthonormal
+        A-orthonormal basis ``(n, i)`` of the tangent space.
+    count, worth
+        Largest number of neurons, and the least gain relative to the first.
+    refine
+        ``(neuron, residual, orthonormal) -> (neuron, vectors (n, j))``: improves a choice before the next one.
+    """
+    scores = [Scores.of(drawn, residual, orthonormal, metric) for drawn in dictionaries]
+    images, chosen = metric.apply(orthonormal), []
+    while len(chosen) < count:
+        neuron, block, length = _best(dictionaries, scores, residual, orthonormal, images, metric)
+        if neuron.gain <= (worth * chosen[0].gain if chosen else 0.0):
+            break
+        if refine is not None:
+            neuron, block = refine(neuron, residual, orthonormal)
+        chosen.append(neuron)
+        basis = orthonormalized(block, length, metric)
+        image = metric.apply(basis)
+        reached = image.T @ residual
+        residual = residual - basis @ reached
+        orthonormal, images = np.column_stack([orthonormal, basis]), np.column_stack([images, image])
+        scores = [score.extended(basis, reached) for score in scores]
+    return chosen
+
+
+def _best(dictionaries, scores, residual, orthonormal, images, metric) -> tuple[Neuron, np.ndarray, float]:
+    """The candidate of largest gain, its deflated functions and its squared length.
+
+    A score that rounding has raised is corrected by the deflated functions, and the choice made again.
+    """
+    found = [score.gains for score in scores]
+    while True:
+        which = int(np.argmax([gain.max() for gain in found]))
+        k = int(np.argmax(found[which]))
+        place, length = dictionaries[which], float(scores[which].lengths[k])
+        block = deflated(place.vectors[:, k], orthonormal, metric, images)
+        gain = exact_gain(block, length, residual, metric)
+        if gain >= 0.999 * found[which][k]:
+            return Neuron(place.site, place.weights[k], place.biases[k], gain), block, length
+        found[which][k] = gain
+
+
+def polisher(ansatz, theta, space, metric, iterations: int):
+    """Refinement for `matching_pursuit`: ascent on the gain over a neuron's incoming weights and bias."""
+
+    def refine(neuron: Neuron, residual, orthonormal):
+        images = metric.apply(orthonormal)
+
+        def candidate(parameters):
+            return candidate_vectors(ansatz, theta, space, neuron.site, parameters[None, :-1], parameters[-1:])[:, 0]
+
+        def loss(parameters):
+            vectors = candidate(parameters)
+            left = deflated(vectors, orthonormal, metric, images)
+            return -exact_gain(left, squared_length(vectors, metric), residual, metric)
+
+        start = np.append(neuron.weight, neuron.bias)
+        result = minimize(lambda p: loss(p) / neuron.gain, start, method="BFGS", options={"maxiter": iterations})
+        best = result.x if np.isfinite(result.fun) and result.fun < -1.0 else start
+        refined = Neuron(neuron.site, best[:-1], float(best[-1]), -loss(best))
+        return refined, deflated(candidate(best), orthonormal, metric, images)
+
+    return refine

@@ -1,0 +1,1 @@
+"""Linear algebra: symmetric positive definite operators, factorisations, conjugate gradients."""

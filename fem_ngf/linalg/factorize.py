@@ -1,0 +1,177 @@
+"""Linear algebra: one door to the sparse solvers, conjugate gradients, damped dense solves.
+
+References
+----------
+X. S. Li, "An overview of SuperLU", ACM TOMS 31 (2005): symmetric mode (Section on `SymmetricMode`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sp
+
+from ..errors import InputError, SolveError
+from .backends import BACKENDS, choose_backend
+from .cg import CGResult as CGResult
+from .cg import CGStep as CGStep
+from .cg import pcg as pcg
+from .ordering import nested_dissection
+
+REFINE_ABOVE = 1e-10
+"""Relative residual above which one step of iterative refinement is made."""
+FAIL_ABOVE = 1e-6
+"""Relative residual above which a solve counts as failed."""
+SINGULAR_ABOVE = 1e15
+"""Estimate of the condition number above which a matrix counts as singular."""
+
+
+@dataclass(frozen=True, eq=False)
+class Factorization:
+    """A factorised sparse matrix; make one with `factorize`."""
+
+    matrix: sp.spmatrix
+    backend: str
+    symmetric: bool
+    raw_solve: Callable[[np.ndarray, bool], np.ndarray]
+    ordering: np.ndarray | str | None = None
+    definite: bool = False
+
+    def solve(self, rhs):
+        """Solve ``A x = rhs`` for one right-hand side (n,) or a block (n, k).
+
+        Raises
+        ------
+        SolveError
+            When the right-hand side is not finite, or the residual stays poor after a step of refinement.
+        """
+        return self._checked(rhs, transposed=False)
+
+    def solve_transposed(self, rhs):
+        """Solve ``A^T x = rhs``; shapes and errors as in `solve`."""
+        return self._checked(rhs, transposed=not self.symmetric)
+
+    def _checked(self, rhs, transposed):
+        rhs = np.asarray(rhs, dtype=float)
+        if rhs.ndim not in (1, 2) or rhs.shape[0] != self.matrix.shape[0]:
+            n = self.matrix.shape[0]
+            raise InputError(f"rhs has shape {rhs.shape}; give ({n},) or ({n}, k)")
+        matrix = self.matrix.T if transposed else self.matrix
+        x = self.raw_solve(rhs, transposed)
+        residual = rhs - matrix @ x
+        error = _relative(residual, rhs)
+        if error > REFINE_ABOVE:
+            x = x + self.raw_solve(residual, transposed)
+            error = _relative(rhs - matrix @ x, rhs)
+        if not error <= FAIL_ABOVE:
+            raise SolveError(f"linear solve failed ({self.backend}): relative residual {error:.1e}; the matrix is "
+                             "singular, nearly so, or has entries that are not finite")
+        if self.definite and np.vdot(rhs, x) < 0:
+            raise SolveError(f"a matrix that should be positive definite is not ({self.backend}): a coefficient has "
+                             "the wrong sign")
+        return x
+
+
+def _relative(residual, rhs):
+    """Largest relative residual over the columns; inf when anything is not finite."""
+    top = np.sqrt(np.einsum("i...,i...->...", residual, residual))
+    bottom = np.sqrt(np.einsum("i...,i...->...", rhs, rhs))
+    if not (np.all(np.isfinite(top)) and np.all(np.isfinite(bottom))):
+        return np.inf
+    return float(np.max(np.where(top > 0, top / np.where(bottom > 0, bottom, 1.0), 0.0), initial=0.0))
+
+
+def factorize(matrix, *, symmetric=False, definite=False, backend="auto", ordering=None, points=None, probe=True):
+    """Factorise a sparse matrix, or set up the iterative solver that stands in for a factorisation.
+
+    Parameters
+    ----------
+    matrix : sparse matrix (n, n)
+    symmetric, definite : bool
+        What is known about the matrix; `definite` (which implies `symmetric`) admits CHOLMOD and AMG.
+    backend : {"auto", "superlu", "cholmod", "pardiso", "amg"}
+        "auto" takes the fastest that is installed and fits.
+    ordering : int array (n,) or "natural", optional
+        Fill-reducing ordering for SuperLU, e.g. `Factorization.ordering` of an earlier matrix with the same pattern;
+        "natural" for a matrix that is in such an order already.
+    points : (d, n), optional
+        Coordinates of the unknowns, from which a nested-dissection ordering is made (if `ordering` is not given).
+    probe : bool
+        Solve once with a fixed right-hand side to estimate the condition number and so recognise singular matrices.
+
+    Returns
+    -------
+    Factorization
+
+    Raises
+    ------
+    InputError
+        For a matrix that is not square, or a backend that is unknown, missing or unfit.
+    SolveError
+        For a matrix that is singular or has entries that are not finite.
+    """
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise InputError(f"matrix has shape {matrix.shape}; only a square matrix can be factorised")
+    if not np.isfinite(matrix.data.sum()) and not np.all(np.isfinite(matrix.data)):
+        raise SolveError("matrix has entries that are not finite: a coefficient overflowed")
+    name = choose_backend(backend, matrix, definite)
+    if ordering is None and points is not None and name == "superlu":
+        ordering = nested_dissection(sp.csr_matrix(matrix), points)
+    try:
+        raw_solve, ordering = BACKENDS[name](matrix, symmetric or definite, definite, ordering)
+    except (RuntimeError, np.linalg.LinAlgError) as error:
+        raise SolveError(f"factorisation failed ({name}): {error}") from error
+    result = Factorization(matrix, name, symmetric or definite, raw_solve, ordering, definite)
+    if probe and matrix.shape[0]:
+        _check_regular(result)
+    return result
+
+
+def _check_regular(factorization):
+    """Raise SolveError when ``|A| |A^-1 b| / |b|`` shows the matrix to be singular to working precision."""
+    matrix = factorization.matrix
+    largest = abs(matrix.data).max(initial=np.finfo(float).tiny)
+    rhs = np.random.default_rng(0).standard_normal(matrix.shape[0])
+    rhs *= np.maximum(abs(matrix.diagonal()) / largest, np.finfo(float).tiny)
+    x = factorization.raw_solve(rhs * largest, False)
+    growth = np.linalg.norm(x) / np.linalg.norm(rhs)
+    if not growth < SINGULAR_ABOVE:
+        raise SolveError(f"matrix is singular (condition number above {growth:.0e}): a Dirichlet condition or a "
+                         "zero-order term is missing, or a coefficient vanishes")
+
+
+def damped_solve(G, b, damping=0.0):
+    """Solve ``(G + damping) d = b`` for a symmetric positive semi-definite dense G.
+
+    Cholesky first; when that fails, the pseudo-inverse from the eigenvalues above rounding.
+
+    Parameters
+    ----------
+    G : array (P, P)
+    b : array (P,) or (P, k)
+    damping : float or array (P,)
+        A multiple of the identity, or a diagonal.
+
+    Returns
+    -------
+    array of the shape of b
+
+    Raises
+    ------
+    SolveError
+        When G or b is not finite.
+    """
+    damped = np.array(G, dtype=float)
+    damped[np.diag_indices_from(damped)] += damping
+    if not (np.isfinite(damped.sum()) and np.all(np.isfinite(b))):
+        raise SolveError("the damped system has entries that are not finite")
+    try:
+        return scipy.linalg.cho_solve(scipy.linalg.cho_factor(damped, lower=True, check_finite=False), b)
+    except np.linalg.LinAlgError:
+        values, vectors = scipy.linalg.eigh(damped, check_finite=False)
+        keep = values > len(values) * np.finfo(float).eps * max(values[-1], 0.0)
+        scaled = (vectors[:, keep].T @ b).T / values[keep]
+        return vectors[:, keep] @ scaled.T

@@ -1,0 +1,1 @@
+"""Regularisations: Tikhonov, total variation, Gaussian priors, and their sums."""

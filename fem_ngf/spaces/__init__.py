@@ -1,0 +1,1 @@
+"""Finite-element spaces and data sets as Hilbert spaces; samples, vectors and covectors."""

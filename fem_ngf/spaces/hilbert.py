@@ -1,0 +1,245 @@
+"""Hilbert spaces of finite-element functions (METHOD section 1).
+
+A :class:`HilbertSpace` is a scikit-fem basis with an inner product. It owns
+the three passages that the rest of the package relies on: samples -> vector
+(`project`), vector -> samples (`evaluate`) and covector -> vector (`riesz`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+from skfem import BilinearForm
+
+from ..errors import InputError
+from ..linalg.factorize import factorize
+from ..linalg.operators import InnerProduct, MatrixInnerProduct, SobolevInnerProduct
+from .matrices import gradient_matrix, mass_form, scalar, stiffness_form
+from .sampling import Sampling, active_dofs, quadrature_sampling
+
+
+@dataclass(frozen=True, eq=False)
+class HilbertSpace:
+    r"""Finite-element space :math:`V_h` with the inner product :math:`\langle v, w\rangle_H = v^T A w`.
+
+    Parameters
+    ----------
+    basis
+        scikit-fem basis of a scalar element on cells or facets; `n` unknowns.
+    inner_product
+        The matrix :math:`A` together with its inverse, on all `n` unknowns.
+    fixed
+        Unknowns that are zero in every element of the space (Dirichlet rows).
+    sampling
+        Where a function is sampled to enter the space: ``"quadrature"``
+        (L2 projection) or ``"nodal"`` (interpolation, Lagrange elements only).
+
+    Notes
+    -----
+    Use the constructors `l2`, `h1`, `sobolev`, `from_form` and `from_matrix`.
+    On a facet basis the unknowns away from the facets count as fixed.
+    """
+
+    basis: object
+    inner_product: InnerProduct
+    fixed: np.ndarray
+    sampling: str = "quadrature"
+
+    # ---- constructors -------------------------------------------------------------------------------------------
+
+    @classmethod
+    def l2(cls, basis, *, fixed=(), sampling="quadrature") -> HilbertSpace:
+        """L2: ``A = M``."""
+        return cls.from_form(basis, mass_form, fixed=fixed, sampling=sampling)
+
+    @classmethod
+    def h1(cls, basis, length=1.0, *, fixed=(), sampling="quadrature") -> HilbertSpace:
+        """H1 with a length scale: ``A = M + length^2 K``."""
+        _positive("length", length)
+        matrix = mass_form.assemble(scalar(basis)) + length**2 * gradient_matrix(basis)
+        return cls.from_matrix(basis, matrix, fixed=fixed, sampling=sampling)
+
+    @classmethod
+    def h1_seminorm(cls, basis, *, fixed, sampling="quadrature") -> HilbertSpace:
+        """H1_0: ``A = K`` on functions that vanish at the unknowns `fixed`."""
+        if len(fixed) == 0:
+            raise InputError("h1_seminorm needs fixed unknowns: without any the constants have norm zero; use h1")
+        return cls.from_matrix(basis, gradient_matrix(scalar(basis)), fixed=fixed, sampling=sampling)
+
+    @classmethod
+    def sobolev(cls, basis, s, length=1.0, *, fixed=(), sampling="quadrature") -> HilbertSpace:
+        r"""H^s for real `s` in [-2, 2]: :math:`A = M (M^{-1}(M + l^2 K))^s` (METHOD section 1)."""
+        _positive("length", length)
+        if not -2.0 <= s <= 2.0:
+            raise InputError(f"Sobolev order s = {s} is outside [-2, 2]")
+        fixed = _all_fixed(scalar(basis), fixed)
+        free = np.setdiff1d(np.arange(basis.N), fixed)
+        mass = mass_form.assemble(basis).tocsr()
+        energy = mass + length**2 * gradient_matrix(basis).tocsr()
+        return cls(basis, SobolevInnerProduct(mass, energy, float(s), free), fixed, sampling)
+
+    @classmethod
+    def from_form(cls, basis, form, *, fixed=(), sampling="quadrature", **fields) -> HilbertSpace:
+        """Inner product given by a symmetric positive definite scikit-fem bilinear form ``form(u, v, w)``."""
+        form = form if isinstance(form, BilinearForm) else BilinearForm(form)
+        return cls.from_matrix(scalar(basis), form.assemble(basis, **fields), fixed=fixed, sampling=sampling)
+
+    @classmethod
+    def from_matrix(cls, basis, matrix, *, fixed=(), sampling="quadrature") -> HilbertSpace:
+        """Inner product given by its symmetric positive definite matrix ``(n, n)``."""
+        if matrix.shape != (basis.N, basis.N):
+            raise InputError(f"inner-product matrix has shape {matrix.shape}; the basis has {basis.N} unknowns")
+        fixed = _all_fixed(basis, fixed)
+        free = np.setdiff1d(np.arange(basis.N), fixed)
+        return cls(basis, MatrixInnerProduct(sp.csr_array(matrix), free), fixed, sampling)
+
+    def with_inner_product(self, inner_product: InnerProduct) -> HilbertSpace:
+        """The same functions and sampling, measured by another inner product."""
+        return HilbertSpace(self.basis, inner_product, self.fixed, self.sampling)
+
+    def __post_init__(self):
+        scalar(self.basis)
+        if self.sampling not in ("quadrature", "nodal"):
+            raise InputError(f"sampling is {self.sampling!r}; choose 'quadrature' or 'nodal'")
+        if self.sampling == "nodal" and not self.is_lagrange:
+            raise InputError(f"nodal sampling needs a Lagrange element, not {type(self.basis.elem).__name__}")
+
+    @property
+    def is_lagrange(self) -> bool:
+        """True when the unknowns are point values at nodes (hierarchical elements have none)."""
+        return set(self.basis.elem.dofnames) == {"u"} and bool(np.isfinite(self.basis.doflocs).all())
+
+    @cached_property
+    def nodal_twin(self) -> HilbertSpace:
+        """The space with nodal sampling where the element allows it, else itself.
+
+        Its tangent vectors differ from projected ones by the interpolation error, at a fraction of their price.
+        """
+        return replace(self, sampling="nodal") if self.is_lagrange and self.sampling != "nodal" else self
+
+    # ---- sizes, points, matrices --------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """Number of unknowns `n` (fixed ones included)."""
+        return int(self.basis.N)
+
+    @cached_property
+    def free(self) -> np.ndarray:
+        """Unknowns that are not fixed."""
+        return np.setdiff1d(np.arange(self.size), self.fixed)
+
+    @property
+    def dimension(self) -> int:
+        """Number of coordinates of a point."""
+        return int(self.basis.mesh.p.shape[0])
+
+    @cached_property
+    def diameter(self) -> float:
+        """Largest side of the bounding box of the free unknowns' nodes."""
+        return float(np.ptp(self.basis.doflocs[:, self.free], axis=1).max())
+
+    @property
+    def matrix(self):
+        """The inner-product matrix ``A`` (sparse, or a LinearOperator)."""
+        return self.inner_product.matrix
+
+    @cached_property
+    def mass(self) -> sp.csr_array:
+        """Mass matrix ``M`` (n, n)."""
+        return sp.csr_array(mass_form.assemble(self.basis))
+
+    @cached_property
+    def stiffness(self) -> sp.csr_array:
+        """Stiffness matrix ``K`` (n, n); on facets of the tangential gradient."""
+        return sp.csr_array(stiffness_form.assemble(self.basis))
+
+    @cached_property
+    def quadrature(self) -> Sampling:
+        """Quadrature points, weights and the matrix ``B`` that evaluates vectors there."""
+        return quadrature_sampling(self.basis)
+
+    @property
+    def points(self) -> np.ndarray:
+        """Points ``(q, d)`` where functions are sampled: quadrature points, or nodes for nodal sampling."""
+        return self.quadrature.points if self.sampling == "quadrature" else self.basis.doflocs.T
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """Weights ``(q,)`` of the points; for nodal sampling the lumped mass."""
+        return self.quadrature.weights if self.sampling == "quadrature" else np.asarray(self.mass.sum(axis=1)).ravel()
+
+    # ---- passages between the three kinds of array --------------------------------------------------------------
+
+    def evaluate(self, vector: np.ndarray) -> np.ndarray:
+        """Samples ``(q,)`` or ``(q, k)`` of the functions with coefficients ``(n,)`` or ``(n, k)``."""
+        vector = _checked("vector", vector, self.size)
+        return self.quadrature.matrix @ vector if self.sampling == "quadrature" else vector.copy()
+
+    def project(self, samples: np.ndarray) -> np.ndarray:
+        r"""Vector of the L2 projection :math:`\Pi = M^{-1} B^T W` of samples; interpolation for nodal sampling."""
+        samples = _checked("samples", samples, len(self.points))
+        if self.sampling == "nodal":
+            vector = samples.copy()
+            vector[self.fixed] = 0.0
+            return vector
+        quadrature = self.quadrature
+        weights = quadrature.weights if samples.ndim == 1 else quadrature.weights[:, None]
+        return self.project_moments(quadrature.matrix.T @ (weights * samples))
+
+    def project_moments(self, moments: np.ndarray) -> np.ndarray:
+        """Vector of the L2 projection given the moments ``B^T W samples`` (n,) or (n, k)."""
+        vector = np.zeros_like(moments)
+        vector[self.free] = self._mass_factor.solve(moments[self.free])
+        return vector
+
+    @cached_property
+    def _mass_factor(self):
+        return factorize(self.mass[self.free][:, self.free], symmetric=True, definite=True)
+
+    def apply(self, vector: np.ndarray) -> np.ndarray:
+        """Covector ``A v``."""
+        return self.inner_product.apply(_checked("vector", vector, self.size))
+
+    def riesz(self, covector: np.ndarray) -> np.ndarray:
+        """Vector ``A^-1 g``: the element of H that represents the functional."""
+        return self.inner_product.solve(_checked("covector", covector, self.size))
+
+    def inner(self, v: np.ndarray, w: np.ndarray) -> float:
+        """Inner product of two vectors."""
+        return float(v @ self.apply(w))
+
+    def norm(self, vector: np.ndarray) -> float:
+        """Norm of a vector."""
+        return float(np.sqrt(max(self.inner(vector, vector), 0.0)))
+
+    def dual_norm(self, covector: np.ndarray) -> float:
+        """Norm of a covector, equal to the norm of its Riesz representative."""
+        return float(np.sqrt(max(covector @ self.riesz(covector), 0.0)))
+
+    def gram(self, vectors: np.ndarray) -> np.ndarray:
+        """Gram matrix ``T^T A T`` (k, k) of the columns of ``T`` (n, k)."""
+        return self.inner_product.gram(_checked("vectors", vectors, self.size))
+
+
+def _positive(name: str, value: float) -> None:
+    if not 0 < value < 1e100:
+        raise InputError(f"{name} is {value}; it must be a positive number (that has a square)")
+
+
+def _all_fixed(basis, fixed) -> np.ndarray:
+    """Given Dirichlet unknowns and those that no cell or facet of the basis touches."""
+    fixed = np.asarray(fixed, dtype=np.int64).ravel()
+    if fixed.size and (fixed.min() < 0 or fixed.max() >= basis.N):
+        raise InputError(f"fixed unknowns reach from {fixed.min()} to {fixed.max()}; the basis has 0..{basis.N - 1}")
+    return np.union1d(fixed, np.setdiff1d(np.arange(basis.N), active_dofs(basis)))
+
+
+def _checked(name: str, array, rows: int) -> np.ndarray:
+    array = np.asarray(array, dtype=np.float64)
+    if array.shape[:1] != (rows,):
+        raise InputError(f"{name} has shape {array.shape}; its first dimension must be {rows}")
+    return array

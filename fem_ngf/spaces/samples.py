@@ -1,0 +1,240 @@
+r"""Functions known at points only: the Hilbert space L2 of a data set, with values in any small Hilbert space.
+
+The ambient space of supervised learning (T. Chen, arXiv 2311.15487: the
+geometrically adapted flow) and of model reduction, where the values are the
+coefficients of solutions. A `SampleSpace` can stand wherever a flow expects a
+`HilbertSpace`; it has no mesh.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..errors import InputError
+from ..linalg.factorize import factorize
+from ..linalg.operators import symmetric_product
+
+
+@dataclass(frozen=True, eq=False)
+class ProductInnerProduct:
+    r""":math:`\sum_i w_i\, v_i^T A\, w_i'` on vectors of N blocks of length c.
+
+    Parameters
+    ----------
+    weights
+        ``(N,)``, positive.
+    block
+        ``A`` (c, c), sparse or dense, symmetric positive definite.
+    """
+
+    weights: np.ndarray
+    block: sp.csr_array
+
+    @property
+    def matrix(self) -> sp.csr_array:
+        """``diag(w) kron A`` (N c, N c)."""
+        return sp.csr_array(sp.kron(sp.diags_array(self.weights), self.block, format="csr"))
+
+    def apply(self, vector: np.ndarray) -> np.ndarray:
+        """Covector of a vector ``(N c,)`` or ``(N c, k)``."""
+        return self._blockwise(vector, lambda columns: self.block @ columns, self.weights)
+
+    def solve(self, covector: np.ndarray) -> np.ndarray:
+        """Vector of a covector."""
+        return self._blockwise(covector, self._factor.solve, 1.0 / self.weights)
+
+    def gram(self, vectors: np.ndarray) -> np.ndarray:
+        """``T^T (diag(w) kron A) T``."""
+        return symmetric_product(vectors, self.apply(vectors))
+
+    @cached_property
+    def _factor(self):
+        return factorize(self.block, symmetric=True, definite=True)
+
+    def _blockwise(self, array: np.ndarray, action, weights: np.ndarray) -> np.ndarray:
+        count, width = len(self.weights), self.block.shape[0]
+        blocks = array.reshape(count, width, -1) * weights[:, None, None]
+        if width == 1 and self.block.nnz == 1 and self.block.data[0] == 1.0:
+            return blocks.reshape(array.shape)
+        columns = action(np.ascontiguousarray(blocks.transpose(1, 0, 2)).reshape(width, -1))
+        return columns.reshape(width, count, -1).transpose(1, 0, 2).reshape(array.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class SampleSpace:
+    r"""Functions on N points with c components, :math:`\langle v, w\rangle = \sum_i w_i\, v(x_i)^T A\, w(x_i)`.
+
+    Parameters
+    ----------
+    points
+        ``(N, d)``.
+    components
+        Number c of components; vectors are ``(N c,)``, point by point.
+    weights
+        ``(N,)``; ``1/N`` each if not given.
+    block
+        ``A`` (c, c); the identity if not given.
+    product
+        Another inner product on all ``N c`` unknowns, such as that of a reproducing kernel; instead of `block`.
+
+    Raises
+    ------
+    InputError
+        If shapes do not fit or a weight is not positive.
+
+    Examples
+    --------
+    >>> space = SampleSpace(np.array([[0.0], [1.0]]), components=2)
+    >>> space.norm(space.project(np.array([[3.0, 4.0], [0.0, 5.0]])))
+    5.0
+    """
+
+    points: np.ndarray
+    components: int = 1
+    weights: np.ndarray | None = None
+    block: object = None
+    product: object = None
+    sampling: str = "nodal"
+
+    def __post_init__(self):
+        points = np.asarray(self.points, dtype=np.float64)
+        if points.ndim != 2 or not len(points) or not np.isfinite(points).all():
+            raise InputError(f"points have shape {points.shape}; finite points (N, d) are needed")
+        weights = np.full(len(points), 1.0 / len(points)) if self.weights is None else np.asarray(self.weights, float)
+        if weights.shape != (len(points),) or not np.all(weights > 0):
+            raise InputError(f"weights have shape {weights.shape}; {len(points)} positive numbers are needed")
+        block = sp.eye_array(self.components) if self.block is None else self.block
+        if block.shape != (self.components,) * 2:
+            raise InputError(f"block has shape {block.shape}; {(self.components,) * 2} is needed")
+        for name, value in (("points", points), ("weights", weights), ("block", sp.csr_array(block))):
+            object.__setattr__(self, name, value)
+
+    @cached_property
+    def inner_product(self):
+        """The inner product with its inverse."""
+        return ProductInnerProduct(self.weights, self.block) if self.product is None else self.product
+
+    @property
+    def size(self) -> int:
+        """Length ``N c`` of vectors."""
+        return len(self.points) * self.components
+
+    @property
+    def dimension(self) -> int:
+        """Number of coordinates of a point."""
+        return int(self.points.shape[1])
+
+    @property
+    def fixed(self) -> np.ndarray:
+        """No unknown is fixed."""
+        return np.zeros(0, dtype=np.int64)
+
+    @property
+    def free(self) -> np.ndarray:
+        """All unknowns."""
+        return np.arange(self.size)
+
+    @property
+    def nodal_twin(self) -> SampleSpace:
+        """The space itself."""
+        return self
+
+    @property
+    def is_lagrange(self) -> bool:
+        """Vectors are values at points; there is nothing to interpolate."""
+        return False
+
+    @property
+    def matrix(self) -> sp.csr_array:
+        """The inner-product matrix ``(N c, N c)``."""
+        return self.inner_product.matrix
+
+    @property
+    def mass(self) -> sp.csr_array:
+        """L2 of the data set, component by component: ``diag(w) kron I`` (N c, N c)."""
+        return sp.csr_array(sp.diags_array(np.repeat(self.weights, self.components)))
+
+    def project(self, samples: np.ndarray) -> np.ndarray:
+        """Vector ``(N c,)`` of samples ``(N,)``, ``(N, c)`` or ``(N c,)``; columns ``(N c, k)`` pass through."""
+        samples = np.asarray(samples, dtype=np.float64)
+        if samples.size == self.size:
+            return samples.reshape(self.size).copy()
+        if samples.shape[:1] != (self.size,):
+            raise InputError(f"samples have shape {samples.shape}; {self.size} rows are needed")
+        return samples.copy()
+
+    def evaluate(self, vector: np.ndarray) -> np.ndarray:
+        """Samples ``(N,)`` or ``(N, c)`` of a vector."""
+        return vector.copy() if self.components == 1 else vector.reshape(-1, self.components).copy()
+
+    def apply(self, vector: np.ndarray) -> np.ndarray:
+        """Covector ``A v``."""
+        return self.inner_product.apply(vector)
+
+    def riesz(self, covector: np.ndarray) -> np.ndarray:
+        """Vector ``A^-1 g``."""
+        return self.inner_product.solve(covector)
+
+    def inner(self, v: np.ndarray, w: np.ndarray) -> float:
+        """Inner product of two vectors."""
+        return float(v @ self.apply(w))
+
+    def norm(self, vector: np.ndarray) -> float:
+        """Norm of a vector."""
+        return float(np.sqrt(max(self.inner(vector, vector), 0.0)))
+
+    def dual_norm(self, covector: np.ndarray) -> float:
+        """Norm of a covector."""
+        return float(np.sqrt(max(covector @ self.riesz(covector), 0.0)))
+
+    def gram(self, vectors: np.ndarray) -> np.ndarray:
+        """Gram matrix of columns ``(N c, k)``."""
+        return self.inner_product.gram(vectors)
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """An ansatz with several components as one of scalar samples: the components of a point side by side.
+
+    Parameters
+    ----------
+    inner : Ansatz
+        With c components: samples ``(q, c)`` become ``(q c,)``, Jacobians ``(q, c, P)`` become ``(q c, P)``.
+    """
+
+    inner: object
+
+    inputs = property(lambda self: self.inner.inputs, doc="Dimension of the points.")
+    outputs = property(lambda self: 1, doc="Flows see one component.")
+    size = property(lambda self: self.inner.size, doc="Number of parameters.")
+
+    def initial(self, generator: np.random.Generator) -> np.ndarray:
+        """Start parameters of the inner ansatz."""
+        return self.inner.initial(generator)
+
+    def __call__(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Samples ``(q c,)``."""
+        return self.inner(theta, x).ravel()
+
+    def jacobian(self, theta: np.ndarray, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """``(q c, P)``."""
+        shape = (len(x), self.inner.outputs, self.size)
+        inner = None if out is None or self.inner.outputs == 1 else out.reshape(shape)
+        return self.inner.jacobian(theta, x, inner).reshape(-1, self.size)
+
+    def jvp(self, theta: np.ndarray, x: np.ndarray, dtheta: np.ndarray) -> np.ndarray:
+        """Samples ``(q c,)`` of a direction."""
+        return self.inner.jvp(theta, x, dtheta).ravel()
+
+    def vjp(self, theta: np.ndarray, x: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        """``J^T samples`` of samples ``(q c,)``."""
+        c = self.inner.outputs
+        return self.inner.vjp(theta, x, samples if c == 1 else samples.reshape(-1, c))
+
+    def as_dict(self) -> dict:
+        """The inner ansatz, for checkpoints."""
+        return {"kind": "Stacked", "inner": self.inner.as_dict()}

@@ -1,0 +1,55 @@
+r"""The damped projection by whichever of its two forms is smaller (METHOD section 2).
+
+.. math:: (T^T A T + \lambda I)^{-1} T^T g \;=\; T^T A\, (A T T^T A + \lambda A)^{-1} g
+
+The left matrix is P x P, the right one n x n: with fewer samples than parameters the dual (kernel) form is cheaper, and
+at points ``A T T^T A`` is the neural tangent kernel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..linalg.factorize import damped_solve
+from .tangent_space import TangentSpace
+
+
+def primal_direction(tangent: TangentSpace, covector: np.ndarray, damping: float) -> np.ndarray:
+    """``(G + lambda I)^-1 T^T g`` (P,) from the P x P Gram matrix."""
+    return damped_solve(tangent.matrix, tangent.pull_back(covector), damping)
+
+
+def dual_direction(tangent: TangentSpace, covector: np.ndarray, damping: float) -> np.ndarray:
+    """The same direction from an n x n matrix.
+
+    Parameters
+    ----------
+    covector
+        ``g`` (n,).
+    damping
+        ``lambda``, positive unless the rows of ``T`` on the free unknowns are independent.
+    """
+    space, free = tangent.space, tangent.space.free
+    images = space.apply(tangent.vectors)[free]
+    metric = np.asarray(space.apply(np.eye(space.size)))[np.ix_(free, free)]
+    coefficients = damped_solve(images @ images.T + damping * metric, covector[free])
+    return images.T @ coefficients
+
+
+def damped_projection(tangent: TangentSpace, covector: np.ndarray, damping: float) -> np.ndarray:
+    """The direction by the smaller system."""
+    rows, columns = tangent.vectors.shape
+    return (dual_direction if rows < columns else primal_direction)(tangent, covector, damping)
+
+
+@dataclass(frozen=True)
+class DualDirection:
+    """Rule of a `DirectedFlow`: the damped natural gradient through the smaller of the two systems."""
+
+    damping: float = 1e-6
+
+    def __call__(self, tangent: TangentSpace, derivative: np.ndarray, memory: dict):
+        """Direction (P,); nothing is kept."""
+        return damped_projection(tangent, derivative, self.damping), {}

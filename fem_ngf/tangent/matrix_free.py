@@ -1,0 +1,154 @@
+r"""Natural-gradient directions without the Gram matrix: conjugate gradients with a randomised Nystrom preconditioner.
+
+The product ``v -> T^T (A (T v)) + lambda v`` needs one Jacobian-vector and one
+vector-Jacobian product; the preconditioner needs as many of them as its rank.
+
+References
+----------
+Z. Frangella, J. A. Tropp, M. Udell, Randomized Nystrom preconditioning, SIAM J. Matrix Anal. Appl. 44 (2023).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import LinAlgError, cholesky, solve_triangular
+
+from ..errors import SolveError
+from ..linalg.factorize import CGResult, pcg
+from ..spaces.hilbert import HilbertSpace
+
+
+@dataclass(frozen=True, eq=False)
+class MatrixFreeTangent:
+    """The tangent space of `TangentSpace`, known by its actions.
+
+    Parameters
+    ----------
+    space
+        Ambient space.
+    jacobian
+        The network's Jacobian at the points of the space as an operator (see `Ansatz.linearize`).
+    """
+
+    space: HilbertSpace
+    jacobian: object
+
+    @classmethod
+    def at(cls, ansatz, theta: np.ndarray, space: HilbertSpace) -> MatrixFreeTangent:
+        """Tangent space of ``theta -> realize(ansatz, theta, space)``; memory O(q x neurons)."""
+        return cls(space, ansatz.linearize(theta, space.points))
+
+    def push_forward(self, dtheta: np.ndarray) -> np.ndarray:
+        """Vector ``T d`` (n,) of a parameter direction (P,)."""
+        return self.space.project(self.jacobian.jvp(dtheta))
+
+    def pull_back(self, covector: np.ndarray) -> np.ndarray:
+        """``T^T g`` (P,) of a covector (n,)."""
+        space = self.space
+        if space.sampling == "nodal":
+            covector = covector.copy()
+            covector[space.fixed] = 0.0
+            return self.jacobian.vjp(covector)
+        moments = np.zeros(space.size)
+        moments[space.free] = space.project_moments(covector)[space.free]
+        return self.jacobian.vjp(space.weights * space.evaluate(moments))
+
+    def gram_product(self, dtheta: np.ndarray) -> np.ndarray:
+        """``G d`` (P,)."""
+        return self.pull_back(self.space.apply(self.push_forward(dtheta)))
+
+
+@dataclass(frozen=True, eq=False)
+class NystromPreconditioner:
+    """Inverse of ``U diag(values) U^T + damping I``, scaled to one on the complement.
+
+    Parameters
+    ----------
+    vectors, values
+        ``U`` (P, r) orthonormal, eigenvalues (r,) in decreasing order.
+    damping
+        ``lambda``.
+    """
+
+    vectors: np.ndarray
+    values: np.ndarray
+    damping: float
+
+    def __call__(self, covector: np.ndarray) -> np.ndarray:
+        """Apply the inverse to (P,)."""
+        inside = self.vectors.T @ covector
+        factor = (self.values[-1] + self.damping) / (self.values + self.damping) - 1.0
+        return covector + self.vectors @ (factor * inside)
+
+
+def nystrom(apply, size: int, rank: int, damping: float, generator: np.random.Generator) -> NystromPreconditioner:
+    """Randomised Nystrom approximation of a positive semi-definite operator, as a preconditioner.
+
+    Parameters
+    ----------
+    apply
+        ``(P,) -> (P,)``; called `rank` times.
+    size, rank
+        P and r.
+    generator
+        Of the test matrix.
+    """
+    test = np.linalg.qr(generator.standard_normal((size, min(rank, size))))[0]
+    sketch = np.column_stack([apply(column) for column in test.T])
+    shift = np.sqrt(size) * np.finfo(float).eps * np.linalg.norm(sketch)
+    for _ in range(8):
+        try:
+            factor = cholesky(test.T @ sketch + shift * np.eye(test.shape[1]), lower=False)
+            break
+        except LinAlgError:
+            shift *= 100.0
+    else:
+        raise SolveError("the sketch of the Gram matrix is not positive semi-definite")
+    narrow = solve_triangular(factor, (sketch + shift * test).T, trans="T").T
+    vectors, roots, _ = np.linalg.svd(narrow, full_matrices=False)
+    return NystromPreconditioner(vectors, np.maximum(roots**2 - shift, 0.0), damping)
+
+
+@dataclass(frozen=True)
+class MatrixFreeDirection:
+    """Rule of a `DirectedFlow`: ``(G + lambda I) d = b`` by preconditioned conjugate gradients.
+
+    Parameters
+    ----------
+    damping
+        ``lambda`` relative to the largest eigenvalue that the sketch sees.
+    rank
+        Of the sketch; zero runs without a preconditioner, with an absolute damping.
+    tolerance, iterations
+        Of conjugate gradients. A loose tolerance stops early, which regularises (arXiv 2303.05754).
+    seed
+        Of the sketch.
+    """
+
+    damping: float = 1e-6
+    rank: int = 20
+    tolerance: float = 1e-3
+    iterations: int = 100
+    seed: int = 0
+    matrix_free = True
+
+    def __call__(self, tangent: MatrixFreeTangent, derivative: np.ndarray, memory: dict):
+        """Direction (P,) and the number of iterations that it took."""
+        slope = tangent.pull_back(derivative)
+        damping, precondition = self.damping, None
+        if self.rank:
+            generator = np.random.default_rng([self.seed, memory.get("sketches", 0)])
+            sketch = nystrom(tangent.gram_product, len(slope), self.rank, 0.0, generator)
+            damping = self.damping * sketch.values[0]
+            precondition = NystromPreconditioner(sketch.vectors, sketch.values, damping)
+        solved = solve(tangent, slope, damping, precondition, self.tolerance, self.iterations)
+        return solved.x, {"sketches": memory.get("sketches", 0) + 1, "iterations": solved.iterations}
+
+
+def solve(tangent: MatrixFreeTangent, slope: np.ndarray, damping: float, precondition=None, tolerance: float = 1e-10,
+          iterations: int | None = None) -> CGResult:
+    """``(G + damping I) d = slope`` by conjugate gradients."""
+    return pcg(lambda v: tangent.gram_product(v) + damping * v, slope, preconditioner=precondition, tolerance=tolerance,
+               max_iterations=iterations)
