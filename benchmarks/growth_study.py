@@ -28,9 +28,7 @@ def rows(budget: int) -> dict:
     """Network and options of every row with a parameter budget; the fixed one is the largest of two equal layers."""
     grow = {"grow": True, "max_parameters": budget}
     width = next(n for n in range(100, 0, -1) if MLP((2, n, n, 1)).size <= budget)
-    variants = {"grown, selected and polished": ((12, 12), {**grow, "polish": 10}),
-                "grown, selected, also in depth": ((12, 12), {**grow, "depth": True})}
-    return {"grown, selected": ((12, 12), grow), **(variants if budget == BUDGETS[0] else {}),
+    return {"grown, selected": ((12, 12), grow),
             "grown at random": ((12, 12), {**grow, "growth": "random"}),
             f"fixed, 2-{width}-{width}-1": ((width, width), {})}
 

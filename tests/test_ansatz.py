@@ -53,13 +53,12 @@ def _p2_space(refinements=2):
     return HilbertSpace.l2(skfem.Basis(skfem.MeshTri().refined(refinements), skfem.ElementTriP2()))
 
 
-RESIDUAL = MLP((2, 5, 3, 4, 2, 2), residual=(False, True, False, True), frequencies=2, activation="gelu",
-               box=((-1.0, 0.0), (2.0, 1.0)), start=(1.0, -2.0))
+FOURIER = MLP((2, 5, 3, 4, 2), frequencies=2, activation="gelu", box=((-1.0, 0.0), (2.0, 1.0)), start=(1.0, -2.0))
 EVERY = {
     "mlp": MLP((2, 7, 6, 1), start=0.5),
     "one layer": MLP((2, 9, 1), activation="sine"),
     "linear": MLP((2, 1)),
-    "residual, Fourier, two outputs": RESIDUAL,
+    "Fourier, two outputs": FOURIER,
     "module": TorchModule(_module()),
     "exp": Transformed(MLP((2, 5, 4, 1)), "exp"),
     "softplus, two outputs": Transformed(MLP((2, 5, 2)), "softplus"),
@@ -176,15 +175,14 @@ def _reference(net, theta, x):
         start, place = place, place + int(np.prod(shape))
         return theta[start:place].reshape(shape)
 
-    for width, is_residual in zip(net.widths[1:-1], net.residual, strict=True):
-        hidden = sigma(take(width, len(z)) @ z + take(width))[0]
-        z = z + take(len(z), width) @ hidden if is_residual else hidden
+    for width in net.widths[1:-1]:
+        z = sigma(take(width, len(z)) @ z + take(width))[0]
     return take(net.outputs, len(z)) @ z + take(net.outputs)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_jacobian_equals_torch_func(activation, x):
-    for net in (MLP((2, 7, 6, 1), activation), dataclasses.replace(RESIDUAL, activation=activation)):
+    for net in (MLP((2, 7, 6, 1), activation), dataclasses.replace(FOURIER, activation=activation)):
         theta = _generic(net)
         reference = torch.func.vmap(torch.func.jacrev(lambda t, p, net=net: _reference(net, t, p)), (None, 0))
         expected = reference(torch.from_numpy(theta), torch.from_numpy(x)).numpy().reshape(-1, net.size)
@@ -239,9 +237,9 @@ def test_every_neuron_starts_inside_the_box():
     net = MLP((2, 20, 20, 20, 1), box=((10.0, -1.0), (10.5, 3.0)))
     theta = net.initial(RNG(0))
     x = RNG(1).uniform((10.0, -1.0), (10.5, 3.0), (4000, 2))
-    for index, layer in enumerate(net.layout.layers):
+    for index, layer in enumerate(net.maps[:-1]):
         z = net.layer_inputs(theta, x, index)
-        a = z @ layer.inner.matrix(theta).T + layer.inner.bias(theta)
+        a = z @ layer.matrix(theta).T + layer.bias(theta)
         assert np.all(np.abs((a > 0).mean(0) - 0.5) < 0.49)  # its transition lies in the box
         assert np.all(a.std(0) > 0.4 * net.scale) and np.all(a.std(0) < 2.5 * net.scale)
 
@@ -258,31 +256,29 @@ def test_initial_depends_on_the_generator_only():
 # ---- growth ---------------------------------------------------------------------------------------------------------
 
 PLAIN = MLP((2, 6, 5, 4, 1))
-GROWING = {"plain": PLAIN, "residual": RESIDUAL, "positive": Transformed(PLAIN, "exp"), "lifted": _lift(PLAIN)}
+GROWING = {"plain": PLAIN, "Fourier": FOURIER, "positive": Transformed(PLAIN, "exp"), "lifted": _lift(PLAIN)}
 
 
-@pytest.mark.parametrize("deepen", [False, True], ids=["widen", "deepen"])
 @pytest.mark.parametrize("layer", [0, 1, 2])
 @pytest.mark.parametrize("net", GROWING.values(), ids=GROWING.keys())
-def test_growth(net, layer, deepen, x):
+def test_growth(net, layer, x):
     theta, generator, k = _generic(net), RNG(6), 3
-    inputs = net.layer_inputs(theta, x, layer, deepen)
+    inputs = net.layer_inputs(theta, x, layer)
     weights, biases = generator.standard_normal((k, inputs.shape[1])), generator.standard_normal(k)
-    grown, new_theta = (net.deepen if deepen else net.widen)(theta, layer, weights, biases)
+    grown, new_theta = net.widen(theta, layer, weights, biases)
     assert grown.size == len(new_theta) > net.size
     before = net(theta, x)
     assert np.abs(grown(new_theta, x) - before).max() <= 4e-15 * np.abs(before).max()
-    assert np.abs(grown.layer_inputs(new_theta, x, layer + deepen) - inputs).max() < 1e-14
+    assert np.abs(grown.layer_inputs(new_theta, x, layer) - inputs).max() < 1e-14
 
-    new_layer, neurons = (layer + 1, slice(None)) if deepen else (layer, slice(-k, None))
-    places, jacobian = grown.outgoing(new_layer, neurons), grown.jacobian(new_theta, x)
-    candidates = net.candidate_samples(theta, x, layer, weights, biases, deepen)
+    places, jacobian = grown.outgoing(layer, slice(-k, None)), grown.jacobian(new_theta, x)
+    candidates = net.candidate_samples(theta, x, layer, weights, biases)
     assert np.all(new_theta[places] == 0.0)
     columns = jacobian[..., places]
     assert np.abs(columns.reshape(candidates.shape) - candidates).max() < 1e-12 * np.abs(candidates).max()
 
     marker = np.arange(1.0, net.size + 1)  # a direction is carried along by growing it with zeros
-    _, carried = (net.deepen if deepen else net.widen)(marker, layer, 0 * weights, 0 * biases)
+    _, carried = net.widen(marker, layer, 0 * weights, 0 * biases)
     kept = np.flatnonzero(carried)
     assert np.array_equal(carried[kept][np.argsort(carried[kept])], marker)
     old = jacobian[..., kept[np.argsort(carried[kept])]]
@@ -293,8 +289,8 @@ def test_candidates_of_the_last_layer_are_the_neurons(x):
     theta, generator = _generic(PLAIN), RNG(8)
     weights, biases = generator.standard_normal((6, 5)), generator.standard_normal(6)
     phi = PLAIN.candidate_samples(theta, x, 2, weights, biases)
-    assert phi.shape == (len(x), 6)
-    assert np.allclose(phi, np.tanh(PLAIN.layer_inputs(theta, x, 2) @ weights.T + biases), rtol=0, atol=1e-14)
+    assert phi.shape == (len(x), 6, 1)
+    assert np.allclose(phi[:, :, 0], np.tanh(PLAIN.layer_inputs(theta, x, 2) @ weights.T + biases), rtol=0, atol=1e-14)
 
 
 def test_growth_rejects_misfits():
@@ -306,8 +302,6 @@ def test_growth_rejects_misfits():
             PLAIN.widen(theta, *arguments)
         with pytest.raises(InputError, match="layer"):
             PLAIN.candidate_samples(theta, np.ones((1, 2)), *arguments)
-    with pytest.raises(InputError, match="layer"):
-        PLAIN.deepen(theta, 0, np.ones((1, 2)), np.ones(1))  # the inputs are now the layer's six outputs
 
 
 # ---- finite elements ------------------------------------------------------------------------------------------------
@@ -417,7 +411,6 @@ def test_bad_checkpoints():
     ("box", lambda: MLP(box=3.0)),
     ("start", lambda: MLP(start=(1.0, 2.0))),
     ("start", lambda: MLP(start=np.nan)),
-    ("residual", lambda: MLP(residual=(True,))),
     ("frequencies", lambda: MLP(frequencies=-1)),
     ("frequencies", lambda: MLP(frequencies=((1.0,),))),
     ("scale", lambda: MLP(scale=0.0)),
@@ -441,7 +434,7 @@ def test_bad_fields_name_the_culprit(culprit, make):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_equals_cpu(x):
-    for net in (EVERY["mlp"], RESIDUAL):
+    for net in (EVERY["mlp"], FOURIER):
         there, theta = dataclasses.replace(net, device="cuda"), _generic(net)
         assert np.allclose(there.jacobian(theta, x), net.jacobian(theta, x), rtol=1e-12, atol=1e-12)
         assert np.allclose(there.linearize(theta, x).dual_gram(), net.linearize(theta, x).dual_gram(), rtol=1e-12)

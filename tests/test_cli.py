@@ -117,24 +117,23 @@ def test_a_case_file_is_a_program(tmp_path):
     assert energies[0] == pytest.approx(energies[1], rel=1e-12)
 
 
-@pytest.mark.parametrize("flags", [["--polish", "3"], ["--growth", "random"]], ids=" ".join)
-def test_options_of_growth(flags, tmp_path, capsys):
+def test_random_growth_is_the_control(tmp_path, capsys):
     words = ["run", CASE, "--grow", "--start-width", "1", "--max-parameters", "40", "--levels", "1", "--cells", "4"]
     words += ["--iterations", "9", "--quiet", "--bare"]
     first = {}
-    for name, more in (("with", flags), ("without", [])):
+    for name, more in (("random", ["--growth", "random"]), ("greedy", [])):
         assert command([*words, *more, "--out", str(tmp_path / name)]) == 0
         rows = history(tmp_path / name)
         assert 5 < int(rows[-1]["parameters"]) <= 40
         first[name] = next(row for row in rows if "grew" in row["event"])
-    assert first["with"]["step"] == first["without"]["step"] and first["with"]["event"] != first["without"]["event"]
+    assert first["random"]["step"] == first["greedy"]["step"] and first["random"]["event"] != first["greedy"]["event"]
 
 
-def test_layers_are_added_and_survive_a_resume(tmp_path, capsys):
-    words = ["run", CASE, "--grow", "--depth", "--start-width", "2", "--levels", "1", "--quiet", "--bare"]
+def test_neurons_are_added_and_survive_a_resume(tmp_path, capsys):
+    words = ["run", CASE, "--grow", "--start-width", "2", "--levels", "1", "--quiet", "--bare"]
     assert command([*words, "--iterations", "8", "--out", str(tmp_path / "long")]) == 0
     rows = history(tmp_path / "long")
-    added = next(int(row["step"]) for row in rows if "new layer" in row["event"])
+    added = next(int(row["step"]) for row in rows if "grew" in row["event"])
     assert command([*words, "--iterations", str(added + 1), "--out", str(tmp_path / "short")]) == 0
     assert command(["resume", str(tmp_path / "short"), "--iterations", "8", "--quiet"]) == 0
     again = history(tmp_path / "short")
@@ -266,7 +265,6 @@ BAD = {
     "Sobolev order out of range": (given("--metric", "h5"), "5"),
     "direction of another flow": (given("--flow", "adam", "--direction", "newton"), "direction"),
     "growth without growing": (given("--growth", "random"), "growth is 'random'"),
-    "polishing backwards": (given("--grow", "--polish", "-1"), "polish is -1"),
     "no iterations": (given("--iterations", "0"), "iterations is 0"),
     "no threads": (given("--threads", "0"), "threads is 0"),
     "negative seed": (given("--seed", "-1"), "seed is -1"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from .activations import value_and_slope
 from .checks import tensor
@@ -25,18 +24,10 @@ def initial_parameters(net, generator: np.random.Generator) -> np.ndarray:
     lower, upper = (np.array(corner) for corner in net.box)
     z = net.features(generator.uniform(lower, upper, (PROBES, net.inputs))).cpu()
     sigma = value_and_slope(net.activation)
-    for layer in net.layout.layers:
-        weights, biases = neurons_across(z.numpy(), layer.inner.rows, net.scale, generator)
-        layer.inner.matrix(theta)[:] = weights
-        layer.inner.bias(theta)[:] = biases
-        hidden = sigma(layer.inner.apply(tensor(theta), z))[0]
-        if layer.back is None:
-            z = hidden
-            continue
-        shape = (layer.back.rows, layer.back.columns)
-        layer.back.matrix(theta)[:] = 0.5 * generator.standard_normal(shape) / np.sqrt(shape[1])
-        z = z + hidden @ torch.from_numpy(layer.back.matrix(theta)).T
-    output = net.layout.output
+    *hidden, output = net.maps
+    for affine in hidden:
+        affine.matrix(theta)[:], affine.bias(theta)[:] = neurons_across(z.numpy(), affine.rows, net.scale, generator)
+        z = sigma(affine.apply(tensor(theta), z))[0]
     shape = (output.rows, output.columns)
     output.matrix(theta)[:] = net.output_scale * generator.standard_normal(shape) / np.sqrt(shape[1])
     output.bias(theta)[:] = net.start

@@ -12,10 +12,9 @@ from . import widen as widening
 from .activations import value_and_slope
 from .checks import jacobian_buffer, parameters, points, samples_of, tensor, torch_device
 from .initial import initial_parameters
-from .layout import Layout, layout
 from .linearized import Linearized
 from .mlp_fields import normalized_fields
-from .propagate import backward, blocks, forward, pull, push, write_jacobian
+from .propagate import Affine, affine_maps, backward, blocks, forward, pull, push, write_jacobian
 
 
 @dataclass(frozen=True)
@@ -32,8 +31,6 @@ class MLP:
         Lower and upper corner; the inputs are scaled from it to [-1, 1]^d. Default: the unit cube.
     start : float or tuple of float
         Value of the network at `initial` parameters; one number, or one per output.
-    residual : tuple of bool
-        Which hidden layers are residual, ``z + V sigma(W z + b)``; their width counts the rows of W. Default: none.
     frequencies : int or tuple of tuples
         Fourier features: the number of random frequency vectors f, or the vectors themselves. The first layer then
         sees y, sin(pi f.y) and cos(pi f.y), y the scaled point.
@@ -54,8 +51,7 @@ class MLP:
     Notes
     -----
     With c = 1, samples have shape (q,), Jacobians (q, P) and gradients (q, d);
-    otherwise (q, c), (q, c, P) and (q, c, d). The parameter vector holds, layer by layer, W row by row, b, and V of a
-    residual layer; then the output weights and biases.
+    otherwise (q, c), (q, c, P) and (q, c, d). The parameter vector holds, layer by layer, W row by row and b.
 
     Examples
     --------
@@ -70,7 +66,6 @@ class MLP:
     activation: str = "tanh"
     box: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     start: float | tuple[float, ...] = 0.0
-    residual: tuple[bool, ...] = ()
     frequencies: int | tuple[tuple[float, ...], ...] = 0
     frequency_scale: float = 1.0
     frequency_seed: int = 0
@@ -95,12 +90,12 @@ class MLP:
     @property
     def size(self) -> int:
         """Number P of parameters."""
-        return self.layout.size
+        return self.maps[-1].stop
 
     @cached_property
-    def layout(self) -> Layout:
-        """Places of the matrices in theta."""
-        return layout(self.inputs + 2 * len(self.frequencies), self.widths[1:-1], self.residual, self.outputs)
+    def maps(self) -> tuple[Affine, ...]:
+        """The affine maps with their places in theta."""
+        return affine_maps((self.inputs + 2 * len(self.frequencies), *self.widths[1:]))
 
     def initial(self, generator: np.random.Generator) -> np.ndarray:
         """Random parameters (P,) at which the network equals `start` (exactly if ``output_scale == 0``)."""
@@ -122,7 +117,7 @@ class MLP:
         weights, x = self._weights(theta), points(x, self.inputs)
         sigma, out = value_and_slope(self.activation), np.empty((len(x), self.outputs))
         for block in blocks(len(x)):
-            out[block] = forward(self.layout, sigma, weights, self.features(x[block])).cpu().numpy()
+            out[block] = forward(self.maps, sigma, weights, self.features(x[block])).cpu().numpy()
         return out[:, 0] if self.outputs == 1 else out
 
     def jacobian(self, theta: np.ndarray, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -163,7 +158,7 @@ class MLP:
         out = np.empty((len(x), self.outputs, self.inputs))
         for block in blocks(len(x)):
             z = self.features(x[block])
-            delta = backward(self.layout, value_and_slope(self.activation), weights, z)[2]
+            delta = backward(self.maps, value_and_slope(self.activation), weights, z)[2]
             out[block] = self._to_points(z, delta).cpu().numpy()
         return out[:, 0] if self.outputs == 1 else out
 
@@ -175,7 +170,7 @@ class MLP:
 
     def sites(self, weights: torch.Tensor, x: np.ndarray):
         """Value (q, c) and sites (see `propagate`) at one block of points, tensors on the device."""
-        return backward(self.layout, value_and_slope(self.activation), weights, self.features(x))[:2]
+        return backward(self.maps, value_and_slope(self.activation), weights, self.features(x))[:2]
 
     def _weights(self, theta, name: str = "theta") -> torch.Tensor:
         return tensor(parameters(theta, self.size, name), torch_device(self.device))
@@ -194,7 +189,6 @@ class MLP:
     # ---- growth -------------------------------------------------------------------------------------------------
 
     widen = widening.widen
-    deepen = widening.deepen
     layer_inputs = widening.layer_inputs
     candidate_samples = widening.candidate_samples
     outgoing = widening.outgoing

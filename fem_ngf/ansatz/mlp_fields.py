@@ -27,7 +27,7 @@ def normalized_fields(net) -> dict:
         raise InputError(f"output_scale={net.output_scale!r} must be a number that is not negative")
     return {
         "widths": widths, "box": checked_box(net.box, widths[0]), "start": _start(net.start, widths[-1]),
-        "residual": _residual(net.residual, len(widths) - 2), "frequencies": _frequencies(net, widths[0]),
+        "frequencies": _frequencies(net, widths[0]),
     }
 
 
@@ -71,13 +71,6 @@ def _start(start, outputs: int):
     if values.shape not in ((1,), (outputs,)) or not np.all(np.isfinite(values)):
         raise InputError(f"start={start!r} must be one finite number or {outputs}, one for each output")
     return float(values[0]) if np.ndim(start) == 0 or outputs == 1 else tuple(float(value) for value in values)
-
-
-def _residual(residual, hidden: int) -> tuple[bool, ...]:
-    result = tuple(bool(entry) for entry in residual) if residual else (False,) * hidden
-    if len(result) != hidden:
-        raise InputError(f"residual={residual!r} must have {hidden} entries, one for each hidden layer")
-    return result
 
 
 def _frequencies(net, dimension: int) -> tuple[tuple[float, ...], ...]:

@@ -1,23 +1,63 @@
-"""Forward and backward passes of a network on one block of points.
+"""Forward and backward passes of a fully connected network on one block of points.
 
-The backward pass collects *sites*: for every affine map its inputs
-(q, columns) and its deltas (q, c, rows), the derivatives of the c outputs with
-respect to the map's result. Every derivative with respect to the parameters
-follows from the sites alone.
+A network is a chain of affine maps with an activation between them; the flat parameter vector holds the maps one after
+the other. The backward pass collects *sites*: for every map its inputs (q, columns) and its deltas (q, c, rows), the
+derivatives of the c outputs with respect to the map's result. Its Jacobian at a point is the outer product of the two,
+and every derivative with respect to the parameters follows from the sites alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 
 from .activations import Pair
-from .layout import Affine, Layout
 
 Sigma = Callable[[torch.Tensor], Pair]
 BLOCK = 1024  # points a block: the block of a Jacobian stays in cache
+
+
+@dataclass(frozen=True)
+class Affine:
+    """One matrix (rows x columns), row by row, then its bias, from index `start` of the parameter vector."""
+
+    rows: int
+    columns: int
+    start: int
+
+    @property
+    def bias_start(self) -> int:
+        """Index of the first bias, one past the matrix."""
+        return self.start + self.rows * self.columns
+
+    @property
+    def stop(self) -> int:
+        """One past the last parameter of this map."""
+        return self.bias_start + self.rows
+
+    def matrix(self, theta):
+        """The (rows, columns) view into `theta`, a numpy vector or a torch tensor."""
+        return theta[self.start:self.bias_start].reshape(self.rows, self.columns)
+
+    def bias(self, theta):
+        """The (rows,) view into `theta`."""
+        return theta[self.bias_start:self.stop]
+
+    def apply(self, theta: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        """W z + b for inputs z (q, columns) -> (q, rows)."""
+        return torch.addmm(self.bias(theta), z, self.matrix(theta).T)
+
+
+def affine_maps(widths: tuple[int, ...]) -> tuple[Affine, ...]:
+    """The maps of a network with these widths (features, hidden layers, outputs), one after the other."""
+    maps, start = [], 0
+    for columns, rows in zip(widths[:-1], widths[1:], strict=True):
+        maps.append(Affine(rows, columns, start))
+        start = maps[-1].stop
+    return tuple(maps)
 
 
 class Site(NamedTuple):
@@ -35,39 +75,33 @@ def blocks(points: int, size: int = BLOCK) -> Iterator[slice]:
 
 
 def forward(
-    plan: Layout, sigma: Sigma, theta: torch.Tensor, z: torch.Tensor, records: list | None = None
+    maps: tuple[Affine, ...], sigma: Sigma, theta: torch.Tensor, z: torch.Tensor, records: list | None = None
 ) -> torch.Tensor:
-    """The network's value (q, c) at features z (q, n); `records` receives (z, hidden values, slopes) of each layer."""
-    for layer in plan.layers:
-        hidden, slope = sigma(layer.inner.apply(theta, z))
+    """The network's value (q, c) at features z (q, n); `records` receives (inputs, slopes or None) of each map."""
+    for affine in maps[:-1]:
+        hidden, slope = sigma(affine.apply(theta, z))
         if records is not None:
-            records.append((z, hidden, slope))
-        z = hidden if layer.back is None else z + layer.back.apply(theta, hidden)
+            records.append((z, slope))
+        z = hidden
     if records is not None:
-        records.append((z, None, None))
-    return plan.output.apply(theta, z)
+        records.append((z, None))
+    return maps[-1].apply(theta, z)
 
 
 def backward(
-    plan: Layout, sigma: Sigma, theta: torch.Tensor, z: torch.Tensor
+    maps: tuple[Affine, ...], sigma: Sigma, theta: torch.Tensor, z: torch.Tensor
 ) -> tuple[torch.Tensor, list[Site], torch.Tensor]:
-    """Value (q, c), sites, and derivative (q, c, n) with respect to the features z (q, n)."""
+    """Value (q, c), sites from last to first, and derivative (q, c, n) with respect to the features z (q, n)."""
     records: list = []
-    value = forward(plan, sigma, theta, z, records)
-    outputs = plan.output.rows
-    unit = torch.eye(outputs, dtype=z.dtype, device=z.device).expand(len(z), outputs, outputs)
-    sites = [Site(plan.output, records[-1][0], unit)]
-    delta = plan.output.matrix(theta).expand(len(z), outputs, plan.output.columns)
-    for layer, (inputs, hidden, slope) in zip(reversed(plan.layers), reversed(records[:-1]), strict=True):
-        stream = delta
-        if layer.back is not None:
-            sites.append(Site(layer.back, hidden, stream))
-            delta = stream @ layer.back.matrix(theta)
-        delta = delta * slope[:, None, :]
-        sites.append(Site(layer.inner, inputs, delta))
-        delta = delta @ layer.inner.matrix(theta)
-        if layer.back is not None:
-            delta = delta + stream
+    value = forward(maps, sigma, theta, z, records)
+    outputs = maps[-1].rows
+    delta = torch.eye(outputs, dtype=z.dtype, device=z.device).expand(len(z), outputs, outputs)
+    sites = []
+    for affine, (inputs, slope) in zip(reversed(maps), reversed(records), strict=True):
+        if slope is not None:
+            delta = delta * slope[:, None, :]
+        sites.append(Site(affine, inputs, delta))
+        delta = affine.matrix(theta).expand(len(z), -1, -1) if slope is None else delta @ affine.matrix(theta)
     return value, sites, delta
 
 
@@ -76,8 +110,7 @@ def write_jacobian(sites: list[Site], out: torch.Tensor) -> None:
     for affine, inputs, deltas in sites:
         target = out[..., affine.start:affine.bias_start].unflatten(-1, (affine.rows, affine.columns))
         torch.mul(deltas[..., None], inputs[:, None, None, :], out=target)
-        if affine.biased:
-            out[..., affine.bias_start:affine.stop] = deltas
+        out[..., affine.bias_start:affine.stop] = deltas
 
 
 def push(sites: list[Site], dtheta: torch.Tensor) -> torch.Tensor:
@@ -93,15 +126,14 @@ def pull(sites: list[Site], samples: torch.Tensor, out: torch.Tensor) -> None:
     for affine, inputs, deltas in sites:
         weighted = torch.einsum("qcr,qc->qr", deltas, samples)
         affine.matrix(out).addmm_(weighted.T, inputs)
-        if affine.biased:
-            affine.bias(out).add_(weighted.sum(0))
+        affine.bias(out).add_(weighted.sum(0))
 
 
 def kernel(left: list[Site], right: list[Site]) -> torch.Tensor:
     """J_left J_right^T, (q c, p c): products of activation Grams and delta Grams summed over the maps."""
     total = 0.0
-    for (affine, inputs, deltas), (_, other_inputs, other_deltas) in zip(left, right, strict=True):
-        activation = inputs @ other_inputs.T + (1.0 if affine.biased else 0.0)
+    for (_, inputs, deltas), (_, other_inputs, other_deltas) in zip(left, right, strict=True):
+        activation = inputs @ other_inputs.T + 1.0
         q, c = deltas.shape[:2]
         p = len(other_inputs)
         delta = deltas.reshape(q * c, -1) @ other_deltas.reshape(p * c, -1).T

@@ -58,21 +58,15 @@ def widen(self, theta: np.ndarray, layer: int, weights: np.ndarray, biases: np.n
     return dataclasses.replace(self, inner=grown), theta
 
 
-def deepen(self, theta: np.ndarray, layer: int, weights: np.ndarray, biases: np.ndarray):
-    """The wrapper around the deepened network, and its parameters (see `MLP.deepen`)."""
-    grown, theta = self.inner.deepen(theta, layer, weights, biases)
-    return dataclasses.replace(self, inner=grown), theta
-
-
-def layer_inputs(self, theta: np.ndarray, x: np.ndarray, layer: int, deepen: bool = False) -> np.ndarray:
+def layer_inputs(self, theta: np.ndarray, x: np.ndarray, layer: int) -> np.ndarray:
     """Inputs (q, n) of a hidden layer of the network (see `MLP.layer_inputs`)."""
-    return self.inner.layer_inputs(theta, x, layer, deepen)
+    return self.inner.layer_inputs(theta, x, layer)
 
 
-def candidate_samples(self, theta, x, layer, weights, biases, deepen: bool = False) -> np.ndarray:
+def candidate_samples(self, theta, x, layer, weights, biases) -> np.ndarray:
     """Tangent functions of candidate neurons' outgoing weights (see `MLP.candidate_samples`)."""
     slope = self.value_and_slope(theta, x)[1]
-    samples = self.inner.candidate_samples(theta, x, layer, weights, biases, deepen)
+    samples = self.inner.candidate_samples(theta, x, layer, weights, biases)
     return samples * slope.reshape(slope.shape + (1,) * (samples.ndim - slope.ndim))
 
 

@@ -72,7 +72,7 @@ class Transformed:
     inputs, outputs, size = scaled.inputs, scaled.outputs, scaled.size
     initial, __call__, jacobian = scaled.initial, scaled.value, scaled.jacobian
     jvp, vjp, linearize = scaled.jvp, scaled.vjp, scaled.linearize
-    widen, deepen, candidate_samples = scaled.widen, scaled.deepen, scaled.candidate_samples
+    widen, candidate_samples = scaled.widen, scaled.candidate_samples
     layer_inputs, outgoing = scaled.layer_inputs, scaled.outgoing
 
     def as_dict(self) -> dict:
@@ -125,7 +125,7 @@ class BoundaryLift:
     inputs, outputs, size = scaled.inputs, scaled.outputs, scaled.size
     initial, __call__, jacobian = scaled.initial, scaled.value, scaled.jacobian
     jvp, vjp, linearize = scaled.jvp, scaled.vjp, scaled.linearize
-    widen, deepen, candidate_samples = scaled.widen, scaled.deepen, scaled.candidate_samples
+    widen, candidate_samples = scaled.widen, scaled.candidate_samples
     layer_inputs, outgoing = scaled.layer_inputs, scaled.outgoing
 
     def as_dict(self) -> dict:

@@ -37,14 +37,10 @@ class Expansion:
     max_parameters
         Budget; no event goes beyond it.
     candidates
-        Tangent functions in the dictionary of a site; neurons with many outgoing weights are fewer.
-    depth
-        Also score new residual layers.
+        Tangent functions in the dictionary of a hidden layer; neurons with many outgoing weights are fewer.
     selection
         ``"greedy"`` (orthogonal matching pursuit on the gain), or ``"random"``: the same number of neurons from the
         same dictionary without selection, as a control.
-    polish
-        Quasi-Newton iterations of ascent on the gain of each chosen neuron.
     seed
         Of the dictionaries.
     """
@@ -58,9 +54,7 @@ class Expansion:
     patience: int = 5
     max_parameters: int = 200
     candidates: int = 512
-    depth: bool = False
     selection: str = "greedy"
-    polish: int = 0
     seed: int = 0
 
     def __post_init__(self):

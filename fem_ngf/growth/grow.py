@@ -10,9 +10,9 @@ from ..errors import InputError
 from ..linalg.operators import InnerProduct, orthonormal_columns
 from ..spaces.hilbert import HilbertSpace
 from ..tangent.tangent_space import tangent_vectors
-from .dictionary import Site, candidate_vectors, dictionary, sites
+from .dictionary import candidate_vectors, dictionary
 from .expansion import Expansion
-from .selection import Neuron, deflated, matching_pursuit, orthonormalized, polisher
+from .selection import Neuron, deflated, matching_pursuit, orthonormalized
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,19 +65,18 @@ def grow(expansion: Expansion, ansatz, theta, target, space: HilbertSpace, metri
     length = float(target @ metric.apply(target))
     if float(residual @ metric.apply(residual)) <= 1e-14 * length:
         return None
-    places = sites(ansatz, expansion.depth)
-    drawn = [dictionary(ansatz, theta, space, place, expansion.candidates, generator) for place in places]
-    refine = polisher(ansatz, theta, space, metric, expansion.polish) if expansion.polish else None
-    neurons = matching_pursuit(residual, orthonormal, drawn, metric, expansion.neurons, expansion.worth, refine)
+    layers = range(len(ansatz.widths) - 2)
+    drawn = [dictionary(ansatz, theta, space, layer, expansion.candidates, generator) for layer in layers]
+    neurons = matching_pursuit(residual, orthonormal, drawn, metric, expansion.neurons, expansion.worth)
     if expansion.selection == "random":
         picks = [(place, generator.integers(len(place.biases)))
                  for place in (drawn[generator.integers(len(drawn))] for _ in neurons)]
-        neurons = [Neuron(place.site, place.weights[k], place.biases[k], float("nan")) for place, k in picks]
+        neurons = [Neuron(place.layer, place.weights[k], place.biases[k], float("nan")) for place, k in picks]
     while neurons:
         grown, grown_theta = insert(ansatz, theta, neurons)
         if grown.size <= expansion.max_parameters:
             gain = block_gain(ansatz, theta, space, neurons, residual, orthonormal, metric) / length
-            places = ", ".join(f"{'new layer after' if n.site.deepen else 'layer'} {n.site.layer}" for n in neurons)
+            places = ", ".join(f"layer {neuron.layer}" for neuron in neurons)
             text = f"grew {ansatz.size} -> {grown.size} parameters ({places}), predicted gain {gain:.3g}"
             return Growth(grown, grown_theta, gain, text)
         neurons = neurons[:-1]
@@ -86,7 +85,7 @@ def grow(expansion: Expansion, ansatz, theta, target, space: HilbertSpace, metri
 
 def block_gain(ansatz, theta, space, neurons, residual, orthonormal, metric) -> float:
     """Gain of several neurons together."""
-    blocks = [candidate_vectors(ansatz, theta, space, neuron.site, neuron.weight[None], np.array([neuron.bias]))[:, 0]
+    blocks = [candidate_vectors(ansatz, theta, space, neuron.layer, neuron.weight[None], np.array([neuron.bias]))[:, 0]
               for neuron in neurons]
     vectors = deflated(np.column_stack(blocks), orthonormal, metric)
     basis = orthonormalized(vectors, float(np.max(np.sum(vectors * metric.apply(vectors), axis=0))), metric)
@@ -94,13 +93,9 @@ def block_gain(ansatz, theta, space, neurons, residual, orthonormal, metric) -> 
 
 
 def insert(ansatz, theta, neurons: list[Neuron]):
-    """Network with the neurons inserted at zero outgoing weights; later layers first, so that places stay valid."""
-    grouped: dict[Site, list] = {}
-    for neuron in neurons:
-        grouped.setdefault(neuron.site, []).append((neuron.weight, neuron.bias))
-    for site in sorted(grouped, key=lambda s: (s.layer, s.deepen), reverse=True):
-        weights = np.array([w for w, _ in grouped[site]])
-        biases = np.array([b for _, b in grouped[site]])
-        add = ansatz.deepen if site.deepen else ansatz.widen
-        ansatz, theta = add(theta, site.layer, weights, biases)
+    """Network with the neurons inserted at zero outgoing weights; later layers first, so that inputs stay as chosen."""
+    for layer in sorted({neuron.layer for neuron in neurons}, reverse=True):
+        here = [neuron for neuron in neurons if neuron.layer == layer]
+        weights, biases = np.array([n.weight for n in here]), np.array([n.bias for n in here])
+        ansatz, theta = ansatz.widen(theta, layer, weights, biases)
     return ansatz, theta

@@ -13,17 +13,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 
 from ..linalg.operators import InnerProduct
-from .dictionary import Dictionary, Site, candidate_vectors
+from .dictionary import Dictionary
 
 
 @dataclass(frozen=True, eq=False)
 class Neuron:
-    """A chosen neuron ``sigma(weight.z + bias)`` of a site, and the gain it was chosen for."""
+    """A chosen neuron ``sigma(weight.z + bias)`` of a hidden layer, and the gain it was chosen for."""
 
-    site: Site
+    layer: int
     weight: np.ndarray
     bias: float
     gain: float
@@ -112,7 +111,7 @@ class Scores:
 
 
 def matching_pursuit(residual, orthonormal, dictionaries: list[Dictionary], metric: InnerProduct, count: int,
-                     worth: float, refine=None) -> list[Neuron]:
+                     worth: float) -> list[Neuron]:
     """Orthogonal matching pursuit: the chosen neurons, best first.
 
     Parameters
@@ -123,8 +122,6 @@ def matching_pursuit(residual, orthonormal, dictionaries: list[Dictionary], metr
         A-orthonormal basis ``(n, i)`` of the tangent space.
     count, worth
         Largest number of neurons, and the least gain relative to the first.
-    refine
-        ``(neuron, residual, orthonormal) -> (neuron, vectors (n, j))``: improves a choice before the next one.
     """
     scores = [Scores.of(drawn, residual, orthonormal, metric) for drawn in dictionaries]
     images, chosen = metric.apply(orthonormal), []
@@ -132,8 +129,6 @@ def matching_pursuit(residual, orthonormal, dictionaries: list[Dictionary], metr
         neuron, block, length = _best(dictionaries, scores, residual, orthonormal, images, metric)
         if neuron.gain <= (worth * chosen[0].gain if chosen else 0.0):
             break
-        if refine is not None:
-            neuron, block = refine(neuron, residual, orthonormal)
         chosen.append(neuron)
         basis = orthonormalized(block, length, metric)
         image = metric.apply(basis)
@@ -157,28 +152,5 @@ def _best(dictionaries, scores, residual, orthonormal, images, metric) -> tuple[
         block = deflated(place.vectors[:, k], orthonormal, metric, images)
         gain = exact_gain(block, length, residual, metric)
         if gain >= 0.999 * found[which][k]:
-            return Neuron(place.site, place.weights[k], place.biases[k], gain), block, length
+            return Neuron(place.layer, place.weights[k], place.biases[k], gain), block, length
         found[which][k] = gain
-
-
-def polisher(ansatz, theta, space, metric, iterations: int):
-    """Refinement for `matching_pursuit`: ascent on the gain over a neuron's incoming weights and bias."""
-
-    def refine(neuron: Neuron, residual, orthonormal):
-        images = metric.apply(orthonormal)
-
-        def candidate(parameters):
-            return candidate_vectors(ansatz, theta, space, neuron.site, parameters[None, :-1], parameters[-1:])[:, 0]
-
-        def loss(parameters):
-            vectors = candidate(parameters)
-            left = deflated(vectors, orthonormal, metric, images)
-            return -exact_gain(left, squared_length(vectors, metric), residual, metric)
-
-        start = np.append(neuron.weight, neuron.bias)
-        result = minimize(lambda p: loss(p) / neuron.gain, start, method="BFGS", options={"maxiter": iterations})
-        best = result.x if np.isfinite(result.fun) and result.fun < -1.0 else start
-        refined = Neuron(neuron.site, best[:-1], float(best[-1]), -loss(best))
-        return refined, deflated(candidate(best), orthonormal, metric, images)
-
-    return refine

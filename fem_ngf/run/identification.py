@@ -121,9 +121,8 @@ def _flow(case: Case, options: RunOptions, level, space):
     names = ("iterations", "tolerance", "stagnation", "direction", "method")
     wanted |= {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.grow:
-        wanted["expansion"] = Expansion(trigger=options.trigger, selection=options.growth, depth=options.depth,
-                                        polish=options.polish, max_parameters=options.max_parameters,
-                                        seed=options.seed)
+        wanted["expansion"] = Expansion(trigger=options.trigger, selection=options.growth,
+                                        max_parameters=options.max_parameters, seed=options.seed)
     if options.flow == "hilbert-descent":
         kind = HilbertDescent
     elif options.flow == "natural-gradient":

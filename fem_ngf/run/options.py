@@ -60,10 +60,6 @@ class RunOptions:
         How grown neurons are chosen: greedy by their gain, or random as a control.
     trigger
         What makes the network grow: alignment, fit (of retractions), stagnation, or either of them.
-    depth
-        Growth may also add residual layers.
-    polish
-        Quasi-Newton iterations that improve each chosen neuron before it is inserted.
     start_width
         Hidden neurons per layer of the network that grows.
     max_parameters
@@ -96,8 +92,6 @@ class RunOptions:
     grow: bool = False
     growth: SELECTION = "greedy"
     trigger: TRIGGER = "either"
-    depth: bool = False
-    polish: int = 0
     start_width: int = 4
     max_parameters: int = 200
     weight: str | None = None
@@ -107,9 +101,8 @@ class RunOptions:
     bare: bool = False
 
     def __post_init__(self):
-        for name in ("seed", "polish"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name} is {getattr(self, name)}; it must not be negative")
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}; it must not be negative")
         for name in ("levels", "iterations", "threads", "start_width", "max_parameters"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -121,7 +114,7 @@ class RunOptions:
         if self.grow and (self.ansatz != "neural" or self.flow not in ("hilbert-descent", "natural-gradient")):
             raise InputError(f"grow is for a neural ansatz and the flows hilbert-descent and natural-gradient, not for "
                              f"ansatz {self.ansatz!r} with flow {self.flow!r}")
-        for name, default in (("growth", "greedy"), ("trigger", "either"), ("depth", False), ("polish", 0)):
+        for name, default in (("growth", "greedy"), ("trigger", "either")):
             if not self.grow and getattr(self, name) != default:
                 raise InputError(f"{name} is {getattr(self, name)!r}, but the network does not grow; add grow")
         given_weight(self.weight)
