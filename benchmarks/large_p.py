@@ -64,7 +64,7 @@ def large(cells: int, width: int, steps: int) -> list[str]:
     flow, rows = DirectedFlow(energy, ansatz, space, rule, iterations=steps), []
     before = time.perf_counter()
     for iterate in flow.run(theta):
-        iterations = iterate.memory.get("rule", {}).get("iterations", 0)
+        iterations = iterate.memory.carried[1] if iterate.step else 0
         rows.append(f"| {ansatz.size} | {len(space.points)} | {space.size} | {iterate.step} | "
                     f"{energy.relative_error(iterate.m):.3e} | {iterations} | {time.perf_counter() - before:.1f} | "
                     f"{peak_gib():.2f} |")

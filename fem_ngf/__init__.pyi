@@ -37,12 +37,15 @@ from .flows.baselines import ParameterDescent as ParameterDescent
 from .flows.continuation import Continuation as Continuation
 from .flows.continuation import Stage as Stage
 from .flows.directed import DirectedFlow as DirectedFlow
-from .flows.function_momentum import FunctionMomentum as FunctionMomentum
 from .flows.hilbert_descent import HilbertDescent as HilbertDescent
 from .flows.iterate import Iterate as Iterate
-from .flows.low_rank import LowRankDirection as LowRankDirection
 from .flows.natural_gradient import NaturalGradientFlow as NaturalGradientFlow
-from .flows.spring import Spring as Spring
+from .flows.rules import DualDirection as DualDirection
+from .flows.rules import FunctionMomentum as FunctionMomentum
+from .flows.rules import LowRankDirection as LowRankDirection
+from .flows.rules import MatrixFreeDirection as MatrixFreeDirection
+from .flows.rules import Spring as Spring
+from .flows.sobolev import SobolevFlow as SobolevFlow
 from .forms.functional import Functional as Functional
 from .forms.helpers import curl as curl
 from .forms.helpers import ddot as ddot
@@ -101,8 +104,6 @@ from .spaces.matern import sobolev_samples as sobolev_samples
 from .spaces.product import ProductSpace as ProductSpace
 from .spaces.samples import SampleSpace as SampleSpace
 from .spaces.samples import Stacked as Stacked
-from .tangent.dual import DualDirection as DualDirection
-from .tangent.matrix_free import MatrixFreeDirection as MatrixFreeDirection
 from .tangent.tangent_space import TangentSpace as TangentSpace
 from .tangent.tangent_space import realize as realize
 from .uq.eigen import Spectrum as Spectrum

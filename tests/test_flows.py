@@ -25,8 +25,8 @@ from fem_ngf import (
     realize,
 )
 from fem_ngf.flows.directions import first_step, newton_direction, quasi_newton_solve
-from fem_ngf.flows.hilbert_descent import shortened
 from fem_ngf.flows.iterate import BLOCKED, CONVERGED, EXHAUSTED, GRADIENT, STAGNATION, solve_kinds
+from fem_ngf.flows.search import shortened
 from fem_ngf.linalg.operators import MatrixInnerProduct
 
 FLOWS = {
@@ -118,7 +118,7 @@ def test_euler_follows_the_projected_gradient():
     flow = NaturalGradientFlow(energy, ansatz, space, damping=1e-9, corrections=0)
     start = flow.start(theta)
     kappa = TangentSpace.at(ansatz, theta, space).alignment(start.linearization.derivative)
-    moved = flow.step(replace(start, memory={"step": 1e-9}))
+    moved = flow.step(replace(start, memory=replace(start.memory, step_length=1e-9)))
     assert kappa < 0.999
     assert np.isclose(moved.alignment, kappa, rtol=1e-4)
     assert moved.fit < 1e-2
@@ -149,7 +149,7 @@ def test_gradient_normalised_damping_is_the_published_rule(damping):
             break
         radius *= 0.5
     assert np.allclose(moved.theta, expected, rtol=1e-6, atol=1e-9) and moved.value < iterate.value
-    assert np.isclose(moved.memory["radius"], 2.0 * radius)
+    assert np.isclose(moved.memory.radius, 2.0 * radius)
 
 
 def test_baseline_steps():
@@ -501,7 +501,7 @@ def test_absurd_steps_are_rejected(method):
     flow = NaturalGradientFlow(energy, ansatz, space, method, trials=60, iterations=5)
     start = flow.start(theta)
     fine = flow.step(start).step_size
-    iterates = list(flow.run(replace(start, memory={"step": 1e6 * fine})))
+    iterates = list(flow.run(replace(start, memory=replace(start.memory, step_length=1e6 * fine))))
     assert all(iterate.fit <= flow.realization for iterate in iterates[1:])
     assert all(iterate.value <= start.value for iterate in iterates)
     strict = replace(flow, realization=1e-14, corrections=0, trials=3)
@@ -515,7 +515,7 @@ def test_rejected_steps_of_finite_elements_become_shorter(name):
     flow = flow_of(name, energy, FiniteElement(space), trials=60)
     start = flow.start(np.zeros(space.size))
     good = flow.step(start).step_size
-    moved = flow.step(replace(start, memory={"step": 1e4 * good}))
+    moved = flow.step(replace(start, memory=replace(start.memory, step_length=1e4 * good)))
     assert moved.stop_reason == "" and moved.value < start.value
 
 

@@ -74,7 +74,7 @@ def test_every_trigger_fires_where_its_threshold_says(name, trigger, problem):
 def test_events_are_told_once_and_the_energy_never_rises(name, problem):
     iterates = iterates_of(name, problem, **ALWAYS)
     events = growths(iterates)
-    assert len(set(events)) == len(events) == iterates[-1].memory["growths"] > 1
+    assert len(set(events)) == len(events) == iterates[-1].memory.growths > 1
     assert np.all(np.diff([iterate.value for iterate in iterates]) <= 0.0)
     assert iterates[-1].parameters <= 45
     sizes = [int(event.split()[1]) for event in events] + [iterates[-1].parameters]
@@ -86,7 +86,7 @@ def test_a_network_that_follows_its_steps_grows_when_the_energy_stagnates(proble
     iterates = iterates_of("gradient", problem, trigger="either", fit=0.9, alignment=0.0, stagnation=0.9)
     first = next(k for k, iterate in enumerate(iterates) if growths([iterate]))
     before, after = iterates[first - 1], iterates[first]
-    assert before.fit < 0.9 and before.memory["stagnant"]
+    assert before.fit < 0.9 and before.memory.stagnant
     assert after.parameters > before.parameters and "fit" not in after.events[0]
 
 

@@ -1,5 +1,7 @@
 """The step that is left where no retracted one descends."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from problems import inverse_problem
@@ -18,13 +20,14 @@ def start():
 
 def test_it_descends_along_the_damped_natural_gradient(start):
     flow, iterate = start
-    theta, m, linearization, step = projected_step(flow.energy, iterate, flow.space.inner_product, damping=1e-4)
+    moved = projected_step(flow, iterate, flow.space.inner_product, damping=1e-4)
+    step = moved.step_size
     tangent = TangentSpace.at(iterate.ansatz, iterate.theta, flow.space)
     slope, gram = tangent.pull_back(iterate.linearization.derivative), tangent.gram()
     shift = 1e-4 * (np.diag(gram) + 1e-3 * np.diag(gram).mean())
     direction = np.linalg.solve(gram + np.diag(shift), slope)
-    np.testing.assert_allclose(iterate.theta - theta, step * direction, rtol=1e-6)
-    assert linearization.value <= iterate.value - 1e-4 * step * (slope @ direction)
+    np.testing.assert_allclose(iterate.theta - moved.theta, step * direction, rtol=1e-6)
+    assert moved.value <= iterate.value - 1e-4 * step * (slope @ direction)
 
 
 def test_a_flow_whose_retractions_all_fail_goes_on(start, monkeypatch):
@@ -47,12 +50,13 @@ def test_steps_where_the_energy_is_undefined_are_shortened(start):
                 raise SolveError("undefined")
             return flow.energy.linearize(m)
 
-    whole = projected_step(flow.energy, iterate, flow.space.inner_product)[3]
-    assert projected_step(Fragile(), iterate, flow.space.inner_product)[3] <= whole / 4.0
+    whole = projected_step(flow, iterate, flow.space.inner_product).step_size
+    fragile = replace(flow, energy=Fragile())
+    assert projected_step(fragile, iterate, flow.space.inner_product).step_size <= whole / 4.0
 
 
 def test_nodal_values_have_nothing_to_project():
     energy, space, _ = inverse_problem()
     ansatz = FiniteElement(space)
-    iterate = HilbertDescent(energy, ansatz, space).start(ansatz.initial())
-    assert projected_step(energy, iterate, space.inner_product) is None
+    flow = HilbertDescent(energy, ansatz, space)
+    assert projected_step(flow, flow.start(ansatz.initial()), space.inner_product) is None

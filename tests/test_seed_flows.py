@@ -24,7 +24,7 @@ from fem_ngf import (
     sobolev_samples,
     unit_square,
 )
-from fem_ngf.flows.low_rank import woodbury_solve
+from fem_ngf.flows.rules import woodbury_solve
 from fem_ngf.spaces.matern import matern, sobolev_direction
 from fem_ngf.tangent.dual import dual_direction, primal_direction
 from fem_ngf.tangent.matrix_free import MatrixFreeTangent, nystrom, solve
@@ -138,9 +138,9 @@ def test_spring_is_the_published_formula():
     damping, mu = 1e-3, 0.8
     kernel = J @ J.T + 7 * damping * np.eye(7)
     published = mu * previous + J.T @ np.linalg.solve(kernel, r - mu * J @ previous)
-    direction, memory = Spring(damping, mu)(tangent, space.apply(r), {"direction": previous})
-    assert np.allclose(direction, published) and memory["direction"] is direction
-    first = Spring(damping, mu)(tangent, space.apply(r), {})[0]
+    direction, carried = Spring(damping, mu)(tangent, space.apply(r), previous)
+    assert np.allclose(direction, published) and carried is direction
+    first = Spring(damping, mu)(tangent, space.apply(r))[0]
     assert np.allclose(first, dual_direction(tangent, space.apply(r), damping))
 
 
@@ -148,10 +148,10 @@ def test_momentum_is_reprojected_by_the_cross_gram():
     energy, space, ansatz, theta = small_problem()
     rule, generator = FunctionMomentum(0.7, 1e-4), np.random.default_rng(3)
     before = TangentSpace.at(ansatz, theta, space)
-    first, memory = rule(before, energy.linearize(np.ones(space.size)).derivative, {})
+    first, carried = rule(before, energy.linearize(np.ones(space.size)).derivative)
     after = TangentSpace.at(ansatz, theta + 0.1 * generator.standard_normal(ansatz.size), space)
     derivative = energy.linearize(np.zeros(space.size)).derivative
-    second, _ = rule(after, derivative, memory)
+    second, _ = rule(after, derivative, carried)
     cross = after.vectors.T @ (space.matrix @ before.vectors)
     damped = after.gram() + 1e-4 * np.eye(ansatz.size)
     assert np.allclose(second, np.linalg.solve(damped, after.pull_back(derivative) + 0.7 * cross @ first), rtol=1e-6)
@@ -164,12 +164,12 @@ def test_woodbury_is_the_inverse():
     assert np.allclose(dense @ woodbury_solve(U, x, 0.3), x)
     energy, space, ansatz, theta = small_problem()
     tangent = TangentSpace.at(ansatz, theta, space)
-    memory, rule = {}, LowRankDirection(window=3)
+    carried, rule = None, LowRankDirection(window=3)
     for k in range(5):
         derivative = energy.linearize(np.full(space.size, float(k))).derivative
-        direction, memory = rule(tangent, derivative, memory)
+        direction, carried = rule(tangent, derivative, carried)
         assert direction @ tangent.pull_back(derivative) > 0
-    assert memory["gradients"].shape == (ansatz.size, 3)
+    assert carried.shape == (ansatz.size, 3)
 
 
 # ---- Sobolev natural gradient ---------------------------------------------------------------------------------------

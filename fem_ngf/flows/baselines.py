@@ -10,10 +10,19 @@ import torch
 
 from ..errors import InputError, SolveError
 from ..spaces.hilbert import HilbertSpace
-from ..tangent.tangent_space import TangentSpace, realize
-from .iterate import Iterate, arrived, blocked, resume, run, solve_kinds, start
+from ..tangent.tangent_space import TangentSpace
+from .iterate import Iterate, arrived, at, blocked, resume, run, solve_kinds, start
+from .search import attempted, backtrack
 
 METHODS = ("gradient-descent", "adam", "lbfgs")
+
+
+@dataclass(frozen=True)
+class DescentMemory:
+    """Length of the next gradient step (nan before the first); the state of torch's optimiser, if there is one."""
+
+    step_length: float = float("nan")
+    optimizer: dict | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +54,7 @@ class ParameterDescent:
         if self.method not in METHODS:
             raise InputError(f"method is {self.method!r}; choose one of {', '.join(METHODS)}")
 
+    memory = DescentMemory
     start, resume, run = start, resume, run
 
     def step(self, iterate: Iterate) -> Iterate:
@@ -52,9 +62,8 @@ class ParameterDescent:
         counts = solve_kinds(self.energy.counts)
         try:
             moved = self._descend(iterate) if self.method == "gradient-descent" else self._torch_step(iterate)
-            if moved is None and self.method == "lbfgs" and "optimizer" in iterate.memory:
-                memory = {name: value for name, value in iterate.memory.items() if name != "optimizer"}
-                moved = self._torch_step(replace(iterate, memory=memory))
+            if moved is None and self.method == "lbfgs" and iterate.memory.optimizer:
+                moved = self._torch_step(replace(iterate, memory=DescentMemory()))
             if moved is not None:
                 return arrived(self, iterate, moved, counts)
         except SolveError:
@@ -65,23 +74,16 @@ class ParameterDescent:
         tangent = TangentSpace.at(iterate.ansatz, iterate.theta, self.space)
         return tangent.pull_back(iterate.linearization.derivative)
 
-    def _at(self, iterate: Iterate, theta: np.ndarray) -> Iterate | None:
-        try:
-            with np.errstate(over="ignore", invalid="ignore"):
-                m = realize(iterate.ansatz, theta, self.space)
-            return replace(iterate, theta=theta, m=m, linearization=self.energy.linearize(m))
-        except SolveError:
-            return None
-
     def _descend(self, iterate: Iterate) -> Iterate | None:
-        slope = self._slope(iterate)
-        step = iterate.memory.get("step", 1.0 / max(np.linalg.norm(slope), np.finfo(float).tiny))
-        for _ in range(60):
-            moved = self._at(iterate, iterate.theta - step * slope)
-            if moved is not None and moved.value <= iterate.value - 1e-4 * step * (slope @ slope):
-                return replace(moved, step_size=step, memory={**iterate.memory, "step": 2.0 * step})
-            step *= 0.5
-        return None
+        slope, step = self._slope(iterate), iterate.memory.step_length
+        if np.isnan(step):
+            step = 1.0 / max(np.linalg.norm(slope), np.finfo(float).tiny)
+        found = backtrack(lambda length: at(self, iterate, iterate.theta - length * slope), iterate.value,
+                          -float(slope @ slope), step=step, trials=60)
+        if found is None:
+            return None
+        moved, step = found
+        return replace(moved, step_size=step, memory=DescentMemory(2.0 * step))
 
     def _torch_step(self, iterate: Iterate) -> Iterate | None:
         """One iteration of a torch optimiser, rebuilt from its state in the memory."""
@@ -91,25 +93,25 @@ class ParameterDescent:
         else:
             optimizer = torch.optim.LBFGS([theta], lr=1.0, max_iter=1, max_eval=25, history_size=self.history,
                                           tolerance_grad=0.0, tolerance_change=0.0, line_search_fn="strong_wolfe")
-        if "optimizer" in iterate.memory:
-            optimizer.load_state_dict(deepcopy(iterate.memory["optimizer"]))
+        if iterate.memory.optimizer:
+            optimizer.load_state_dict(deepcopy(iterate.memory.optimizer))
         seen = {iterate.theta.tobytes(): iterate}
 
         def closure():
             here = theta.detach().numpy().copy()
             if here.tobytes() not in seen:
-                seen[here.tobytes()] = self._at(iterate, here)
-            at = seen[here.tobytes()]
-            if at is None:
+                seen[here.tobytes()] = attempted(lambda: at(self, iterate, here))
+            reached = seen[here.tobytes()]
+            if reached is None:
                 theta.grad = torch.zeros_like(theta)
                 return torch.tensor(iterate.value + 10.0 * abs(iterate.value), dtype=torch.float64)
-            theta.grad = torch.tensor(self._slope(at))
-            return torch.tensor(at.value, dtype=torch.float64)
+            theta.grad = torch.tensor(self._slope(reached))
+            return torch.tensor(reached.value, dtype=torch.float64)
 
         optimizer.step(closure)
         final = theta.detach().numpy().copy()
-        moved = seen.get(final.tobytes()) or self._at(iterate, final)
+        moved = seen.get(final.tobytes()) or attempted(lambda: at(self, iterate, final))
         worse = moved is not None and self.method == "lbfgs" and moved.value > iterate.value
         if moved is None or worse or np.array_equal(final, iterate.theta):
             return None
-        return replace(moved, memory={**iterate.memory, "optimizer": optimizer.state_dict()})
+        return replace(moved, memory=DescentMemory(optimizer=optimizer.state_dict()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,8 +57,8 @@ def nesterov_direction(energy, space, iterate, length: float) -> KrylovDirection
     Dokl. 27 (1983); B. O'Donoghue, E. Candes, Adaptive restart for accelerated gradient schemes, Found. Comput.
     Math. 15 (2015).
     """
-    derivative, age = iterate.linearization.derivative, iterate.memory["age"]
-    extrapolation = iterate.memory["momentum"] * (age / (age + 3.0))
+    derivative, age = iterate.linearization.derivative, iterate.memory.age
+    extrapolation = iterate.memory.momentum * (age / (age + 3.0))
     try:
         ahead = energy.linearize(iterate.m + extrapolation).derivative
     except SolveError:
@@ -103,22 +103,22 @@ def quasi_newton_solve(base, pairs: list[tuple[np.ndarray, np.ndarray]]):
     return solve
 
 
-def recycled_pairs(memory: dict, prior) -> list[tuple[np.ndarray, np.ndarray]]:
+def recycled_pairs(memory, prior) -> list[tuple[np.ndarray, np.ndarray]]:
     """Pairs ``(v, H v)`` kept in a flow's memory, with the regularisation Hessian `prior` of today."""
-    if "directions" not in memory:
+    if memory.directions is None:
         return []
-    directions, images = memory["directions"], memory["images"]
-    pairs = [(v, y + prior @ v) for v, y in zip(directions.T, images.T, strict=True)]
+    pairs = [(v, y + prior @ v) for v, y in zip(memory.directions.T, memory.images.T, strict=True)]
     return [(v, y) for v, y in pairs if v @ y > 0]
 
 
-def remembered(memory: dict, move: KrylovDirection, limit: int, fresh: bool) -> dict:
+def remembered(memory, move: KrylovDirection, limit: int, fresh: bool):
     """Newest `limit` directions and images for the next step; none when the Hessian has become another (`fresh`)."""
     if limit == 0 or fresh:
-        return {name: value for name, value in memory.items() if name not in ("directions", "images")}
-    blocks = {"directions": move.directions, "images": move.images}
-    return {**memory, **{name: np.column_stack([memory[name], new])[:, -limit:] if name in memory else new
-                         for name, new in blocks.items()}}
+        return replace(memory, directions=None, images=None)
+    if memory.directions is None:
+        return replace(memory, directions=move.directions, images=move.images)
+    return replace(memory, directions=np.column_stack([memory.directions, move.directions])[:, -limit:],
+                   images=np.column_stack([memory.images, move.images])[:, -limit:])
 
 
 def newton_direction(linearization, kind: str, forcing: float, *, worth: float = 0.2, maximum: int = 100,

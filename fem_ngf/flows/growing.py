@@ -18,17 +18,17 @@ def grown(expansion: Expansion, iterate: Iterate, target: np.ndarray, space: Hil
           metric: InnerProduct) -> Iterate | None:
     """The iterate with a network grown towards a target ``(n,)``, or None if there is nothing to grow by.
 
-    Function, energy and solves stay; the counts of idle and lagging steps start again. `space` is where tangent
+    Function, energy and solves stay; the count of idle steps starts again. `space` is where tangent
     functions are taken, `metric` what measures them.
     """
     if isinstance(iterate.ansatz, FiniteElement):
         return None
-    events = iterate.memory.get("growths", 0)
+    events = iterate.memory.growths
     growth = grow(expansion, iterate.ansatz, iterate.theta, target, space, metric, events)
     if growth is None:
         return None
-    memory = {**iterate.memory, "growths": events + 1, "grown_at": iterate.step, "idle": 0, "lagging": 0}
-    return replace(iterate, ansatz=growth.ansatz, theta=growth.theta, memory=memory,
+    memory = replace(iterate.memory, growths=events + 1, grown_at=iterate.step)
+    return replace(iterate, ansatz=growth.ansatz, theta=growth.theta, memory=memory, idle=0,
                    events=(*iterate.events, growth.event))
 
 

@@ -22,8 +22,41 @@ from .growing import grown, squared_alignment, stagnates
 from .iterate import LAGGING, Iterate, arrived, blocked, resume, run, solve_kinds, start
 from .projected_step import projected_step
 from .retraction import curvature_metric, retract
+from .search import backtrack
 
 DIRECTIONS = ("gradient", "nesterov", "gauss-newton", "newton")
+
+
+@dataclass(frozen=True, eq=False)
+class HilbertMemory:
+    """What descent in the Hilbert space carries on.
+
+    Parameters
+    ----------
+    damping
+        Of the last retraction.
+    directions, images
+        Curvature pairs (n, j) of earlier conjugate gradients, or None.
+    lagging
+        Steps running that the network hardly followed.
+    stagnant
+        Whether the last step asks for growth.
+    grown_at, growths
+        Step of the last growth, and how many there were.
+    length, momentum, age
+        Of gradient steps: their length (nan before the first), the last move (n,), and its age.
+    """
+
+    damping: float = 1e-3
+    directions: np.ndarray | None = None
+    images: np.ndarray | None = None
+    lagging: int = 0
+    stagnant: bool = False
+    grown_at: int = 0
+    growths: int = 0
+    length: float = float("nan")
+    momentum: np.ndarray | None = None
+    age: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +120,7 @@ class HilbertDescent:
         if self.direction not in DIRECTIONS:
             raise InputError(f"direction is {self.direction!r}; choose one of {', '.join(DIRECTIONS)}")
 
+    memory = HilbertMemory
     start, resume, run = start, resume, run
 
     def step(self, iterate: Iterate) -> Iterate:
@@ -94,7 +128,7 @@ class HilbertDescent:
         counts, iterate = solve_kinds(self.energy.counts), replace(iterate, events=())
         try:
             move = self._direction(iterate)
-            if iterate.memory.get("stagnant", False):
+            if iterate.memory.stagnant:
                 iterate = self._grown(iterate, move) or iterate
             taken = self._search(iterate, move)
             if taken is None and not iterate.events and (larger := self._grown(iterate, move)):
@@ -103,14 +137,13 @@ class HilbertDescent:
             if taken is None:
                 return blocked(self, iterate, counts)
             memory = remembered(taken.memory, move, self.recycle, taken.value < self.fresh * iterate.value)
-            memory["cg_iterations"] = move.directions.shape[1]
             lags = taken.fit > 0.9 and taken.value > (1.0 - 1e-4) * iterate.value
-            memory["lagging"] = memory.get("lagging", 0) + 1 if lags else 0
-            memory["stagnant"] = stagnates(self.expansion, iterate, taken)
-            moved = arrived(self, iterate, taken, counts, memory=memory)
+            memory = replace(memory, lagging=memory.lagging + 1 if lags else 0,
+                             stagnant=stagnates(self.expansion, iterate, taken))
+            moved = arrived(self, iterate, replace(taken, memory=memory), counts)
         except SolveError:
             return blocked(self, iterate, counts)
-        return moved.stopped(LAGGING) if memory["lagging"] >= 2 and not moved.stop_reason else moved
+        return moved.stopped(LAGGING) if memory.lagging >= 2 and not moved.stop_reason else moved
 
     def _direction(self, iterate: Iterate) -> KrylovDirection:
         linearization, memory = iterate.linearization, iterate.memory
@@ -121,34 +154,34 @@ class HilbertDescent:
             return newton_direction(linearization, self.direction, forcing, worth=self.worth,
                                     maximum=self.cg_iterations, pairs=recycled_pairs(memory, prior))
         gradient = self.space.riesz(linearization.derivative)
-        length = memory["length"] if "length" in memory else first_step(linearization, gradient)
-        if self.direction == "nesterov" and memory.get("age", 0):
+        length = first_step(linearization, gradient) if np.isnan(memory.length) else memory.length
+        if self.direction == "nesterov" and memory.age:
             return nesterov_direction(self.energy, self.space, iterate, length)
         return steepest_direction(-length * gradient)
 
     def _search(self, iterate: Iterate, move: KrylovDirection) -> Iterate | None:
         """Armijo back-tracking on the energy of the retracted function."""
-        slope = float(iterate.linearization.derivative @ move.vector)
-        metric, tau = self._metric(iterate, move), 1.0
-        for _ in range(self.backtracks):
+        metric, slope = self._metric(iterate, move), float(iterate.linearization.derivative @ move.vector)
+
+        def along(tau: float) -> Iterate:
             moved = self._retracted(iterate, move, tau, metric)
-            linearization = self._value_at(moved.m)
-            if linearization is not None and linearization.value <= iterate.value + self.sufficient * tau * slope:
-                if np.isnan(move.model_decrease):
-                    moved = replace(moved, memory=self._first_order_memory(iterate, move, moved, tau))
-                return replace(moved, linearization=linearization, step_size=tau)
-            tau = shortened(tau, slope, None if linearization is None else linearization.value - iterate.value)
-        return None
+            return replace(moved, linearization=self.energy.linearize(moved.m))
+
+        found = backtrack(along, iterate.value, slope, trials=self.backtracks, sufficient=self.sufficient)
+        if found is None:
+            return None
+        moved, tau = found
+        if np.isnan(move.model_decrease):
+            moved = replace(moved, memory=self._first_order_memory(iterate, move, moved, tau))
+        return replace(moved, step_size=tau)
 
     def _projected(self, iterate: Iterate) -> Iterate | None:
         """What is left where no retracted step lowers the energy: a step along the projected gradient."""
-        found = projected_step(self.energy, iterate, iterate.linearization.preconditioner, sufficient=self.sufficient)
+        found = projected_step(self, iterate, iterate.linearization.preconditioner)
         if found is None:
             return None
-        theta, m, linearization, step = found
         event = "no retracted step lowered the energy: took one along the projected gradient"
-        return replace(iterate, theta=theta, m=m, linearization=linearization, step_size=step, fit=float("nan"),
-                       events=(*iterate.events, event))
+        return replace(found, fit=float("nan"), events=(*iterate.events, event))
 
     def _retracted(self, iterate: Iterate, move: KrylovDirection, tau: float, metric) -> Iterate:
         """Retraction of ``m + tau s``; where it misses too much, the network grows towards what is missed.
@@ -158,7 +191,7 @@ class HilbertDescent:
         """
         target = iterate.m + tau * move.vector
         moved = retract(iterate.ansatz, iterate.theta, iterate.m, target, self.space, metric,
-                        damping=iterate.memory.get("damping", 1e-3), iterations=self.retractions)
+                        damping=iterate.memory.damping, iterations=self.retractions)
         reached, fit = replace(iterate, theta=moved.theta, m=moved.m), moved.fit
         while self._misses_too_much(iterate, move, reached.m, target, fit, metric):
             larger = grown(self.expansion, reached, target - reached.m, self.space.nodal_twin, metric)
@@ -169,7 +202,7 @@ class HilbertDescent:
             fit *= moved.fit
             events = (*larger.events[:-1], f"{larger.events[-1]}, fit {fit:.3g}")
             reached = replace(larger, theta=moved.theta, m=moved.m, events=events)
-        return replace(reached, fit=fit, memory={**reached.memory, "damping": moved.damping})
+        return replace(reached, fit=fit, memory=replace(reached.memory, damping=moved.damping))
 
     def _misses_too_much(self, iterate: Iterate, move: KrylovDirection, m, target, fit: float, metric) -> bool:
         """Whether what the retraction to `target` misses at `m` is large by a trigger and worth new neurons."""
@@ -190,38 +223,17 @@ class HilbertDescent:
             return None
         return grown(expansion, iterate, move.vector, self.space.nodal_twin, self._metric(iterate, move))
 
-    def _value_at(self, m: np.ndarray):
-        try:
-            return self.energy.linearize(m)
-        except SolveError:
-            return None
-
     def _metric(self, iterate: Iterate, move: KrylovDirection):
         """Metric of the retraction: regularisation plus the curvature that the direction has seen, else H itself."""
         if move.directions.shape[1] == 0:
             return self.space.inner_product
         return curvature_metric(iterate.linearization.preconditioner, move.directions, move.images)
 
-    def _first_order_memory(self, iterate: Iterate, move: KrylovDirection, moved: Iterate, tau: float) -> dict:
+    def _first_order_memory(self, iterate: Iterate, move: KrylovDirection, moved: Iterate, tau: float) -> HilbertMemory:
         """Length of the next gradient step, longer after a full one; momentum, forgotten after a short one."""
-        first = "length" not in iterate.memory
-        length = self.space.norm(move.vector) / iterate.gradient_norm if first else iterate.memory["length"]
-        age = iterate.memory.get("age", 0) + 1 if tau == 1.0 else 0
-        grown = 2.0 if self.direction == "gradient" else 1.1
-        return {**moved.memory, "length": length * (grown if tau == 1.0 else tau), "momentum": moved.m - iterate.m,
-                "age": age}
-
-
-def shortened(tau: float, slope: float, rise: float | None) -> float:
-    """Next trial after a step `tau` that changed the value by `rise` (None: undefined there) from slope `slope`.
-
-    The minimiser of the parabola through both values and the slope, between a tenth and half of `tau`.
-
-    References
-    ----------
-    J. Nocedal, S. J. Wright, Numerical Optimization, Springer 2006, Section 3.5.
-    """
-    if rise is None:
-        return 0.25 * tau
-    bend = rise - slope * tau
-    return min(max(-0.5 * slope * tau**2 / bend, 0.1 * tau), 0.5 * tau) if bend > 0 else 0.5 * tau
+        length = iterate.memory.length
+        if np.isnan(length):
+            length = self.space.norm(move.vector) / iterate.gradient_norm
+        longer = 2.0 if self.direction == "gradient" else 1.1
+        return replace(moved.memory, length=length * (longer if tau == 1.0 else tau), momentum=moved.m - iterate.m,
+                       age=iterate.memory.age + 1 if tau == 1.0 else 0)

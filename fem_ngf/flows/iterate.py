@@ -17,6 +17,7 @@ STAGNATION = "energy decrease below tolerance"
 LEVEL = "energy decrease below the discretisation change"
 UNREACHABLE = "energy not defined on the next mesh"
 EXHAUSTED = "iterations exhausted"
+DURATION = "end of the flow's duration"
 BLOCKED = "no step along the direction lowers the energy"
 RESOLUTION = "energy decrease below the discretisation error of the finest mesh"
 LAGGING = "the network follows less than a tenth of the steps that remain; let it grow or take a larger one"
@@ -53,7 +54,9 @@ class Iterate:
     solves
         Forward, adjoint and incremental PDE solves since the flow started.
     memory
-        What the flow carries on: damping, momentum, ... (arrays, numbers, strings).
+        What the flow carries on: a frozen dataclass of its own (`flow.memory` is the type).
+    idle
+        How many of the last steps running gained less than the flow's `stagnation`.
     events
         What happened on the way here besides the step (growth, restarts), as text.
     stop_reason
@@ -73,7 +76,8 @@ class Iterate:
     fit: float = float("nan")
     step_size: float = float("nan")
     solves: dict[str, int] = field(default_factory=dict)
-    memory: dict = field(default_factory=dict)
+    memory: object = None
+    idle: int = 0
     events: tuple[str, ...] = ()
     stop_reason: str = ""
 
@@ -103,6 +107,11 @@ class Iterate:
         return tangent.alignment(self.linearization.derivative)
 
     @property
+    def time(self) -> float:
+        """Time that a Sobolev flow has reached; nan in flows that have none."""
+        return getattr(self.memory, "time", float("nan"))
+
+    @property
     def certificate(self) -> float:
         """Bound ``||grad|| / mu`` on the distance to the minimiser of a mu-strongly convex energy, else nan."""
         modulus = getattr(self.linearization, "convexity_in", None)
@@ -126,11 +135,12 @@ class Iterate:
         """Arrays, numbers and strings from which the flow can go on (see `resume`)."""
         kept = {name: getattr(self, name) for name in STATE}
         state = getattr(self.linearization, "state", None)
-        return {**kept, "ansatz": self.ansatz.as_dict(), "warm_start": getattr(state, "u", None)}
+        return {**kept, "memory": dict(vars(self.memory)), "ansatz": self.ansatz.as_dict(),
+                "warm_start": getattr(state, "u", None)}
 
 
-STATE = ("step", "theta", "start_value", "start_gradient", "alignment", "fit", "step_size", "solves", "memory",
-         "events", "stop_reason")
+STATE = ("step", "theta", "start_value", "start_gradient", "alignment", "fit", "step_size", "solves", "idle", "events",
+         "stop_reason")
 
 
 # ---- methods that every flow has: `flow` holds energy, ansatz and space, and takes steps ---------------------------
@@ -153,7 +163,8 @@ def start(flow, theta: np.ndarray) -> Iterate:
     except SolveError as error:
         raise InputError(f"the energy cannot be evaluated at the start ({error}); choose another start value") from None
     solves = solves_since(energy.counts, before, {})
-    first = Iterate(0, flow.ansatz, theta, m, linearization, space, norm, linearization.value, norm, solves=solves)
+    first = Iterate(0, flow.ansatz, theta, m, linearization, space, norm, linearization.value, norm, solves=solves,
+                    memory=flow.memory())
     return first if norm > 0.0 else first.stopped(GRADIENT)
 
 
@@ -163,7 +174,7 @@ def resume(flow, ansatz, state: dict) -> Iterate:
     linearization = flow.energy.linearize(m, start=state["warm_start"])
     norm = flow.space.dual_norm(linearization.derivative)
     return Iterate(ansatz=ansatz, m=m, linearization=linearization, space=flow.space, gradient_norm=norm,
-                   **{name: state[name] for name in STATE})
+                   memory=flow.memory(**state["memory"]), **{name: state[name] for name in STATE})
 
 
 def run(flow, start: np.ndarray | Iterate) -> Iterator[Iterate]:
@@ -173,6 +184,19 @@ def run(flow, start: np.ndarray | Iterate) -> Iterator[Iterate]:
     while not iterate.stop_reason:
         iterate = flow.step(iterate)
         yield iterate
+
+
+def at(flow, iterate: Iterate, theta: np.ndarray) -> Iterate:
+    """The iterate at other parameters, with its energy linearised there.
+
+    Raises
+    ------
+    SolveError
+        If the network overflows there or the equation cannot be solved.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        m = realize(iterate.ansatz, theta, flow.space)
+    return replace(iterate, theta=theta, m=m, linearization=flow.energy.linearize(m))
 
 
 def arrived(flow, before: Iterate, after: Iterate, counts: dict[str, int], **changes) -> Iterate:
@@ -192,9 +216,8 @@ def arrived(flow, before: Iterate, after: Iterate, counts: dict[str, int], **cha
     length = flow.space.norm(moved) * before.gradient_norm
     alignment = float(-before.linearization.derivative @ moved / length) if length > 0 else 0.0
     slow = flow.stagnation > 0 and abs(before.value - after.value) <= flow.stagnation * abs(before.value)
-    idle = before.memory.get("idle", 0) + 1 if slow else 0
-    memory = {**changes.pop("memory", after.memory), "idle": idle}
-    moved = replace(after, step=before.step + 1, gradient_norm=gradient_norm, alignment=alignment, memory=memory,
+    idle = before.idle + 1 if slow else 0
+    moved = replace(after, step=before.step + 1, gradient_norm=gradient_norm, alignment=alignment, idle=idle,
                     solves=solves_since(flow.energy.counts, counts, before.solves), **changes)
     if gradient_norm <= flow.tolerance * moved.start_gradient:
         return moved.stopped(GRADIENT)

@@ -3,6 +3,7 @@ r"""Project, then step (METHOD section 3a): :math:`\theta' = -G^+ b`, so that :m
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,9 +14,28 @@ from ..spaces.hilbert import HilbertSpace
 from ..tangent.tangent_space import TangentSpace, realize
 from .directions import first_step
 from .growing import grown, stagnates
-from .iterate import BLOCKED, STAGNATION, Iterate, arrived, blocked, resume, run, solve_kinds, start
+from .iterate import BLOCKED, STAGNATION, Iterate, arrived, at, blocked, resume, run, solve_kinds, start
+from .search import SUFFICIENT, attempted, damping_after, gain_ratio
 
 METHODS = ("euler", "heun", "levenberg-marquardt", "gradient-normalized")
+
+
+@dataclass(frozen=True)
+class NaturalGradientMemory:
+    """Relative damping, next step and radius (nan before the first), step of the last growth, number of growths."""
+
+    damping: float = float("nan")
+    step_length: float = float("nan")
+    radius: float = float("nan")
+    grown_at: int = 0
+    growths: int = 0
+
+
+class Trial(NamedTuple):
+    """The iterate that a trial reached, None if it was rejected, and the memory after it."""
+
+    accepted: Iterate | None
+    memory: NaturalGradientMemory
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,29 +77,32 @@ class NaturalGradientFlow:
     realization: float = 0.5
     corrections: int = 2
     trials: int = 20
-    sufficient: float = 1e-4
     expansion: Expansion | None = None
 
     def __post_init__(self):
         if self.method not in METHODS:
             raise InputError(f"method is {self.method!r}; choose one of {', '.join(METHODS)}")
 
-    start, resume, run = start, resume, run
+    memory = NaturalGradientMemory
+    resume, run = resume, run
+
+    def start(self, theta: np.ndarray) -> Iterate:
+        """The iterate at the start; costs the forward and adjoint solves."""
+        return replace(start(self, theta), memory=NaturalGradientMemory(self.damping))
 
     def step(self, iterate: Iterate) -> Iterate:
         """One accepted step; if none is found, the same state with the reason."""
         counts, iterate = solve_kinds(self.energy.counts), replace(iterate, events=())
-        memory = {"damping": self.damping, **iterate.memory}
         try:
             tangent = TangentSpace.at(iterate.ansatz, iterate.theta, self.space)
             slope = tangent.pull_back(iterate.linearization.derivative)
+            memory = self._first(iterate, tangent, slope)
             for _ in range(self.trials):
-                dtheta = damped_direction(tangent, slope, self._shift(tangent, slope, memory))
-                moved = self._trial(iterate, tangent, slope, dtheta, memory)
-                if moved is not None:
-                    done = arrived(self, iterate, moved, counts, memory=memory)
-                    step = self._next_step(iterate, done, memory["step"])
-                    return self._grown(iterate, replace(done, memory={**done.memory, "step": step}))
+                trial = self._trial(iterate, tangent, slope, memory)
+                if trial.accepted is not None:
+                    done = arrived(self, iterate, replace(trial.accepted, memory=trial.memory), counts)
+                    return self._grown(iterate, self._with_next_step(iterate, done))
+                memory = trial.memory
         except SolveError:
             pass
         return self._grown(iterate, blocked(self, iterate, counts))
@@ -95,7 +118,7 @@ class NaturalGradientFlow:
 
     def _triggered(self, before: Iterate, after: Iterate, stuck: bool) -> bool:
         expansion = self.expansion
-        if after.step - after.memory.get("grown_at", 0) < expansion.patience and not stuck:
+        if after.step - after.memory.grown_at < expansion.patience and not stuck:
             return False
         return bool(stuck and expansion.listens_to("stagnation") or stagnates(expansion, before, after)
                     or expansion.listens_to("alignment") and after.alignment**2 < expansion.alignment
@@ -103,29 +126,41 @@ class NaturalGradientFlow:
 
     # ---- one trial ----------------------------------------------------------------------------------------------
 
-    def _shift(self, tangent: TangentSpace, slope: np.ndarray, memory: dict):
+    def _first(self, iterate: Iterate, tangent: TangentSpace, slope: np.ndarray) -> NaturalGradientMemory:
+        """The memory with a step length, and with a radius where the method has one."""
+        memory = iterate.memory
+        if self.method == "gradient-normalized" and np.isnan(memory.radius):
+            diagonal = np.ones(1) if tangent.is_full else np.diag(tangent.matrix)
+            memory = replace(memory, radius=slope_norm(tangent, slope) / (self.damping * diagonal.mean()))
+        if np.isnan(memory.step_length):
+            dtheta = damped_direction(tangent, slope, self._shift(tangent, slope, memory))
+            memory = replace(memory, step_length=first_step(iterate.linearization, tangent.push_forward(dtheta)))
+        return memory
+
+    def _shift(self, tangent: TangentSpace, slope: np.ndarray, memory: NaturalGradientMemory):
         """What is added to the diagonal of ``G``; for a full tangent space the multiple of ``G`` that is added."""
         diagonal = np.ones(1) if tangent.is_full else np.diag(tangent.matrix)
         if self.method == "gradient-normalized":
-            length = slope_norm(tangent, slope)
-            radius = memory.setdefault("radius", length / (self.damping * diagonal.mean()))
-            return np.full_like(diagonal, length / radius)
-        return memory["damping"] * (diagonal + 1e-3 * diagonal.mean())
+            return np.full_like(diagonal, slope_norm(tangent, slope) / memory.radius)
+        return memory.damping * (diagonal + 1e-3 * diagonal.mean())
 
-    def _trial(self, iterate, tangent, slope, dtheta, memory) -> Iterate | None:
-        """The moved iterate, or None after a rejection that changed `memory` (damping, step)."""
-        if "step" not in memory:
-            memory["step"] = first_step(iterate.linearization, tangent.push_forward(dtheta))
-        step = memory["step"]
+    def _trial(self, iterate: Iterate, tangent: TangentSpace, slope: np.ndarray,
+               memory: NaturalGradientMemory) -> Trial:
+        """One step with the damping and the length of `memory`, judged."""
+        step, shift = memory.step_length, self._shift(tangent, slope, memory)
+        dtheta = damped_direction(tangent, slope, shift)
         if self.method == "heun":
-            dtheta = self._heun(iterate, dtheta, step, memory)
-        theta, m, missed = self._realized(iterate, tangent, step * dtheta, self._shift(tangent, slope, memory))
-        linearization = self._value_at(m) if missed <= self.realization else None
-        if linearization is None or not self._accepts(iterate, linearization, tangent, slope, dtheta, memory):
-            self._reject(memory)
-            return None
-        return replace(iterate, theta=theta, m=m, linearization=linearization, fit=float(missed) ** 2, step_size=step,
-                       events=())
+            dtheta = self._heun(iterate, dtheta, memory)
+        theta, m, missed = self._realized(iterate, tangent, step * dtheta, shift)
+        linearization = attempted(lambda: self.energy.linearize(m)) if missed <= self.realization else None
+        if linearization is None:
+            return Trial(None, self._rejected(memory))
+        decrease = iterate.value - linearization.value
+        following = self._judged(decrease, linearization, tangent, slope, dtheta, memory)
+        if following is None:
+            return Trial(None, self._rejected(memory))
+        return Trial(replace(iterate, theta=theta, m=m, linearization=linearization, fit=float(missed) ** 2,
+                             step_size=step), following)
 
     def _realized(self, iterate, tangent, dtheta, shift) -> tuple[np.ndarray, np.ndarray, float]:
         """Parameters near ``theta - dtheta`` whose function is near ``m - T dtheta``, it, and the relative distance."""
@@ -147,60 +182,49 @@ class NaturalGradientFlow:
             theta = theta - damped_direction(tangent, tangent.pull_back(self.space.apply(m - target)), shift)
         return best
 
-    def _heun(self, iterate, dtheta, step, memory) -> np.ndarray:
+    def _heun(self, iterate: Iterate, dtheta: np.ndarray, memory: NaturalGradientMemory) -> np.ndarray:
         """Mean of the directions at both ends of the Euler step (the Euler direction if the far end fails)."""
-        far = iterate.theta - step * dtheta
-        try:
-            with np.errstate(over="ignore", invalid="ignore"):
-                linearization = self.energy.linearize(realize(iterate.ansatz, far, self.space))
-            tangent = TangentSpace.at(iterate.ansatz, far, self.space)
-            slope = tangent.pull_back(linearization.derivative)
-            return 0.5 * (dtheta + damped_direction(tangent, slope, self._shift(tangent, slope, memory)))
-        except SolveError:
+        far = attempted(lambda: at(self, iterate, iterate.theta - memory.step_length * dtheta))
+        if far is None:
             return dtheta
+        tangent = TangentSpace.at(iterate.ansatz, far.theta, self.space)
+        slope = tangent.pull_back(far.linearization.derivative)
+        return 0.5 * (dtheta + damped_direction(tangent, slope, self._shift(tangent, slope, memory)))
 
-    def _value_at(self, m: np.ndarray):
-        try:
-            return self.energy.linearize(m)
-        except SolveError:
-            return None
+    # ---- acceptance ---------------------------------------------------------------------------------------------
 
-    def _accepts(self, iterate, linearization, tangent, slope, dtheta, memory) -> bool:
-        decrease, step = iterate.value - linearization.value, memory["step"]
+    def _judged(self, decrease: float, linearization, tangent, slope, dtheta,
+                memory: NaturalGradientMemory) -> NaturalGradientMemory | None:
+        """The memory after an accepted step; None if the method's test rejects it."""
+        step = memory.step_length
         if self.method == "gradient-normalized":
-            far = tangent.pull_back(linearization.derivative)
-            shift = slope_norm(tangent, slope) / memory["radius"]
-            accepted = bool(decrease > 0 and decrease >= step * slope_norm(tangent, far) ** 2 / (8.0 * shift))
-            memory["radius"] *= 2.0 if accepted else 1.0
-            return accepted
+            shift = slope_norm(tangent, slope) / memory.radius
+            far = slope_norm(tangent, tangent.pull_back(linearization.derivative))
+            accepted = decrease > 0 and decrease >= step * far**2 / (8.0 * shift)
+            return replace(memory, radius=2.0 * memory.radius) if accepted else None
         if self.method == "levenberg-marquardt":
-            predicted = step * (slope @ dtheta) - 0.5 * step * (dtheta @ (tangent.matrix @ dtheta))
-            gain = decrease / predicted if predicted > 0 else -1.0
-            if gain > 1e-3:
-                memory["damping"] = max(memory["damping"] * max(1 / 9, 1.0 - (2.0 * min(gain, 1.0) - 1.0) ** 3), 1e-15)
-            return bool(gain > 1e-3)
-        if decrease >= self.sufficient * step * (slope @ dtheta):
-            memory["damping"] = max(0.5 * memory["damping"], 1e-14)
-            return True
-        return False
+            gain = gain_ratio(decrease, step * (slope @ dtheta) - 0.5 * step * (dtheta @ (tangent.matrix @ dtheta)))
+            return replace(memory, damping=damping_after(memory.damping, gain)) if gain > 1e-3 else None
+        if decrease >= SUFFICIENT * step * (slope @ dtheta):
+            return replace(memory, damping=max(0.5 * memory.damping, 1e-14))
+        return None
 
-    def _reject(self, memory: dict) -> None:
+    def _rejected(self, memory: NaturalGradientMemory) -> NaturalGradientMemory:
         if self.method == "gradient-normalized":
-            memory["radius"] *= 0.5
-        elif self.method == "levenberg-marquardt":
-            memory["damping"] *= 4.0
-        else:
-            memory["step"] *= 0.5
-            memory["damping"] *= 2.0
+            return replace(memory, radius=0.5 * memory.radius)
+        if self.method == "levenberg-marquardt":
+            return replace(memory, damping=4.0 * memory.damping)
+        return replace(memory, step_length=0.5 * memory.step_length, damping=2.0 * memory.damping)
 
-    def _next_step(self, before: Iterate, after: Iterate, step: float) -> float:
-        """Barzilai-Borwein quotient ``<dm, dm>_H / (dg . dm)``, kept within a factor of ten of the last step."""
-        moved = after.m - before.m
-        curvature = (after.linearization.derivative - before.linearization.derivative) @ moved
+    def _with_next_step(self, before: Iterate, after: Iterate) -> Iterate:
+        """Next step: the Barzilai-Borwein quotient ``<dm, dm>_H / (dg . dm)``, within a factor of ten of the last."""
         if self.method in ("levenberg-marquardt", "gradient-normalized"):
-            return step
+            return after
+        step, moved = after.memory.step_length, after.m - before.m
+        curvature = (after.linearization.derivative - before.linearization.derivative) @ moved
         quotient = self.space.inner(moved, moved) / curvature if curvature > 0 else 2.0 * step
-        return float(np.clip(quotient, 0.1 * step, 10.0 * step))
+        following = float(np.clip(quotient, 0.1 * step, 10.0 * step))
+        return replace(after, memory=replace(after.memory, step_length=following))
 
 
 def damped_direction(tangent: TangentSpace, slope: np.ndarray, shift) -> np.ndarray:

@@ -11,6 +11,7 @@ from ..ansatz.finite_element import FiniteElement
 from ..errors import SolveError
 from ..linalg.operators import InnerProduct, symmetric_product
 from ..tangent.tangent_space import realize, tangent_vectors
+from .search import damping_after, gain_ratio
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,10 +116,10 @@ def retract(ansatz, theta, m, target, space, metric: InnerProduct, *, damping: f
             trial = theta - step
             trial_m, trial_image, trial_value = _judged(ansatz, trial, target, space, metric)
             predicted = float(2 * slope @ step - step @ (gram @ step))
-            gain = (value - trial_value) / predicted if predicted > 0 and np.isfinite(trial_value) else -1.0
+            gain = gain_ratio(value - trial_value, predicted)
             if gain > 1e-3:
                 accepted = True
-                damping = max(damping * max(1.0 / 9.0, 1.0 - (2.0 * min(gain, 1.0) - 1.0) ** 3), 1e-12)
+                damping = damping_after(damping, gain, 1e-12)
                 break
             damping *= 4.0
         if not accepted:

@@ -8,8 +8,6 @@ at points ``A T T^T A`` is the neural tangent kernel.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ..linalg.factorize import damped_solve
@@ -42,14 +40,3 @@ def damped_projection(tangent: TangentSpace, covector: np.ndarray, damping: floa
     """The direction by the smaller system."""
     rows, columns = tangent.vectors.shape
     return (dual_direction if rows < columns else primal_direction)(tangent, covector, damping)
-
-
-@dataclass(frozen=True)
-class DualDirection:
-    """Rule of a `DirectedFlow`: the damped natural gradient through the smaller of the two systems."""
-
-    damping: float = 1e-6
-
-    def __call__(self, tangent: TangentSpace, derivative: np.ndarray, memory: dict):
-        """Direction (P,); nothing is kept."""
-        return damped_projection(tangent, derivative, self.damping), {}

@@ -111,42 +111,6 @@ def nystrom(apply, size: int, rank: int, damping: float, generator: np.random.Ge
     return NystromPreconditioner(vectors, np.maximum(roots**2 - shift, 0.0), damping)
 
 
-@dataclass(frozen=True)
-class MatrixFreeDirection:
-    """Rule of a `DirectedFlow`: ``(G + lambda I) d = b`` by preconditioned conjugate gradients.
-
-    Parameters
-    ----------
-    damping
-        ``lambda`` relative to the largest eigenvalue that the sketch sees.
-    rank
-        Of the sketch; zero runs without a preconditioner, with an absolute damping.
-    tolerance, iterations
-        Of conjugate gradients. A loose tolerance stops early, which regularises (arXiv 2303.05754).
-    seed
-        Of the sketch.
-    """
-
-    damping: float = 1e-6
-    rank: int = 20
-    tolerance: float = 1e-3
-    iterations: int = 100
-    seed: int = 0
-    matrix_free = True
-
-    def __call__(self, tangent: MatrixFreeTangent, derivative: np.ndarray, memory: dict):
-        """Direction (P,) and the number of iterations that it took."""
-        slope = tangent.pull_back(derivative)
-        damping, precondition = self.damping, None
-        if self.rank:
-            generator = np.random.default_rng([self.seed, memory.get("sketches", 0)])
-            sketch = nystrom(tangent.gram_product, len(slope), self.rank, 0.0, generator)
-            damping = self.damping * sketch.values[0]
-            precondition = NystromPreconditioner(sketch.vectors, sketch.values, damping)
-        solved = solve(tangent, slope, damping, precondition, self.tolerance, self.iterations)
-        return solved.x, {"sketches": memory.get("sketches", 0) + 1, "iterations": solved.iterations}
-
-
 def solve(tangent: MatrixFreeTangent, slope: np.ndarray, damping: float, precondition=None, tolerance: float = 1e-10,
           iterations: int | None = None) -> CGResult:
     """``(G + damping I) d = slope`` by conjugate gradients."""

@@ -1,0 +1,237 @@
+r"""The Sobolev flow: :math:`m' = -\nabla_H E(m)`, followed in continuous time by what the ansatz can be.
+
+The exact flow of the finite-element space is an ordinary differential equation for ``m``. A step of length ``h`` means
+to reach the point of Heun's method on it,
+
+.. math:: m_h = m - \tfrac h2\bigl(\nabla_H E(m) + \nabla_H E(m_1)\bigr), \qquad m_1 \approx m - h \nabla_H E(m),
+
+and the parameters follow in one of two discretisations: *projected*, :math:`\theta' = -G^+ b` by Heun's method on the
+parameters (METHOD section 3a), or *retracted*, the step taken in ``H`` and the parameters found by a regression (3b).
+Both are judged alike, by distances in ``H``: Heun against Euler is the error in time, which chooses ``h``;
+:math:`\|N_{\theta_+} - m_h\|_H` is what the ansatz cannot follow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from ..ansatz.finite_element import FiniteElement
+from ..errors import InputError, SolveError
+from ..growth.expansion import Expansion
+from ..linalg.factorize import damped_solve
+from ..spaces.hilbert import HilbertSpace
+from ..tangent.tangent_space import TangentSpace, realize
+from .growing import grown
+from .iterate import DURATION, Iterate, arrived, blocked, resume, run, solve_kinds, start
+from .retraction import retract
+
+SAFETY, SHORTEST, LONGEST = 0.9, 0.2, 3.0  # of the step-size controller: Hairer, Norsett, Wanner, section II.4
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a Sobolev flow carries from step to step.
+
+    Parameters
+    ----------
+    step_length
+        Length ``h`` of the next step; nan before the first.
+    time
+        Of the exact flow.
+    realization
+        Sum of the distances in H between the points that the steps meant and those that the ansatz reached.
+    discretization
+        Sum of the differences in H of Heun's and Euler's method: a bound of the error of the integration in time.
+    length
+        Of the path, in H.
+    grown_at, growths
+        Step of the last growth, and how many there were.
+    """
+
+    step_length: float = float("nan")
+    time: float = 0.0
+    realization: float = 0.0
+    discretization: float = 0.0
+    length: float = 0.0
+    grown_at: int = 0
+    growths: int = 0
+
+    @property
+    def deviation(self) -> float:
+        """Bound, where E is convex in H, on the distance to the exact flow: the sum of what every step lost."""
+        return self.realization + self.discretization
+
+
+@dataclass(frozen=True, eq=False)
+class SobolevFlow:
+    r"""The gradient flow of a Hilbert space, restricted to an ansatz.
+
+    Parameters
+    ----------
+    energy, ansatz, space
+        Energy on vectors of `space`, network (or `FiniteElement`: the flow itself), Hilbert space of the gradient.
+    discretization
+        ``"projected"``: Heun's method on the parameters. ``"retracted"``: Heun's method in H, then a regression.
+    step_length
+        A fixed step; None lets the error in time choose it.
+    accuracy
+        Largest difference of Heun's and Euler's step in H, relative to the step.
+    duration
+        Time at which the flow ends.
+    iterations, tolerance, stagnation
+        Stopping rules, see `NaturalGradientFlow`.
+    damping
+        Of the Gram matrix, relative to its diagonal: a floor below which tangent directions are not used, so that a
+        small network does not run away along directions that it is about to lose.
+    expansion
+        Growth towards the gradient where the squared alignment of a step falls below ``expansion.alignment``.
+
+    Raises
+    ------
+    InputError
+        If a setting is out of range.
+
+    References
+    ----------
+    W. Dahmen, W. Li, Y. Teng, Z. Wang, arXiv 2507.13475. E. Hairer, S. P. Norsett, G. Wanner, Solving Ordinary
+    Differential Equations I, Springer 1993.
+    """
+
+    energy: object
+    ansatz: object
+    space: HilbertSpace
+    discretization: Literal["projected", "retracted"] = "projected"
+    step_length: float | None = None
+    accuracy: float = 0.1
+    duration: float = float("inf")
+    iterations: int = 200
+    tolerance: float = 1e-6
+    stagnation: float = 0.0
+    damping: float = 1e-8
+    trials: int = 12
+    expansion: Expansion | None = None
+
+    def __post_init__(self):
+        if self.discretization not in ("projected", "retracted"):
+            raise InputError(f"discretization is {self.discretization!r}; choose 'projected' or 'retracted'")
+        for name in ("step_length", "accuracy", "duration", "damping"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"{name} is {value}; it must be positive")
+
+    memory = Progress
+    resume, run = resume, run
+
+    def start(self, theta: np.ndarray) -> Iterate:
+        """The iterate at time zero; costs the forward and adjoint solves."""
+        first = start(self, theta)
+        return replace(first, memory=Progress() if self.step_length is None else Progress(self.step_length))
+
+    def step(self, iterate: Iterate) -> Iterate:
+        """One accepted step in time, after growth where the tangent space misses too much of the gradient."""
+        counts, iterate = solve_kinds(self.energy.counts), replace(iterate, events=())
+        try:
+            iterate, here = self._prepared(iterate)
+            length = iterate.memory.step_length
+            if np.isnan(length):
+                length = self._first_length(iterate, here)
+            for _ in range(self.trials):
+                length = min(length, self.duration - iterate.memory.time)
+                moved = self._trial(iterate, here, length)
+                if moved is not None:
+                    done = arrived(self, iterate, moved, counts)
+                    over = done.memory.time >= self.duration * (1.0 - 1e-12)
+                    return done.stopped(DURATION) if over and not done.stop_reason else done
+                length *= 0.5
+                if self.step_length is not None:
+                    break
+        except SolveError:
+            pass
+        return blocked(self, iterate, counts)
+
+    # ---- one step -----------------------------------------------------------------------------------------------
+
+    def _prepared(self, iterate: Iterate) -> tuple[Iterate, Slope]:
+        """The iterate, grown while its alignment is poor and neurons are to be had, and its slope."""
+        here = self._slope(iterate.ansatz, iterate.theta, iterate.linearization)
+        while (self.expansion is not None and here.squared_alignment < self.expansion.alignment
+               and not isinstance(iterate.ansatz, FiniteElement)):
+            larger = grown(self.expansion, iterate, here.gradient, self.space, self.space.inner_product)
+            if larger is None:
+                break
+            iterate = larger
+            here = self._slope(iterate.ansatz, iterate.theta, iterate.linearization)
+        return iterate, here
+
+    def _slope(self, ansatz, theta: np.ndarray, linearization) -> Slope:
+        gradient = self.space.riesz(linearization.derivative)
+        tangent = TangentSpace.at(ansatz, theta, self.space)
+        if tangent.is_full:
+            return Slope(gradient, gradient, gradient, 1.0)
+        b, diagonal = tangent.pull_back(linearization.derivative), np.diag(tangent.matrix)
+        dtheta = damped_solve(tangent.matrix, b, self.damping * (diagonal + 1e-3 * diagonal.mean()))
+        vector = tangent.push_forward(dtheta)
+        lengths = float(linearization.derivative @ gradient) * self.space.inner(vector, vector)
+        return Slope(gradient, dtheta, vector, float(b @ dtheta) ** 2 / lengths if lengths > 0 else 1.0)
+
+    def _trial(self, iterate: Iterate, here: Slope, h: float) -> Iterate | None:
+        """The iterate after a step of length `h`; None if the error in time or the energy forbids it."""
+        space, memory = self.space, iterate.memory
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                far_theta, far = self._at(iterate, here, h)
+                slope = self._slope(iterate.ansatz, far_theta, far)
+                meant = iterate.m - 0.5 * h * (here.gradient + slope.gradient)
+                theta, m = self._heun(iterate, here, slope, meant, h)
+                linearization = self.energy.linearize(m)
+                length = space.norm(meant - iterate.m)
+                time_error = 0.5 * h * space.norm(slope.gradient - here.gradient)
+                missed = space.norm(m - meant)
+        except SolveError:
+            return None
+        if self.step_length is None and (time_error > self.accuracy * length or linearization.value > iterate.value):
+            return None
+        factor = SAFETY * self.accuracy * length / max(time_error, 1e-300)
+        following = h if self.step_length is not None else h * float(np.clip(factor, SHORTEST, LONGEST))
+        memory = replace(memory, step_length=following, time=memory.time + h, realization=memory.realization + missed,
+                         discretization=memory.discretization + time_error,
+                         length=memory.length + space.norm(m - iterate.m))
+        fit = (missed / length) ** 2 if length > 0 else 0.0
+        return replace(iterate, theta=theta, m=m, linearization=linearization, memory=memory, fit=fit, step_size=h)
+
+    def _at(self, iterate: Iterate, here: Slope, h: float):
+        """Parameters and linearisation at the end of Euler's step."""
+        theta = self._followed(iterate, here, iterate.m - h * here.gradient, iterate.theta - h * here.dtheta)[0]
+        return theta, self.energy.linearize(realize(iterate.ansatz, theta, self.space))
+
+    def _heun(self, iterate: Iterate, here: Slope, far: Slope, meant: np.ndarray, h: float):
+        return self._followed(iterate, here, meant, iterate.theta - 0.5 * h * (here.dtheta + far.dtheta))
+
+    def _followed(self, iterate: Iterate, here: Slope, target: np.ndarray, theta: np.ndarray):
+        """Parameters near `theta`, and their function: as they are (projected), or regressed on `target`."""
+        m = realize(iterate.ansatz, theta, self.space)
+        if self.discretization == "projected" or isinstance(iterate.ansatz, FiniteElement):
+            return theta, m
+        better = retract(iterate.ansatz, theta, m, target, self.space, self.space.inner_product)
+        return better.theta, better.m
+
+    def _first_length(self, iterate: Iterate, here: Slope) -> float:
+        """Step at which Heun and Euler would differ by the accuracy, from one trial gradient close by."""
+        size = self.space.norm(iterate.m) + np.sqrt(abs(iterate.value) / max(self.space.norm(here.gradient), 1e-300))
+        h = 1e-3 * size / max(self.space.norm(here.gradient), 1e-300)
+        near = self.space.riesz(self.energy.linearize(iterate.m - h * here.gradient).derivative)
+        bend = self.space.norm(near - here.gradient) / h
+        return 2.0 * self.accuracy * self.space.norm(here.gradient) / bend if bend > 0 else h
+
+
+@dataclass(frozen=True, eq=False)
+class Slope:
+    """Gradient (n,) in H, parameters (P,) and vector (n,) of its projection, and the squared alignment of both."""
+
+    gradient: np.ndarray
+    dtheta: np.ndarray
+    vector: np.ndarray
+    squared_alignment: float
