@@ -7,15 +7,19 @@ import os
 import re
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import meshio
 import numpy as np
 import pytest
 
-from fem_ngf import RunOptions
+from fem_ngf import InputError, RunOptions
+from fem_ngf.run.arguments import parse
 from fem_ngf.run.cli import command
 from fem_ngf.run.history import COLUMNS
+from fem_ngf.run.options import RULE
+from fem_ngf.weights.choose import RULES
 
 CASE = str(Path(__file__).with_name("small_case.py"))
 ROOT = Path(__file__).parents[1]
@@ -163,6 +167,71 @@ def test_help_lists_the_parameters_of_the_case_and_the_options(capsys):
     assert "Standard deviation of the noise." in out
 
 
+def test_help_begins_with_the_problem_and_tells_the_defaults(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        command(["run", str(ROOT / "cases" / "block_3d.py"), "--help"])
+    out = capsys.readouterr().out
+    assert re.search(r"tetrahedra.*\nparameters of the case:.*\nnetwork:.*\nsearch:.*\noutput:", out, re.DOTALL)
+    lines = " ".join(out.split())
+    assert re.search(r"--sampling {quadrature,nodal} [^-]*-[^-]* \(default: nodal\)", lines)  # of the case
+    assert re.search(r"--alpha NUMBER [^-]* \(default: 40.0\)", lines)
+    assert re.search(r"--metric TEXT [^(]*\(h0.5, h-1\)[^(]* \(default: h1\)", lines)
+
+
+@pytest.mark.parametrize(("words", "code"), [
+    (["--help"], 0), (["run", CASE, "--help"], 0), (["run", CASE, "--cels", "4"], 2), (["compare", CASE, "--flow"], 2),
+    (["verify", CASE, "--levels", "0"], 2), (["run", "nowhere.py"], 2), (["identify"], 2)], ids=str)
+def test_nothing_heavy_is_imported_for_help_and_wrong_flags(words, code, tmp_path):
+    script = ("import sys; from fem_ngf.run.cli import command\ntry: code = command(sys.argv[1:])\n"
+              "except SystemExit as end: code = end.code\n"
+              "print(sorted({'numpy', 'torch', 'scipy', 'skfem', 'matplotlib'} & set(sys.modules)))\nsys.exit(code)")
+    done = program("-c", script, *words, folder=tmp_path)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (code, "[]")
+
+
+def test_rules_of_the_flag_are_those_of_the_package():
+    assert typing.get_args(RULE) == RULES
+
+
+def flagged(a: int, box: tuple[float, float] = (0.0, 1.0), names: tuple[str, ...] = (), kind: typing.Literal[0, 1] = 1,
+            file: Path | None = Path("x"), fast: bool = True, seed: int = 3):
+    """Parameters of every kind.
+
+    Parameters
+    ----------
+    a, box
+        Two at once, in 100 % of the cases.
+    """
+
+
+def test_parameters_of_every_kind():
+    words = ["--a", "-3", "--box", "-1e-3", "2", "--names", "u", "v", "--kind", "0", "--file", "None", "--no-fast"]
+    arguments, given = parse(flagged, [*words, "--start_width=2"], "prog")
+    assert arguments == {"a": -3, "box": (-1e-3, 2.0), "names": ("u", "v"), "kind": 0, "file": None, "fast": False,
+                         "seed": 3}
+    assert given == {"seed": 3, "start_width": 2}
+    assert parse(flagged, ["--a=1"], "prog")[0]["file"] == Path("x")
+
+
+@pytest.mark.parametrize(("words", "culprit"), [
+    ([], "--a must be given"), (["--a", "1.5"], "--a is '1.5'; give an integer"), (["--a", "1", "2"], "flag 2"),
+    (["--a=1", "--box", "1"], "--box is '1'; give a number a number"), (["--a=1", "--kind=2"], "choose one of 0, 1"),
+    (["--a=1", "--filee=x"], "did you mean --file"), (["--a=1", "--fast=3"], "--fast")])
+def test_wrong_flags_are_named(words, culprit):
+    with pytest.raises(InputError, match=culprit):
+        parse(flagged, words, "prog")
+
+
+def test_kappa_is_computed_at_the_end_of_a_mesh_or_on_request(tmp_path, capsys):
+    for name, flags in (("ends", []), ("all", ["--kappa"])):
+        assert command(["run", CASE, *QUICK, *flags, "--bare", "--quiet", "--out", str(tmp_path / name)]) == 0
+    ends, everywhere = history(tmp_path / "ends"), history(tmp_path / "all")
+    last = [i for i, row in enumerate(ends) if i + 1 == len(ends) or row["mesh"] != ends[i + 1]["mesh"]]
+    assert [i for i, row in enumerate(ends) if row["kappa"]] == last
+    assert all(0 < float(row["kappa"]) <= 1 for row in everywhere)
+    assert [everywhere[i]["kappa"] for i in last] == [ends[i]["kappa"] for i in last]
+
+
 def test_verify_judges_a_case(capsys):
     assert command(["verify", CASE, "--cells", "4"]) == 0
     assert "all 7 checks passed" in capsys.readouterr().out
@@ -257,6 +326,7 @@ BAD = {
     "case that fails": (script("def case(n: int = 0):\n    return 1 / n\n"), r"ZeroDivisionError.*line 2"),
     "case with an untyped parameter": (script("def case(n=1):\n    pass\n"), "'n'"),
     "unknown flag": (given("--cels", "4"), "--cels"),
+    "case with a parameter that no flag can have": (script("def case(n: dict = {}):\n    pass\n"), "'n'.*dict"),
     "flag without a value": (given("--cells"), "--cells"),
     "flag of the wrong type": (given("--cells", "many"), "--cells"),
     "unknown ansatz": (given("--ansatz", "oracle"), "ansatz is 'oracle'"),

@@ -185,7 +185,8 @@ def test_the_truth_and_the_result_share_their_colours():
 
 
 def test_convergence_has_a_line_per_mesh():
-    rows = [{"level": i // 2, "mesh": f"mesh {i // 2}", "pde_work": i, "pde_solves": i, "energy": 1.0 / (i + 1),
+    rows = [{"level": i // 2, "mesh": f"mesh {i // 2}", "pde_work": i, "cpu_seconds": 0.1 * i,
+             "pde_solves": i, "energy": 1.0 / (i + 1),
              "gradient_norm": 0.0, "certificate": "", "alignment": "" if i == 0 else 0.5, "kappa": 0.9,
              "fit": "" if i == 0 else 0.01, "parameters": 10 * i, "step": i,
              "event": "grew 10 -> 20 parameters" if i == 2 else ""} for i in range(4)]
@@ -195,5 +196,7 @@ def test_convergence_has_a_line_per_mesh():
     assert [len(axes.lines) for axes in figure.axes] == [2, 2, 2, 2, 2, 3]
     assert [axes.get_yscale() for axes in figure.axes] == ["log", "linear", "linear", "linear", "log", "linear"]
     assert list(figure.axes[-1].lines[-1].get_xdata()) == [2, 2]
+    seldom = convergence_figure([{**row, "kappa": "" if row["step"] < 3 else 0.9} for row in rows])
+    assert [axes.get_title() for axes in seldom.axes] == ["energy" if title == "kappa" else title for title in titles]
     with_certificate = [{**row, "gradient_norm": 1.0, "certificate": 2.0} for row in rows]
     assert [len(axes.lines) for axes in convergence_figure(with_certificate).axes] == [2, 4, 2, 2, 2, 3]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from .nodes import cell_values, degree, is_continuous, nodal_mesh
 from .surfaces import midplane, triangles
@@ -27,14 +28,14 @@ def field_figure(fields: Mapping, title: str = "") -> Figure:
     """
     columns = 2 if len(fields) in (2, 4) else min(COLUMNS, len(fields))
     rows = -(-len(fields) // columns)
-    figure = Figure(figsize=(4.2 * columns, 3.4 * rows + 0.3), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure(4.2 * columns, 3.4 * rows + 0.3)
     limits = _shared_limits(fields)
     for number, (name, (basis, vector)) in enumerate(fields.items()):
         axes = figure.add_subplot(rows, columns, number + 1)
         draw = {1: _line, 2: _plane, 3: _solid}[basis.mesh.p.shape[0]]
         draw(figure, axes, basis, vector, limits.get(name, (None, None)))
         axes.set_title(name)
+        axes.locator_params(nbins=5)
     figure.suptitle(title)
     return figure
 
@@ -43,19 +44,22 @@ def field_figure(fields: Mapping, title: str = "") -> Figure:
 CONVERGENCE = (("pde_work", ("energy",), "work (solves on the finest mesh)", "log"),
                ("pde_solves", ("gradient_norm", "certificate"), "PDE solves", "log"),
                ("pde_solves", ("alignment",), "PDE solves", "linear"),
-               ("step", ("kappa",), "step", "linear"),
+               ("cpu_seconds", ("energy",), "CPU seconds", "log"),
                ("step", ("fit",), "step", "log"),
                ("step", ("parameters",), "step", "linear"))
+KAPPA = ("step", ("kappa",), "step", "linear")
 
 
 def convergence_figure(rows: list[dict]) -> Figure:
-    """Energy, gradient norm (dotted: the certificate) and alignment; kappa, fit and size of the unknown over the steps.
+    """Energy, gradient norm (dotted: the certificate) and alignment; fit and size of the unknown over the steps.
 
-    One colour per mesh; growth is marked where the size is shown.
+    One colour per mesh; growth is marked where the size is shown. Kappa is shown where the rows have it at every step.
     """
-    figure = Figure(figsize=(12.6, 6.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    for number, (x, columns, label, scale) in enumerate(CONVERGENCE):
+    figure = _figure(12.6, 6.6)
+    panels = list(CONVERGENCE)
+    if all(row.get("kappa", "") != "" for row in rows):
+        panels[3] = KAPPA
+    for number, (x, columns, label, scale) in enumerate(panels):
         axes = figure.add_subplot(2, 3, number + 1)
         for k, level in enumerate(dict.fromkeys(row["level"] for row in rows)):
             for y, style in zip(columns, ("o-", ":"), strict=False):
@@ -63,10 +67,8 @@ def convergence_figure(rows: list[dict]) -> Figure:
                 if here:
                     axes.plot([row[x] for row in here], [row[y] for row in here], style, ms=3, color=f"C{k}",
                               label=here[0]["mesh"])
-        values = [row[y] for y in columns for row in rows if row.get(y, "") != ""]
-        scale = scale if min(values, default=0.0) > 0 else "linear"
-        axes.set(xlabel=label, title=columns[0].replace("_", " "), yscale=scale)
-        axes.grid(alpha=0.3)
+        axes.set(xlabel=label, title=columns[0].replace("_", " "))
+        _ticks(axes, scale, [row[y] for y in columns for row in rows if row.get(y, "") != ""])
     for row in rows:
         if "grew" in row.get("event", ""):
             figure.axes[-1].axvline(row["step"], color="0.6", lw=0.8, ls="--", zorder=0)
@@ -76,8 +78,7 @@ def convergence_figure(rows: list[dict]) -> Figure:
 
 def comparison_figure(histories: Mapping[str, list[dict]]) -> Figure:
     """Energy on the finest mesh against work and CPU seconds, one line per method."""
-    figure = Figure(figsize=(13, 5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure(13, 5)
     mesh = max((rows[-1] for rows in histories.values()), key=lambda row: row["level"])["mesh"] if histories else ""
     panels = (("pde_work", "work (solves on the finest mesh)"), ("cpu_seconds", "CPU seconds"))
     for number, (x, label) in enumerate(panels):
@@ -122,6 +123,35 @@ def png(figure: Figure) -> bytes:
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=100)
     return stream.getvalue()
+
+
+def _figure(width: float, height: float) -> Figure:
+    """An empty figure with room for the labels of its panels, in inches.
+
+    The margins are fixed: a layout engine draws everything twice and costs more than the picture.
+    """
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    figure.subplots_adjust(left=0.65 / width, right=1 - 0.2 / width, bottom=0.5 / height, top=1 - 0.6 / height,
+                           wspace=0.25, hspace=0.3)
+    return figure
+
+
+def _ticks(axes, scale: str, values: list[float]) -> None:
+    """A grid of few ticks in plain figures; a logarithmic axis where the values allow one."""
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.grid(alpha=0.3)
+    if scale == "linear" or min(values, default=0.0) <= 0:
+        return
+    span = max(values) / min(values)
+    axes.set_yscale("log")
+    if span > 5:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if span > 100 else (1.0, 2.0, 5.0), numticks=8))
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:.3g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _shared_limits(fields: Mapping) -> dict[str, tuple[float, float]]:

@@ -10,16 +10,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
-
-from threadpoolctl import threadpool_limits
+from typing import TYPE_CHECKING, NoReturn, get_args
 
 from ..errors import InputError, SolveError
 from .arguments import parse
-from .case import Case
-from .loading import build, load_function
-from .options import RunOptions
-from .weighting import RULES, choose
+from .loading import build, load_function, read_function
+from .options import RULE, RunOptions, check_values
+
+if TYPE_CHECKING:
+    from .case import Case
 
 USAGE = """\
 fem-ngf: identify unknown fields in partial differential equations
@@ -89,11 +88,15 @@ def prepare(path: str, flags: Sequence[str], function: Callable[..., Case] | Non
     InputError
         If anything that the user gave cannot be used.
     """
+    arguments, given = parse(function or read_function(path), flags, f"{prog} {path}")
+    check_values(given)
+
+    from threadpoolctl import threadpool_limits
+
     from .execution import Origin
     from .identification import Identification
 
-    function = load_function(path) if function is None else function
-    arguments, given = parse(function, flags, f"{prog} {path}")
+    function = function or load_function(path)
     before = time.process_time()
     with threadpool_limits(given.get("threads", 1)):
         case = build(function, arguments, path)
@@ -105,14 +108,18 @@ def prepare(path: str, flags: Sequence[str], function: Callable[..., Case] | Non
 
 
 def _run(path: str, flags: list[str], function: Callable[..., Case] | None = None) -> int:
+    identification, origin = prepare(path, flags, function)
+
+    from threadpoolctl import threadpool_limits
+
     from . import directory
     from .execution import run
+    from .weighting import choose
 
-    identification, origin = prepare(path, flags, function)
     folder = identification.options.out or Path("runs") / identification.case.name
     directory.check(folder)
     rule = identification.options.weight
-    if rule in RULES:
+    if rule in get_args(RULE):
         with threadpool_limits(identification.options.threads):
             chosen = choose(identification, rule, _silent if identification.options.quiet else print)
         identification, origin = prepare(path, [*flags, "--weight", repr(chosen["value"])], function)
@@ -156,15 +163,19 @@ def _report(folder: str, flags: list[str]) -> int:
 
 
 def _verify(path: str, flags: list[str]) -> int:
+    identification, _ = prepare(path, flags, prog="fem-ngf verify")
+
     from .checks import check
 
-    return check(prepare(path, flags, prog="fem-ngf verify")[0])
+    return check(identification)
 
 
 def _compare(path: str, flags: list[str]) -> int:
+    budget, flags = _budget(flags)
+    parse(read_function(path), flags, f"fem-ngf compare {path}")
+
     from .comparison import compare
 
-    budget, flags = _budget(flags)
     return compare(lambda more: prepare(path, [*flags, *more], prog="fem-ngf compare")[0], budget)
 
 

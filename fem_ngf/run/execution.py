@@ -155,8 +155,9 @@ def _advance(identification, folder: Path, record: Record, progress: Progress, s
             if record.stage is None:
                 directory.create(folder)
             record.stage = stage
-            label = identification.levels[stage.level].label
-            record.rows.append(history.row(stage, len(record.rows), label, record.clock.cpu))
+            label, kappa = identification.levels[stage.level].label, identification.options.kappa
+            record.rows.append(history.row(stage, len(record.rows), label, record.clock.cpu,
+                                           kappa or bool(stage.iterate.stop_reason)))
             if stage.iterate.stop_reason:
                 record.series.append((float(stage.level), write_fields_of(identification, stage, folder)))
             saver.save_if_cheap()

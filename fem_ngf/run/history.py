@@ -15,7 +15,7 @@ COLUMNS = ("step", "level", "mesh", "energy", "misfit", "regularization", "gradi
            "adjoint", "incremental", "pde_work", "cpu_seconds", "event")
 
 
-def row(stage: Stage, step: int, mesh: str, cpu_seconds: float, diagnose: bool = True) -> dict:
+def row(stage: Stage, step: int, mesh: str, cpu_seconds: float, kappa: bool = False) -> dict:
     """The row of a stage.
 
     Parameters
@@ -28,8 +28,8 @@ def row(stage: Stage, step: int, mesh: str, cpu_seconds: float, diagnose: bool =
         Label of the level.
     cpu_seconds
         Process CPU seconds of the identification so far.
-    diagnose
-        Compute the undamped alignment and the certificate, which cost a decomposition of the tangent vectors.
+    kappa
+        Compute the undamped alignment, which costs a decomposition of the tangent vectors.
 
     Notes
     -----
@@ -42,8 +42,8 @@ def row(stage: Stage, step: int, mesh: str, cpu_seconds: float, diagnose: bool =
         "step": step, "level": stage.level, "mesh": mesh, "energy": iterate.value,
         "misfit": iterate.terms.get("misfit", ""), "regularization": iterate.terms.get("regularization", ""),
         "gradient_norm": iterate.gradient_norm, "alignment": iterate.alignment,
-        "kappa": iterate.kappa if diagnose else "", "certificate": iterate.certificate if diagnose else "",
-        "fit": iterate.fit, "step_size": iterate.step_size, "damping": getattr(iterate.memory, "damping", ""),
+        "kappa": iterate.kappa if kappa else "", "certificate": iterate.certificate, "fit": iterate.fit,
+        "step_size": iterate.step_size, "damping": getattr(iterate.memory, "damping", ""),
         "parameters": iterate.parameters,
         "pde_solves": stage.total_solves, "level_solves": sum(stage.solves[stage.level].values()), **solves,
         "pde_work": stage.work, "cpu_seconds": cpu_seconds,

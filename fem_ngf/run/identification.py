@@ -20,8 +20,8 @@ from ..flows.natural_gradient import NaturalGradientFlow
 from ..growth.expansion import Expansion
 from ..growth.grow import seedling
 from .case import Case
-from .options import RunOptions
-from .weighting import given_weight, reweighted_levels
+from .options import RunOptions, given_weight
+from .weighting import reweighted_levels
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,15 +2,83 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import importlib.util
 import os
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from .case import Case
+
+if TYPE_CHECKING:
+    from .case import Case
+
+LIGHT = ("__future__", "pathlib", "typing")
+"""Modules from which a case's signature may take names without the import of the case file."""
+
+
+def read_function(path: str | Path) -> Callable[..., Case]:
+    """The function ``case`` of a case file, without its body if that is enough to read its flags.
+
+    The file is not imported, and with it neither torch nor scikit-fem, where annotations and defaults need nothing but
+    constants and the names of `LIGHT`.
+
+    Raises
+    ------
+    InputError
+        As `load_function`.
+    """
+    tree = _parsed(Path(path))
+    names = {name: getattr(builtins, name) for name in ("__import__", "int", "float", "str", "bool", "tuple", "dict")}
+    scope: dict = {"__name__": "fem_ngf_signature", "__builtins__": names, "__doc__": ast.get_docstring(tree)}
+    for node in tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            modules = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            if not set(modules) <= set(LIGHT):
+                continue
+        elif isinstance(node, ast.FunctionDef) and node.name == "case" and not node.decorator_list:
+            node.body, node.returns = [ast.Expr(ast.Constant(ast.get_docstring(node) or ""))], None
+        elif not isinstance(node, ast.Assign):
+            continue
+        module = ast.Module([ast.fix_missing_locations(node)], [])
+        try:
+            exec(compile(module, str(path), "exec", dont_inherit=True), scope)
+        except Exception:  # it needs more than constants
+            continue
+    return scope.get("case") or load_function(path)
+
+
+def preferences(path: str | Path) -> dict[str, object]:
+    """The run options that a case file sets in ``defaults={...}``, as far as its text tells their values."""
+    found: dict[str, object] = {}
+    for node in ast.walk(_parsed(Path(path))):
+        keyword = isinstance(node, ast.keyword) and node.arg == "defaults"
+        if keyword or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "defaults"):
+            entries = zip(node.value.keys, node.value.values, strict=True) if isinstance(node.value, ast.Dict) else ()
+            found |= {key.value: _constant(value) for key, value in entries if isinstance(key, ast.Constant)}
+    return found
+
+
+def _constant(node: ast.expr) -> object:
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return "chosen by the case"
+
+
+def _parsed(path: Path) -> ast.Module:
+    if not path.is_file():
+        raise InputError(f"case file {path} does not exist" if not path.exists() else f"case file {path} is no file")
+    if path.suffix != ".py":
+        raise InputError(f"case file {path} is no Python file; its name must end in .py")
+    try:
+        return ast.parse(path.read_bytes(), str(path))
+    except (SyntaxError, ValueError, OSError) as error:
+        raise InputError(f"case file {path} cannot be read: {_described(error, path)}") from error
 
 
 def load_function(path: str | Path) -> Callable[..., Case]:
@@ -22,10 +90,7 @@ def load_function(path: str | Path) -> Callable[..., Case]:
         If there is no such file, it cannot be imported, or it has no function ``case``.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"case file {path} does not exist" if not path.exists() else f"case file {path} is no file")
-    if path.suffix != ".py":
-        raise InputError(f"case file {path} is no Python file; its name must end in .py")
+    _parsed(path)
     if str(path.resolve().parent) not in sys.path:  # a case may have modules beside it, as any script
         sys.path.append(str(path.resolve().parent))
     spec = importlib.util.spec_from_file_location(f"fem_ngf_case_{path.stem}", path.resolve())
@@ -36,7 +101,7 @@ def load_function(path: str | Path) -> Callable[..., Case]:
         raise InputError(f"case file {path} cannot be imported: {_described(error, path)}") from error
     function = getattr(module, "case", None)
     if not callable(function):
-        raise InputError(f"case file {path} has no function case(); write one that returns a fem_ngf.run.Case")
+        raise InputError(f"case file {path} has no function case(); write one that returns a fem_ngf.Case")
     return function
 
 
@@ -49,6 +114,8 @@ def build(function: Callable[..., Case], arguments: dict, path: str | Path) -> C
         If the function fails or returns something else. With the environment variable ``FEM_NGF_DEBUG`` set,
         unexpected errors come with their traceback.
     """
+    from .case import Case
+
     try:
         case = function(**arguments)
     except InputError:
@@ -58,7 +125,7 @@ def build(function: Callable[..., Case], arguments: dict, path: str | Path) -> C
             raise
         raise InputError(f"case file {path}: case() failed with {_described(error, Path(path))}") from error
     if not isinstance(case, Case):
-        raise InputError(f"case file {path}: case() returned a {type(case).__name__} instead of a fem_ngf.run.Case")
+        raise InputError(f"case file {path}: case() returned a {type(case).__name__} instead of a fem_ngf.Case")
     return case
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
-import torch
+from typing import Literal, get_args
 
 from ..errors import InputError
-from .weighting import given_weight
 
 ANSATZ = Literal["neural", "finite-element"]
 FLOW = Literal["hilbert-descent", "natural-gradient", "gradient-descent", "adam", "lbfgs"]
@@ -20,6 +18,14 @@ METHOD = Literal["euler", "heun", "levenberg-marquardt", "gradient-normalized"]
 SELECTION = Literal["greedy", "random"]
 TRIGGER = Literal["either", "alignment", "fit", "stagnation"]
 SAMPLING = Literal["quadrature", "nodal"]
+RULE = Literal["discrepancy", "lcurve", "gcv"]
+
+# What --help shows together; the other options steer the search.
+NETWORK = ("ansatz", "seed", "sampling", "device", "grow", "growth", "trigger", "start_width", "max_parameters")
+OUTPUT = ("out", "kappa", "quiet", "bare")
+
+AT_LEAST = {"seed": 0, "levels": 1, "iterations": 1, "threads": 1, "start_width": 1, "max_parameters": 1}
+POSITIVE = ("length", "tolerance", "stagnation")
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,8 @@ class RunOptions:
         Where the network is evaluated: cpu, cuda, cuda:0.
     threads
         Threads of the linear algebra; more than one pays on large problems and idle machines only.
+    kappa
+        Compute kappa, the alignment of the tangent space with the gradient, at every step, not only where a mesh ends.
     quiet
         Print the result only.
     bare
@@ -97,28 +105,19 @@ class RunOptions:
     weight: str | None = None
     device: str = "cpu"
     threads: int = 1
+    kappa: bool = False
     quiet: bool = False
     bare: bool = False
 
     def __post_init__(self):
-        if self.seed < 0:
-            raise InputError(f"seed is {self.seed}; it must not be negative")
-        for name in ("levels", "iterations", "threads", "start_width", "max_parameters"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} is {value}; it must be 1 at least")
-        for name in ("length", "tolerance", "stagnation"):
-            value = getattr(self, name)
-            if value is not None and not (np.isfinite(value) and value > 0):
-                raise InputError(f"{name} is {value}; it must be a positive number")
+        check_values(vars(self))
         if self.grow and (self.ansatz != "neural" or self.flow not in ("hilbert-descent", "natural-gradient")):
             raise InputError(f"grow is for a neural ansatz and the flows hilbert-descent and natural-gradient, not for "
                              f"ansatz {self.ansatz!r} with flow {self.flow!r}")
         for name, default in (("growth", "greedy"), ("trigger", "either")):
             if not self.grow and getattr(self, name) != default:
                 raise InputError(f"{name} is {getattr(self, name)!r}, but the network does not grow; add grow")
-        given_weight(self.weight)
-        _check_device(self.device)
+        _check_cuda(self.device)
         if self.direction and self.flow != "hilbert-descent":
             raise InputError(f"direction {self.direction!r} is for flow 'hilbert-descent', not {self.flow!r}")
         if self.method and self.flow != "natural-gradient":
@@ -149,12 +148,49 @@ class RunOptions:
         return {name: str(value) if isinstance(value, Path) else value for name, value in plain.items()}
 
 
-def _check_device(name: str) -> None:
+def check_values(values: Mapping[str, object]) -> None:
+    """Check every option by itself, so that a wrong one is told before the case is built.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range.
+    """
+    for name, value in values.items():
+        if value is None:
+            continue
+        if name in AT_LEAST and value < AT_LEAST[name]:
+            raise InputError(f"{name} is {value}; it must be {AT_LEAST[name]} at least")
+        if name in POSITIVE and not (math.isfinite(value) and value > 0):
+            raise InputError(f"{name} is {value}; it must be a positive number")
+        if name == "device" and not re.fullmatch(r"(cpu|cuda)(:\d+)?", value):
+            raise InputError(f"device is {value!r}; choose cpu or cuda")
+        if name == "weight":
+            given_weight(value)
+
+
+def given_weight(text: str | None) -> float | None:
+    """The number that ``--weight`` gives; None for none, and for a rule.
+
+    Raises
+    ------
+    InputError
+        If it is neither a positive number nor a rule.
+    """
+    if text is None or text in get_args(RULE):
+        return None
     try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise InputError(f"device is {name!r}; choose cpu or cuda") from None
-    if device.type not in ("cpu", "cuda"):
-        raise InputError(f"device is {name!r}; choose cpu or cuda")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device is {name!r}, but this torch finds no CUDA device; choose cpu")
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise InputError(f"weight is {text!r}; give a positive number or one of {', '.join(get_args(RULE))}")
+    return value
+
+
+def _check_cuda(device: str) -> None:
+    if device.startswith("cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            raise InputError(f"device is {device!r}, but this torch finds no CUDA device; choose cpu")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from rich.console import Console
+BOLD, MAGENTA, PLAIN = "\033[1m", "\033[35m", "\033[0m"
 
 _COLUMNS = (
     ("step", "step", "5d"), ("mesh", "mesh", "12s"), ("energy", "energy", "13.6e"), ("misfit", "misfit", "10.3e"),
@@ -24,17 +24,16 @@ class Progress:
     """
 
     def __init__(self, quiet: bool = False):
-        self._console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
         self._quiet = quiet
 
     def header(self, title: str, *lines: str) -> None:
         """What is solved and the names of the columns."""
         if self._quiet:
             return
-        self._print(title, style="bold")
+        self._print(title, BOLD)
         for line in lines:
             self._print(line)
-        self._print(" ".join(_padded(name, form) for _, name, form in _COLUMNS), style="bold")
+        self._print(" ".join(_padded(name, form) for _, name, form in _COLUMNS), BOLD)
 
     def line(self, row: dict) -> None:
         """One iteration."""
@@ -42,16 +41,15 @@ class Progress:
             return
         self._print(" ".join(_cell(row[key], form) for key, _, form in _COLUMNS))
         if row["event"]:
-            self._print(f"      {row['event']}", style="magenta")
+            self._print(f"      {row['event']}", MAGENTA)
 
     def result(self, *lines: str) -> None:
         """How the run ended and where its files are."""
         for line in lines:
             self._print(line)
 
-    def _print(self, text: str, style: str | None = None) -> None:
-        self._console.print(text, style=style, markup=False)
-        self._console.file.flush()
+    def _print(self, text: str, style: str = "") -> None:
+        print(f"{style}{text}{PLAIN}" if style and sys.stdout.isatty() else text, flush=True)
 
 
 def _cell(value, form: str) -> str:

@@ -7,30 +7,11 @@ import time
 
 import numpy as np
 
-from .. import weights
 from ..errors import InputError
-from ..weights.choose import RULES
+from ..weights import choose as rules
+from ..weights.choice import WeightChoice, WeightedRun
 from ..weights.discrepancy import expected_misfit
 from ..weights.scaled import reweighted
-
-
-def given_weight(text: str | None) -> float | None:
-    """The number that the user gave; None for none, and for a rule.
-
-    Raises
-    ------
-    InputError
-        If it is neither a positive number nor a rule.
-    """
-    if text is None or text in RULES:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not (np.isfinite(value) and value > 0):
-        raise InputError(f"weight is {text!r}; give a positive number or one of {', '.join(RULES)}")
-    return value
 
 
 def reweighted_levels(levels: tuple, weight: float | None) -> tuple:
@@ -56,7 +37,7 @@ def choose(identification, rule: str, say=print) -> dict:
     identification
         What to run, see `Identification`.
     rule
-        One of `RULES`.
+        One of `weights.choose.RULES`.
     say
         Called with one line a run.
 
@@ -73,17 +54,17 @@ def choose(identification, rule: str, say=print) -> dict:
     std, given = level.noise_std, {}
     if std is not None:
         given = {"target": expected_misfit(energy.noise, std), "variance": np.asarray(std, dtype=float) ** 2}
-    choice = weights.choose(rule, flows, theta, **given, observe=lambda run: say(_line(run)))
+    choice = rules.choose(rule, flows, theta, **given, observe=lambda run: say(_line(run)))
     say(f"weight {choice.weight:.3g}: {choice.reason}")
     return _plain(choice, time.process_time() - since)
 
 
-def _line(run: weights.WeightedRun) -> str:
+def _line(run: WeightedRun) -> str:
     return (f"weight {run.weight:.3e}  misfit {run.misfit:.6e}  regularisation at weight one {run.roughness:.6e}  "
             f"solves {run.solves}")
 
 
-def _plain(choice: weights.WeightChoice, seconds: float) -> dict:
+def _plain(choice: WeightChoice, seconds: float) -> dict:
     return {"rule": choice.rule, "value": float(choice.weight), "found": bool(choice.found), "reason": choice.reason,
             "pde_solves": int(choice.solves), "cpu_seconds": seconds,
             "runs": [{"weight": float(run.weight), "misfit": float(run.misfit), "roughness": float(run.roughness),

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.interpolate import make_smoothing_spline
-from scipy.signal import find_peaks
 
 from ..errors import InputError
 from .choice import Solve, WeightChoice, checked_positive, nearest, run_curve
@@ -48,7 +47,7 @@ def corner(weights: np.ndarray, misfits: np.ndarray, roughness: np.ndarray) -> t
     fine = np.linspace(place[1], place[-2], 40 * len(keep))
     dx, dy, ddx, ddy = across(fine, 1), along(fine, 1), across(fine, 2), along(fine, 2)
     curvature = (dx * ddy - ddx * dy) / (dx**2 + dy**2) ** 1.5
-    peaks = find_peaks(curvature)[0]
+    peaks = 1 + np.flatnonzero((curvature[1:-1] > curvature[:-2]) & (curvature[1:-1] > curvature[2:]))
     best = peaks[np.argmax(curvature[peaks])] if peaks.size else int(np.argmax(curvature))
     return float(np.exp(np.interp(fine[best], place, np.log(weights[keep])))), float(curvature[best])
 
