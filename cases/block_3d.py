@@ -10,48 +10,28 @@ in P1; synthetic data from P2 on the same mesh, at a grid of sensors, with
 normal noise.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from skfem import Basis, ElementTetP1, ElementTetP2, FacetBasis
+from skfem import ElementTetP1, ElementTetP2
 
-from fem_ngf import (
-    MLP,
-    Case,
-    HilbertSpace,
-    Level,
-    StationaryProblem,
-    Tikhonov,
-    WeakForm,
-    boundary,
-    check_positive,
-    dot,
-    grad,
-    grid_points,
-    halvings,
-    main,
-    point_data,
-    sensor_problem,
-    unit_cube,
-)
+import fem_ngf as ngf
+from fem_ngf import dot, grad
 
 
 def residual(u, v, m, w):
     return torch.exp(m) * dot(grad(u), grad(v))
 
 
-def heating(u, v, m, w):
-    return -v
-
-
 def truth(x):
-    """True log-conductivity at points x (3, ...): a soft ball that conducts well."""
+    """True log-conductivity: a soft ball that conducts well."""
     return 2.0 * np.exp(-((x[0] - 0.4) ** 2 + (x[1] - 0.6) ** 2 + (x[2] - 0.5) ** 2) / 0.06)
 
 
 def case(cells: int = 12, alpha: float = 40.0, noise: float = 0.01, noise_seed: int = 1, sensors: int = 8,
-         data: Path | None = None) -> Case:
+         data: Path | None = None) -> ngf.Case:
     """Conductivity of a block of tetrahedra from sensors inside it.
 
     Parameters
@@ -69,38 +49,16 @@ def case(cells: int = 12, alpha: float = 40.0, noise: float = 0.01, noise_seed: 
     data
         File of measurements instead: .npz (points, values[, std]) or .csv (x, y, z, value[, std]).
     """
-    check_positive(alpha=alpha)
-    points = grid_points((sensors,) * 3, (0.1, 0.1, 0.1), (0.9, 1.0, 0.9))
-    measured = point_data(data, 3, points, lambda: true_state(cells), noise=noise, seed=noise_seed)
-    levels = tuple(level(n, alpha, measured) for n in halvings(cells, smallest=6))
-    return Case("block_3d", levels, MLP((3, 16, 16, 1)), defaults={"sampling": "nodal", "stagnation": 1e-4},
-                title="Conductivity of a block of tetrahedra from sensors inside it")
-
-
-def problem(n: int, element) -> tuple[Basis, StationaryProblem]:
-    """Basis of the state and equation on a mesh of n cells a side."""
-    basis = Basis(unit_cube(n), element, intorder=3)
-    top = FacetBasis(basis.mesh, element, facets=boundary(basis.mesh, "top"), intorder=3)
-    form = WeakForm(residual, basis, ElementTetP1()) + WeakForm(heating, top, ElementTetP1())
-    return basis, StationaryProblem(form, dirichlet=basis.get_dofs("bottom").all(), linear=True, symmetric=True,
-                                    definite=True)
-
-
-def true_state(n: int):
-    """State of the true conductivity, in P2."""
-    basis, pde = problem(n, ElementTetP2())
-    return basis, pde.solve(truth(basis.mesh.p)).u
-
-
-def level(n: int, alpha: float, measured) -> Level:
-    """The inverse problem on one mesh."""
-    basis, pde = problem(n, ElementTetP1())
-    parameter = Basis(basis.mesh, ElementTetP1())
-    space = HilbertSpace.l2(parameter)
-    energy = sensor_problem(pde, basis, measured, Tikhonov(space.stiffness, alpha), space)
-    return Level(f"{n} x {n} x {n}", energy, parameter, truth=truth(parameter.doflocs),
-                 fields=lambda at: {"state": (basis, at.state.u[:, 0])})
+    ngf.check_positive(alpha=alpha)
+    model = ngf.Model(residual, ElementTetP1(), ElementTetP1(), dirichlet={"bottom": 0.0}, neumann={"top": 1.0},
+                      intorder=3, linear=True, definite=True)
+    finer = replace(model, state=ElementTetP2())
+    points = ngf.grid_points((sensors,) * 3, (0.1, 0.1, 0.1), (0.9, 1.0, 0.9))
+    measured = ngf.point_data(data, points, truth, finer, ngf.unit_cube(cells), noise=noise, seed=noise_seed)
+    levels = ngf.levels(model, ngf.halvings(ngf.unit_cube, cells, smallest=6), measured,
+                        lambda space: ngf.Tikhonov(space.stiffness), alpha, truth=truth)
+    return ngf.Case("block_3d", levels, ngf.MLP((3, 16, 16, 1)), defaults={"sampling": "nodal", "stagnation": 1e-4})
 
 
 if __name__ == "__main__":
-    main(case)
+    ngf.main(case)

@@ -28,26 +28,10 @@ artificial neural networks with the finite element method, J. Comput. Phys.
 
 import numpy as np
 import torch
-from skfem import Basis, ElementTriP1
+from skfem import ElementTriP1
 
-from fem_ngf import (
-    MLP,
-    Case,
-    HilbertSpace,
-    InverseProblem,
-    Level,
-    StationaryProblem,
-    Tikhonov,
-    WeakForm,
-    check_positive,
-    dot,
-    grad,
-    halvings,
-    main,
-    noise_generator,
-    unit_square,
-    whole_fields,
-)
+import fem_ngf as ngf
+from fem_ngf import dot, grad
 
 
 def residual(u, v, m, w):
@@ -72,7 +56,7 @@ def source(x):
     return 2 * np.pi**2 * kappa * true_state(x) + kappa**2 * slope
 
 
-def case(cells: int = 80, alpha: float = 1e-4, snr: float = 10.0, noise_seed: int = 0, neurons: int = 30) -> Case:
+def case(cells: int = 80, alpha: float = 1e-4, snr: float = 10.0, noise_seed: int = 0, neurons: int = 30) -> ngf.Case:
     """Conductivity of the unit square from a noisy observation of the whole state.
 
     Parameters
@@ -88,28 +72,19 @@ def case(cells: int = 80, alpha: float = 1e-4, snr: float = 10.0, noise_seed: in
     neurons
         Neurons of the hidden layer.
     """
-    check_positive(alpha=alpha, snr=snr)
-    bases = [Basis(unit_square(n), ElementTriP1(), intorder=4) for n in reversed(halvings(cells)[::-2])]
-    exact = HilbertSpace.l2(bases[-1])
-    noise = 0.5 / snr * noise_generator(noise_seed).standard_normal(exact.size)  # 1/2 is the norm of the true state
-    data = exact.project(true_state(exact.points.T)) + noise
-    misfits = whole_fields(bases, data, 2.0)
-    levels = tuple(level(basis, alpha, *misfit) for basis, misfit in zip(bases, misfits, strict=True))
-    return Case("conductivity", levels, MLP((2, neurons, 1), activation="sigmoid", start=1.0), start=1.0,
-                defaults={"stagnation": 1e-4}, title="Conductivity of the unit square from a noisy state")
-
-
-def level(basis, alpha: float, observation, data: np.ndarray, noise) -> Level:
-    """The inverse problem on one mesh."""
-    form = WeakForm(residual, basis, ElementTriP1(), f=source(np.asarray(basis.global_coordinates())))
-    pde = StationaryProblem(form, dirichlet=basis.get_dofs().all(), linear=True, symmetric=True, definite=True)
-    parameter = Basis(basis.mesh, ElementTriP1())
-    space = HilbertSpace.l2(parameter)
-    energy = InverseProblem(pde, observation, data, noise, Tikhonov(space.stiffness, 2.0 * alpha), space)
-    n = round(np.sqrt(basis.mesh.nelements / 2))
-    return Level(f"{n} x {n}", energy, parameter, truth=true_conductivity(parameter.doflocs),
-                 fields=lambda at: {"state": (basis, at.state.u[:, 0]), "data": (basis, data)})
+    ngf.check_positive(alpha=alpha, snr=snr)
+    model = ngf.Model(residual, ElementTriP1(), ElementTriP1(), dirichlet=0.0, data={"f": source}, intorder=4,
+                      linear=True, definite=True)
+    meshes = ngf.halvings(ngf.unit_square, cells, factor=4)
+    *_, finest = meshes.values()
+    exact = model.on(finest).space
+    noise = 0.5 / snr * ngf.noise_generator(noise_seed).standard_normal(exact.size)  # 1/2 is the norm of the true state
+    measured = ngf.WholeField(exact.basis, exact.project(true_state(exact.points.T)) + noise, scale=2.0)
+    levels = ngf.levels(model, meshes, measured, lambda space: ngf.Tikhonov(space.stiffness), 2.0 * alpha,
+                        truth=true_conductivity)
+    return ngf.Case("conductivity", levels, ngf.MLP((2, neurons, 1), activation="sigmoid", start=1.0),
+                    defaults={"stagnation": 1e-4})
 
 
 if __name__ == "__main__":
-    main(case)
+    ngf.main(case)

@@ -21,36 +21,14 @@ large-scale inverse problems, ACM TOMS 47 (2021); its model problem
 PoissonDeterministic.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from skfem import Basis, ElementTriP1, ElementTriP2
 
-from fem_ngf import (
-    MLP,
-    Case,
-    GaussianNoise,
-    HilbertSpace,
-    InputError,
-    InverseProblem,
-    Level,
-    StationaryProblem,
-    Tikhonov,
-    WeakForm,
-    check_positive,
-    dot,
-    grad,
-    halvings,
-    main,
-    nodal_values,
-    noisy,
-    point_values,
-    read_measurements,
-    unit_square,
-    whole_fields,
-)
+import fem_ngf as ngf
+from fem_ngf import dot, grad
 
 
 def residual(u, v, m, w):
@@ -58,13 +36,13 @@ def residual(u, v, m, w):
 
 
 def truth(x):
-    """True log-diffusivity at points x (2, ...)."""
+    """True log-diffusivity."""
     return np.where((x[0] - 0.5) ** 2 + (x[1] - 0.5) ** 2 < 0.2**2, np.log(2.0), np.log(9.0))
 
 
 def case(cells: int = 64, gamma: float = 1e-8, noise: float = 0.05, noise_seed: int = 1,
-         data: Path | None = None) -> Case:
-    """Log-diffusivity of the unit square from a noisy observation of the whole state.
+         data: Path | None = None) -> ngf.Case:
+    """Log-diffusivity of the unit square from a noisy state.
 
     Parameters
     ----------
@@ -81,67 +59,27 @@ def case(cells: int = 64, gamma: float = 1e-8, noise: float = 0.05, noise_seed: 
         File of measurements: .npz (points, values[, std]) or .csv (x, y, value[, std]). Values at exactly the P2
         nodes of the finest mesh are the whole field; values at other points need their standard deviation.
     """
-    check_positive(gamma=gamma)
-    bases = [Basis(unit_square(n), ElementTriP2(), intorder=4) for n in halvings(cells)]
-    misfits, std = synthetic(bases, noise, noise_seed) if data is None else measured(bases, data, noise)
-    levels = tuple(level(basis, gamma, *misfit) for basis, misfit in zip(bases, misfits, strict=True))
-    levels = (*levels[:-1], replace(levels[-1], noise_std=std))
-    return Case("diffusion", levels, MLP((2, 12, 12, 1), start=float(np.log(2.0))), start=float(np.log(2.0)),
-                title="Log-diffusivity of the unit square from a noisy state")
+    ngf.check_positive(gamma=gamma)
+    model = ngf.Model(residual, ElementTriP2(), ElementTriP1(), dirichlet=0.0, intorder=4, linear=True, definite=True)
+    meshes = ngf.halvings(ngf.unit_square, cells)
+    *_, finest = meshes.values()
+    nodes = Basis(finest, ElementTriP2(), intorder=4)
+    measured = (synthetic(nodes, noise, noise_seed) if data is None else
+                ngf.field_data(data, nodes, noise=noise, exact=nodes.get_dofs().all()))
+    levels = ngf.levels(model, meshes, measured, lambda space: ngf.Tikhonov(space.stiffness), gamma, truth=truth)
+    return ngf.Case("diffusion", levels, ngf.MLP((2, 12, 12, 1), start=float(np.log(2.0))))
 
 
-def problem(basis) -> StationaryProblem:
-    """The equation with a P1 parameter on the mesh of the state's `basis`."""
-    form = WeakForm(residual, basis, ElementTriP1())
-    return StationaryProblem(form, dirichlet=basis.get_dofs().all(), linear=True, symmetric=True, definite=True)
-
-
-def level(basis, gamma: float, observation, data: np.ndarray, noise: GaussianNoise) -> Level:
-    """The inverse problem on one mesh."""
-    parameter = Basis(basis.mesh, ElementTriP1())
-    space = HilbertSpace.l2(parameter)
-    energy = InverseProblem(problem(basis), observation, data, noise, Tikhonov(space.stiffness, gamma), space)
-    n = round(np.sqrt(basis.mesh.nelements / 2))
-    fields = {"data": (basis, data)} if len(data) == basis.N else {}
-    return Level(f"{n} x {n}", energy, parameter, truth=truth(parameter.doflocs),
-                 fields=lambda at: {"state": (basis, at.state.u[:, 0]), **fields})
-
-
-def synthetic(bases, noise: float, seed: int) -> tuple[list[tuple], np.ndarray]:
-    """Observation, data and noise model on every mesh, and the noise's std: P1 on half the mesh size has P2's nodes."""
-    finest = bases[-1]
-    half = Basis(finest.mesh.refined(), ElementTriP1(), intorder=2)
-    u = problem(half).solve(truth(half.doflocs)).u[:, 0]
-    values = nodal_values(finest, half.doflocs.T, noisy(u, noise, seed)[0])
-    values[finest.get_dofs().all()] = 0.0
-    return whole_fields(bases, values), interior(finest, noise * np.abs(u).max())
-
-
-def interior(basis, std) -> np.ndarray:
-    """Standard deviations (n_u,): `std` inside, zero on the boundary, where the state is known."""
-    deviations = np.broadcast_to(np.asarray(std, dtype=float), basis.N).copy()
-    deviations[basis.get_dofs().all()] = 0.0
-    return deviations
-
-
-def measured(bases, data: Path, noise: float) -> tuple[list[tuple], np.ndarray | None]:
-    """Observation, data and noise model on every mesh, and the noise's std, for the data of a file."""
-    found = read_measurements(data, dimension=2)
-    if found.values.ndim > 1:
-        raise InputError(f"data file {str(data)!r} has values of shape {found.values.shape}; this case has one "
-                         "experiment")
-    try:
-        values = nodal_values(bases[-1], found.points, found.values)
-        std = noise * np.abs(values).max() if found.std is None else nodal_values(bases[-1], found.points, found.std)
-        return whole_fields(bases, values), interior(bases[-1], std)
-    except InputError:
-        if found.std is None:
-            n = round(np.sqrt(bases[-1].mesh.nelements / 2))
-            raise InputError(f"data file {str(data)!r} has no std, and its points are not the P2 nodes of {n} x {n} "
-                             "cells; add std to use them as sensors, or give the cells of its mesh") from None
-    likelihood = GaussianNoise.from_std(found.std)
-    return [(point_values(basis, found.points), found.values, likelihood) for basis in bases], None
+def synthetic(nodes: Basis, noise: float, seed: int) -> ngf.WholeField:
+    """Noisy values at the nodes of P2: those of P1 on half the mesh size."""
+    model = ngf.Model(residual, ElementTriP1(), ElementTriP1(), dirichlet=0.0, intorder=2, linear=True, definite=True)
+    true = model.on(nodes.mesh.refined())
+    u = true.solve(truth).u[:, 0]
+    values = ngf.nodal_values(nodes, true.state.doflocs.T, ngf.noisy(u, noise, seed)[0])
+    std = np.full(nodes.N, noise * np.abs(u).max())
+    values[nodes.get_dofs().all()] = std[nodes.get_dofs().all()] = 0.0
+    return ngf.WholeField(nodes, values, noise_std=std)
 
 
 if __name__ == "__main__":
-    main(case)
+    ngf.main(case)

@@ -18,44 +18,28 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from skfem import Basis, ElementTriP1, ElementTriP2
+from skfem import ElementTriP1, ElementTriP2
 
-from fem_ngf import (
-    MLP,
-    Case,
-    HilbertSpace,
-    Level,
-    StationaryProblem,
-    Tikhonov,
-    WeakForm,
-    check_positive,
-    dot,
-    grad,
-    grid_points,
-    halvings,
-    main,
-    point_data,
-    sensor_problem,
-    unit_square,
-)
+import fem_ngf as ngf
+from fem_ngf import dot, grad
 
 LENGTH = 0.15
 
 
-def residual(u, v, m, w):
-    return dot(grad(u), grad(v)) - m * v
+def residual(u, v, f, w):
+    return dot(grad(u), grad(v)) - f * v
 
 
 def truth(x):
-    """True source at points x (2, ...)."""
+    """True source: a bump among the sensors and one beyond them."""
     seen = (x[0] - 0.35) ** 2 + (x[1] - 0.6) ** 2
     unseen = (x[0] - 0.8) ** 2 + (x[1] - 0.35) ** 2
     return 10.0 * np.exp(-seen / 0.02) + 6.0 * np.exp(-unseen / 0.015)
 
 
 def case(cells: int = 32, metric: Literal["l2", "h1"] = "h1", alpha: float | None = None, noise: float = 0.01,
-         noise_seed: int = 1, sensors: int = 9, reach: float = 0.65, data: Path | None = None) -> Case:
-    """Unknown source from sensors in part of the unit square.
+         noise_seed: int = 1, sensors: int = 9, reach: float = 0.65, data: Path | None = None) -> ngf.Case:
+    """Unknown source of Poisson's equation from sensors in part of the domain.
 
     Parameters
     ----------
@@ -78,36 +62,18 @@ def case(cells: int = 32, metric: Literal["l2", "h1"] = "h1", alpha: float | Non
         File of measurements instead: .npz (points, values[, std]) or .csv (x, y, value[, std]).
     """
     alpha = {"l2": 100.0, "h1": 20.0}[metric] if alpha is None else alpha
-    check_positive(alpha=alpha, reach=reach)
-    points = grid_points((sensors, sensors), (0.05, 0.05), (min(reach, 0.95), 0.95))
-    measured = point_data(data, 2, points, lambda: true_state(2 * cells), noise=noise, seed=noise_seed)
-    levels = tuple(level(n, metric, alpha, measured) for n in halvings(cells))
-    return Case("source", levels, MLP((2, 20, 20, 1)), length=LENGTH, defaults={"metric": metric, "stagnation": 1e-4},
-                title="Unknown source of Poisson's equation from sensors in part of the domain")
+    ngf.check_positive(alpha=alpha, reach=reach)
 
+    def prior(space):
+        return ngf.Tikhonov(space if metric == "l2" else ngf.HilbertSpace.h1(space.basis, LENGTH))
 
-def problem(n: int) -> tuple[Basis, StationaryProblem]:
-    """Basis of the state and equation on n x n cells."""
-    basis = Basis(unit_square(n), ElementTriP2())
-    form = WeakForm(residual, basis, ElementTriP1())
-    return basis, StationaryProblem(form, dirichlet=basis.get_dofs().all(), linear=True, symmetric=True, definite=True)
-
-
-def true_state(n: int):
-    """State of the true source on n x n cells."""
-    basis, pde = problem(n)
-    return basis, pde.solve(truth(basis.mesh.p)).u
-
-
-def level(n: int, metric: str, alpha: float, measured) -> Level:
-    """The inverse problem on n x n cells."""
-    basis, pde = problem(n)
-    parameter = Basis(basis.mesh, ElementTriP1())
-    space = HilbertSpace.l2(parameter) if metric == "l2" else HilbertSpace.h1(parameter, LENGTH)
-    energy = sensor_problem(pde, basis, measured, Tikhonov(space, alpha), space)
-    return Level(f"{n} x {n}", energy, parameter, truth=truth(parameter.doflocs),
-                 fields=lambda at: {"state": (basis, at.state.u[:, 0])})
+    model = ngf.Model(residual, ElementTriP2(), ElementTriP1(), dirichlet=0.0, linear=True, definite=True)
+    points = ngf.grid_points((sensors, sensors), (0.05, 0.05), (min(reach, 0.95), 0.95))
+    measured = ngf.point_data(data, points, truth, model, ngf.unit_square(2 * cells), noise=noise, seed=noise_seed)
+    levels = ngf.levels(model, ngf.halvings(ngf.unit_square, cells), measured, prior, alpha, truth=truth)
+    return ngf.Case("source", levels, ngf.MLP((2, 20, 20, 1)), length=LENGTH,
+                    defaults={"metric": metric, "stagnation": 1e-4})
 
 
 if __name__ == "__main__":
-    main(case)
+    ngf.main(case)

@@ -20,59 +20,27 @@ large-scale inverse problems, ACM TOMS 47 (2021); its model problem
 SubsurfaceBayesian, from which geometry and prior are taken.
 """
 
-from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from skfem import Basis, ElementTriP1, ElementTriP2
+from skfem import ElementTriP1, ElementTriP2
 
-from fem_ngf import (
-    MLP,
-    BilaplacianPrior,
-    Case,
-    GaussianNoise,
-    HilbertSpace,
-    InputError,
-    InverseProblem,
-    Level,
-    Measurements,
-    StationaryProblem,
-    WeakForm,
-    bilaplacian,
-    dot,
-    grad,
-    halvings,
-    laplace,
-    main,
-    nodal_values,
-    noise_generator,
-    point_data,
-    point_values,
-    rotated_tensor,
-    unit_square,
-)
-
-
-@dataclass(frozen=True, eq=False)
-class Field:
-    """A P1 function that can be carried to other meshes."""
-
-    basis: Basis
-    vector: np.ndarray
-
-    def on(self, basis: Basis) -> np.ndarray:
-        """Its values at the nodes of another basis."""
-        return point_values(self.basis, basis.doflocs.T)(self.vector)
+import fem_ngf as ngf
+from fem_ngf import dot, grad
 
 
 def residual(u, v, m, w):
     return torch.exp(m) * dot(grad(u), grad(v))
 
 
+TUTORIAL = ("targets", "d_noisy", "noise_std", "p1_xy", "m_true")
+MODEL = ngf.Model(residual, ElementTriP2(), ElementTriP1(), intorder=4, linear=True, definite=True,
+                  dirichlet={"top": lambda x: x[1], "bottom": lambda x: x[1]})
+
+
 def case(cells: int = 64, noise: float = 0.01, wells: int = 50, data_seed: int = 1, uncertainty: bool = True,
-         data: Path | None = None) -> Case:
+         data: Path | None = None) -> ngf.Case:
     """Log-permeability of an aquifer from pressures in wells, with an anisotropic Gaussian prior.
 
     Parameters
@@ -91,89 +59,39 @@ def case(cells: int = 64, noise: float = 0.01, wells: int = 50, data_seed: int =
         File of measurements: .npz (points, values[, std]) or .csv (x, y, value[, std]); or the .npz of hIPPYlib's
         tutorial (targets, d_noisy, noise_std, and the true field on 64 x 64 cells: p1_xy, m_true).
     """
-    found, true = measured(data) or synthetic(data, cells, noise, wells, data_seed)
-    levels = tuple(level(n, found, true) for n in halvings(cells))
-    if uncertainty:
-        levels = (*levels[:-1], replace(levels[-1], fields=with_uncertainty(levels[-1])))
-    return Case("subsurface", levels, MLP((2, 20, 20, 1)), tuning={"stagnation": 1e-4},
-                title="Log-permeability of an aquifer from pressures in wells")
-
-
-def problem(basis) -> StationaryProblem:
-    """The equation with a P1 parameter on the mesh of the state's `basis`."""
-    form = WeakForm(residual, basis, ElementTriP1())
-    return StationaryProblem(form, dirichlet=basis.get_dofs(["top", "bottom"]).all(), values=basis.doflocs[1],
-                             linear=True, symmetric=True, definite=True)
-
-
-def prior_on(basis) -> BilaplacianPrior:
-    """The prior, in the P1 space `basis`."""
-    return bilaplacian(basis, gamma=0.1, delta=0.5, tensor=rotated_tensor(2.0, 0.5, np.pi / 4))
-
-
-def state_basis(cells: int) -> Basis:
-    """P2 on a uniform mesh."""
-    return Basis(unit_square(cells), ElementTriP2(), intorder=4)
-
-
-def level(cells: int, found: Measurements, true: Field | None) -> Level:
-    """The inverse problem on one mesh."""
-    basis = state_basis(cells)
-    parameter = Basis(basis.mesh, ElementTriP1())
-    energy = InverseProblem(problem(basis), point_values(basis, found.points), found.values,
-                            GaussianNoise.from_std(found.std), prior_on(parameter), HilbertSpace.l2(parameter))
-    return Level(f"{cells} x {cells}", energy, parameter, truth=None if true is None else true.on(parameter),
-                 fields=lambda at: {"state": (basis, at.state.u[:, 0])}, matrices={"prior": energy.regularization})
-
-
-def with_uncertainty(level: Level):
-    """The level's fields and those of the Laplace approximation, computed once an iterate."""
-
-    @lru_cache(maxsize=1)
-    def fields(at):
-        return level.fields(at) | laplace(at, kind="newton").fields(level.basis, modes=2, samples=2)
-
-    return fields
-
-
-def synthetic(data: Path | None, cells: int, noise: float, wells: int, seed: int) -> tuple[Measurements, Field | None]:
-    """Measurements of a sample of the prior, and that sample; or those of a file in one of the general layouts."""
-    if wells < 1:
-        raise InputError(f"wells is {wells}; it must be 1 at least")
-    rng = noise_generator(seed)
+    ngf.check_positive(wells=wells)
+    finer, rng = ngf.unit_square(2 * cells), ngf.noise_generator(data_seed)
     points = rng.uniform(0.05, 0.95, (wells, 2))
-    true = None
-
-    def solve():
-        nonlocal true
-        basis = state_basis(2 * cells)
-        parameter = Basis(basis.mesh, ElementTriP1())
-        true = Field(parameter, prior_on(parameter).sample(rng))
-        return basis, problem(basis).solve(true.vector).u[:, 0]
-
-    return point_data(data, 2, points, solve, noise=noise, seed=seed + 1), true
+    if data is not None and data.suffix == ".npz" and ngf.read_arrays(data, optional=["targets"]):
+        measured, truth = tutorial(data)
+    else:
+        truth = sample(MODEL.on(finer).parameter, rng) if data is None else None
+        measured = ngf.point_data(data, points, truth, MODEL, finer, noise=noise, seed=data_seed + 1)
+    levels = ngf.levels(MODEL, ngf.halvings(ngf.unit_square, cells), measured, lambda space: prior(space.basis),
+                        truth=truth, fields=uncertainties if uncertainty else None)
+    return ngf.Case("subsurface", levels, ngf.MLP((2, 20, 20, 1)), tuning={"stagnation": 1e-4})
 
 
-def measured(data: Path | None) -> tuple[Measurements, Field | None] | None:
-    """Measurements and truth of a file in the layout of hIPPYlib's tutorial; None for other files."""
-    if data is None or data.suffix != ".npz" or not data.is_file():
-        return None
-    try:
-        with np.load(data, allow_pickle=False) as file:
-            if "targets" not in file:
-                return None
-            arrays = {name: file[name] for name in ("targets", "d_noisy", "noise_std", "p1_xy", "m_true")}
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"data file {str(data)!r} cannot be read: {error}") from error
-    values = arrays["d_noisy"]
-    if arrays["targets"].shape != (len(values), 2) or not np.isfinite(values).all():
-        raise InputError(f"data file {str(data)!r}: targets must be (n, 2) and d_noisy (n,) finite values, "
-                         f"not {arrays['targets'].shape} and {values.shape}")
-    side = round(np.sqrt(len(arrays["p1_xy"]))) - 1
-    parameter = Basis(unit_square(side), ElementTriP1())
-    true = Field(parameter, nodal_values(parameter, arrays["p1_xy"], arrays["m_true"]))
-    return Measurements(arrays["targets"], values, np.full(len(values), float(arrays["noise_std"]))), true
+def prior(basis):
+    return ngf.bilaplacian(basis, gamma=0.1, delta=0.5, tensor=ngf.rotated_tensor(2.0, 0.5, np.pi / 4))
+
+
+def sample(basis, rng):
+    return ngf.as_function(basis, prior(basis).sample(rng))
+
+
+def uncertainties(at) -> dict:
+    """Standard deviations of prior and posterior, two leading directions, two samples."""
+    return ngf.laplace(at, kind="newton").fields(at.energy.space.basis, modes=2, samples=2)
+
+
+def tutorial(data: Path) -> tuple:
+    """Measurements and truth of a file in the layout of hIPPYlib's tutorial."""
+    points, values, std, nodes, m = ngf.read_arrays(data, TUTORIAL).values()
+    basis = MODEL.on(ngf.unit_square(round(np.sqrt(len(nodes))) - 1)).parameter
+    measured = ngf.Measurements(points, values, np.full(len(values), float(std)))
+    return measured, ngf.as_function(basis, ngf.nodal_values(basis, nodes, m))
 
 
 if __name__ == "__main__":
-    main(case)
+    ngf.main(case)

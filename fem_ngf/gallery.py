@@ -7,25 +7,48 @@ from pathlib import Path
 
 import numpy as np
 
-from .data.measurements import Measurements, Projection, project_field, read_measurements
-from .data.noise import GaussianNoise
-from .data.observation import Observation, point_values, whole_field
-from .energies.inverse_problem import InverseProblem
+from .data.files import read_measurements
+from .data.measurements import Measurements, WholeField, nodal_values
+from .data.observation import point_values
 from .errors import InputError
-from .spaces.hilbert import HilbertSpace
+from .model import Model
 
 
-def halvings(cells: int, smallest: int = 12) -> tuple[int, ...]:
-    """Numbers of cells a side of a sequence of meshes, coarse to fine: ``cells`` halved while at least `smallest`.
+def halvings(mesh: Callable, cells: int, smallest: int = 12, factor: int = 2) -> dict[str, object]:
+    """Meshes of a continuation by their names, coarse to fine.
+
+    Parameters
+    ----------
+    mesh
+        Number of cells a side -> mesh: `unit_square`, `unit_cube`.
+    cells
+        Cells a side of the finest mesh; each coarser one has this number divided by `factor`.
+    smallest
+        Fewest cells a side of a coarser mesh.
 
     Examples
     --------
-    >>> halvings(64), halvings(20)
-    ((16, 32, 64), (20,))
+    >>> from fem_ngf import halvings, unit_square
+    >>> list(halvings(unit_square, 64)), list(halvings(unit_square, 20))
+    (['16 x 16', '32 x 32', '64 x 64'], ['20 x 20'])
     """
     if cells < 2:
         raise InputError(f"cells is {cells}; the mesh needs 2 a side at least")
-    return (*halvings((cells + 1) // 2, smallest), cells) if (cells + 1) // 2 >= smallest else (cells,)
+    numbers = [cells]
+    while (coarser := -(-numbers[0] // factor)) >= smallest:
+        numbers.insert(0, coarser)
+    meshes = [mesh(n) for n in numbers]
+    return {" x ".join([str(n)] * made.dim()): made for n, made in zip(numbers, meshes, strict=True)}
+
+
+def refinements(mesh, times: int) -> dict[str, object]:
+    """A mesh and its refinements by their names, coarse to fine."""
+    if times < 0:
+        raise InputError(f"refinements is {times}; it must not be negative")
+    meshes = [mesh]
+    for _ in range(times):
+        meshes.append(meshes[-1].refined())
+    return {f"{each.nelements} cells": each for each in meshes}
 
 
 def check_positive(**numbers: float) -> None:
@@ -81,47 +104,24 @@ def noisy(values: np.ndarray, level: float, seed: int) -> tuple[np.ndarray, np.n
     return values + noise, np.broadcast_to((level or 1e-3) * scale, values.shape).copy()
 
 
-def whole_fields(bases, values: np.ndarray, scale: float = 1.0) -> list[tuple[Observation, np.ndarray, GaussianNoise]]:
-    r"""L2 misfit :math:`\frac{\mathrm{scale}}2 \|u - d\|^2` of whole-field data on every mesh.
-
-    Parameters
-    ----------
-    bases
-        Of the state, coarse to fine; the coarser meshes see the L2 projection of the data.
-    values
-        Data as a vector of the finest basis.
-    scale
-        Factor of the misfit.
-
-    Returns
-    -------
-    list of (observation, data, noise)
-        One a mesh, the misfit of each including the part of the data that its space cannot fit.
-    """
-    projections = [*(project_field(bases[-1], values, basis) for basis in bases[:-1]), Projection(values, 0.0)]
-    masses = [HilbertSpace.l2(basis).mass for basis in bases]
-    return [(whole_field(basis), found.vector, GaussianNoise.from_matrix(mass, scale, scale * found.constant))
-            for basis, mass, found in zip(bases, masses, projections, strict=True)]
-
-
-def point_data(data: Path | None, dimension: int, points: np.ndarray, solve: Callable, *, noise: float, seed: int,
-               experiments: int = 1) -> Measurements:
+def point_data(data: Path | None, points: np.ndarray, truth: Callable, model: Model, mesh, *, noise: float, seed: int,
+               start=None) -> Measurements:
     """Measurements of a state at points: of a file, or synthetic.
 
     Parameters
     ----------
     data
         File for `read_measurements`, or None.
-    dimension
-        Number of coordinates.
     points
         ``(n, d)`` of the synthetic measurements.
-    solve
-        ``() -> (basis, u)``: the true state ``(n_u, k)``; called only without a file.
+    truth
+        The true parameter, as for `Discretization.nodal`.
+    model, mesh
+        Whose state is measured without a file; take a finer mesh than that of the identification.
     noise, seed
         See `noisy`. For a file without standard deviations `noise` supplies them.
-    experiments
-        Number k of experiments that a file must have.
+    start
+        Of Newton's method for the true state.
 
     Raises
     ------
@@ -129,28 +129,50 @@ def point_data(data: Path | None, dimension: int, points: np.ndarray, solve: Cal
         If the file cannot be used.
     """
     if data is None:
-        basis, u = solve()
-        return Measurements(points, *noisy(point_values(basis, points)(u), noise, seed))
-    found = read_measurements(data, dimension=dimension)
+        true = model.on(mesh)
+        return Measurements(points, *noisy(point_values(true.state, points)(true.solve(truth, start).u), noise, seed))
+    found = read_measurements(data, dimension=mesh.dim())
     values = found.values.reshape(len(found.points), -1)
-    if values.shape[1] != experiments:
+    if values.shape[1] != model.experiments:
         raise InputError(f"data file {str(data)!r} has values of {values.shape[1]} experiments; this case has "
-                         f"{experiments}")
+                         f"{model.experiments}")
     std = noisy(values, noise, seed)[1] if found.std is None else found.std.reshape(values.shape)
     return Measurements(found.points, values, std)
 
 
-def sensor_problem(pde, basis, measured: Measurements, regularization, space: HilbertSpace) -> InverseProblem:
-    """Inverse problem of point measurements with independent normal noise.
+def field_data(data: Path, basis, *, noise: float, exact=()) -> WholeField | Measurements:
+    """Measurements of a file: a whole field, or sensors.
 
     Parameters
     ----------
-    pde, basis
-        Equation, and basis of its state.
-    measured
-        With standard deviations.
-    regularization, space
-        Of the parameter, see `InverseProblem`.
+    data
+        File for `read_measurements`. Values at exactly the nodes of `basis` are the whole field; values at other points
+        need their standard deviations.
+    basis
+        Of the state on the finest mesh.
+    noise
+        Standard deviation relative to the largest value, for a whole field without any.
+    exact
+        Unknowns whose values carry no noise: those on a Dirichlet boundary.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be used.
     """
-    observation, noise = point_values(basis, measured.points), GaussianNoise.from_std(measured.std)
-    return InverseProblem(pde, observation, measured.values, noise, regularization, space)
+    found = read_measurements(data, dimension=basis.mesh.dim())
+    if found.values.ndim > 1:
+        raise InputError(f"data file {str(data)!r} has values of shape {found.values.shape}; this case has one "
+                         "experiment")
+    try:
+        values = nodal_values(basis, found.points, found.values)
+    except InputError:
+        if found.std is not None:
+            return found
+        raise InputError(f"data file {str(data)!r} has no std, and its points are not the {basis.N} nodes of the state "
+                         "on the finest mesh; add std to use them as sensors, or give the cells of its mesh") from None
+    std = np.full(basis.N, noise * np.abs(values).max())
+    if found.std is not None:
+        std = nodal_values(basis, found.points, found.std)
+    std[exact] = 0.0
+    return WholeField(basis, values, noise_std=std)

@@ -135,7 +135,7 @@ def test_diffusion_file_of_sensors(tmp_path):
     problem = build(cells=24, data=diffusion_file(tmp_path / "std.npz", 8, std=0.001))
     assert [level.energy.data.shape for level in problem.levels] == [(17**2, 1), (17**2, 1)]
     assert problem.levels[0].energy.noise.derivative(np.ones((17**2, 1))) == pytest.approx(1e6)
-    with pytest.raises(InputError, match="no std.*24 x 24 cells"):
+    with pytest.raises(InputError, match="no std.*2401 nodes"):
         build(cells=24, data=diffusion_file(tmp_path / "d.npz", 8))
 
 

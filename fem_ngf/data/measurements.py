@@ -1,18 +1,21 @@
-"""Measured data: users' files, and data that cover a whole mesh."""
+"""Measured data: values at points, or a state as a whole."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+import scipy.sparse as sp
 from scipy.spatial import cKDTree
 from skfem import BilinearForm, CellBasis
 
 from ..errors import InputError
 from ..linalg.factorize import factorize
+from ..spaces.matrices import mass_form
 from ..spaces.sampling import quadrature_sampling
-from .observation import evaluation_matrix, locate
+from .noise import GaussianNoise
+from .observation import Observation, evaluation_matrix, locate, point_values, whole_field
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,126 +30,59 @@ class Measurements:
         ``(n,)``, or ``(n, k)`` for k experiments.
     std
         Standard deviations of the shape of `values`, or None when unknown.
+    likelihood
+        Standard deviations -> noise model; `StudentNoise` and `HuberNoise` shrug off outliers.
     """
 
     points: np.ndarray
     values: np.ndarray
     std: np.ndarray | None = None
+    likelihood: Callable[[np.ndarray], object] = GaussianNoise.from_std
+
+    def on(self, basis) -> tuple[Observation, np.ndarray, object]:
+        """Observation of a state in `basis`, values and noise model: what an `InverseProblem` compares.
+
+        Raises
+        ------
+        InputError
+            If the standard deviations are unknown, or a point lies outside the mesh.
+        """
+        if self.std is None:
+            raise InputError("the measurements have no std; give the standard deviations of their noise")
+        return point_values(basis, self.points), self.values, self.likelihood(self.std)
 
 
-def read_measurements(path, *, dimension: int | None = None) -> Measurements:
-    """Read measurements from a file.
+@dataclass(frozen=True, eq=False)
+class WholeField:
+    r"""A state that was measured as a whole; its misfit is :math:`\frac{\mathrm{scale}}2 \|u - d\|_{L^2}^2`.
 
     Parameters
     ----------
-    path
-        ``.npz`` with arrays points (n, d), values (n,) or (n, k) and optionally
-        std (number, or the shape of values); or ``.csv`` with columns
-        x, y[, z], value[, std]. A first line that is not numeric is a header
-        with these names, in any order; further columns are ignored.
-    dimension
-        Number of coordinates to expect. A ``.csv`` file of four columns without a
-        header needs it: x, y, z, value and x, y, value, std look the same.
-
-    Raises
-    ------
-    InputError
-        The file or a part of it is missing, shapes do not fit, a value is not
-        finite, a standard deviation is not positive, or a point appears twice.
+    basis
+        Of the data: the state's on the finest mesh.
+    values
+        Vector ``(n,)`` or ``(n, k)`` of the data.
+    scale
+        Factor of the misfit.
+    noise_std
+        Standard deviations of `values`, zero where they are exact; for the rules that choose a weight.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"data file {str(path)!r} {'is no file' if path.exists() else 'does not exist'}")
-    readers = {".npz": _read_npz, ".csv": _read_csv}
-    if path.suffix.lower() not in readers:
-        raise InputError(f"data file {str(path)!r} has suffix {path.suffix!r}; give .npz or .csv")
-    points, values, std = readers[path.suffix.lower()](path, dimension)
-    return _checked(f"data file {str(path)!r}", points, values, std, dimension)
 
+    basis: object
+    values: np.ndarray
+    scale: float = 1.0
+    noise_std: np.ndarray | None = None
 
-def _read_npz(path: Path, dimension: int | None):
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            keys = sorted(file)
-            known = [key for key in ("points", "values", "std") if key in keys]
-            arrays = {key: file[key].astype(np.float64, casting="same_kind") for key in known}
-    except Exception as error:
-        raise InputError(f"data file {str(path)!r} cannot be read as .npz: {error}") from error
-    if missing := [key for key in ("points", "values") if key not in arrays]:
-        found = ", ".join(keys) or "nothing"
-        raise InputError(f"data file {str(path)!r} lacks {' and '.join(missing)}; it has {found}")
-    return arrays["points"], arrays["values"], arrays.get("std")
+    def on(self, basis) -> tuple[Observation, np.ndarray, GaussianNoise]:
+        """Observation, data and noise model for a state in `basis`.
 
-
-def _read_csv(path: Path, dimension: int | None):
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except UnicodeDecodeError as error:
-        raise InputError(f"data file {str(path)!r} is not text: {error}") from error
-    rows = [(i, [cell.strip() for cell in line.split(",")]) for i, line in enumerate(lines, 1)
-            if line and not line.startswith("#")]
-    header = None
-    if rows and not any(_is_number(cell) for cell in rows[0][1]):
-        header = [cell.strip('"').lower() for cell in rows.pop(0)[1]]
-    if not rows:
-        raise InputError(f"data file {str(path)!r} has no rows of numbers")
-    width = len(header) if header else len(rows[0][1])
-    for i, cells in rows:
-        if len(cells) != width or not all(map(_is_number, cells)):
-            raise InputError(f"data file {str(path)!r}, line {i}: {','.join(cells)!r} is not {width} numbers")
-    table = np.array([[float(cell) for cell in cells] for _, cells in rows])
-    names = header or _default_columns(path, width, dimension)
-    columns = dict(zip(names, table.T, strict=True))
-    if len(columns) < len(names):
-        raise InputError(f"data file {str(path)!r} repeats a column name: {', '.join(names)}")
-    if missing := [name for name in ("x", "value") if name not in columns]:
-        raise InputError(f"data file {str(path)!r} lacks column {' and '.join(missing)}; it has {', '.join(names)}")
-    points = np.column_stack([columns[axis] for axis in "xyz" if axis in columns])
-    return points, columns["value"], columns.get("std")
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _default_columns(path: Path, width: int, dimension: int | None) -> list[str]:
-    if dimension is None and width == 4:
-        raise InputError(f"data file {str(path)!r} has four columns and no header, which can be read in two ways; "
-                         "add a first line: x,y,z,value or x,y,value,std")
-    dimension = dimension or {2: 1, 3: 2, 5: 3}.get(width, 0)
-    if dimension == 0 or width not in (dimension + 1, dimension + 2):
-        raise InputError(f"data file {str(path)!r} has {width} columns; it needs x, y[, z], value[, std]")
-    return ["x", "y", "z"][:dimension] + ["value", "std"][: width - dimension]
-
-
-def _checked(what: str, points, values, std, dimension: int | None) -> Measurements:
-    if points.ndim != 2 or not 1 <= points.shape[1] <= 3 or len(points) == 0:
-        raise InputError(f"{what}: points has shape {points.shape}; it needs (n, d) with d = 1, 2 or 3")
-    if dimension is not None and points.shape[1] != dimension:
-        raise InputError(f"{what}: points have {points.shape[1]} coordinates; the problem has {dimension}")
-    if values.ndim not in (1, 2) or len(values) != len(points):
-        raise InputError(f"{what}: values has shape {values.shape} for {len(points)} points; it needs one row a point")
-    if std is not None:
-        std = std[:, None] if std.ndim == 1 and values.ndim == 2 and len(std) == len(values) else std
-        try:
-            std = np.broadcast_to(std, values.shape).copy()
-        except ValueError:
-            raise InputError(f"{what}: std has shape {std.shape}; it needs that of values, {values.shape}") from None
-    for name, array in (("points", points), ("values", values), ("std", std)):
-        bad = np.flatnonzero(~np.isfinite(array).reshape(len(points), -1).all(axis=1)) if array is not None else []
-        if len(bad):
-            raise InputError(f"{what}: {name} has {len(bad)} rows that are not finite, the first is row {bad[0]}")
-    if std is not None and (std <= 0).any():
-        raise InputError(f"{what}: std has {np.sum(std <= 0)} values that are not positive; leave std out if unknown")
-    unique, counts = np.unique(points, axis=0, return_counts=True)
-    if len(unique) < len(points):
-        raise InputError(f"{what}: {len(points) - len(unique)} points are duplicates, e.g. "
-                         f"{unique[counts > 1][0].tolist()}; average repeated measurements into one row")
-    return Measurements(points, values, std)
+        Other meshes than the data's see their L2 projection; the misfit includes the part that their space cannot fit.
+        """
+        same = basis.mesh is self.basis.mesh
+        found = Projection(self.values, 0.0) if same else project_field(self.basis, self.values, basis)
+        mass = sp.csr_array(mass_form.assemble(basis))
+        return whole_field(basis), found.vector, GaussianNoise.from_matrix(mass, self.scale,
+                                                                           self.scale * found.constant)
 
 
 def nodal_values(basis, points: np.ndarray, values: np.ndarray) -> np.ndarray:

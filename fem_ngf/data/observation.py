@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +72,11 @@ def point_values(basis, points: np.ndarray) -> Observation:
                          "remove them or use a mesh that contains them")
     matrix = evaluation_matrix(basis, points, cells)
     return Observation(matrix, np.tile(points, (matrix.shape[0] // len(points), 1)))
+
+
+def as_function(basis, vector: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """The scalar function with coefficients `vector` ``(n,)``, of points x ``(d, ...)`` in its mesh."""
+    return lambda x: point_values(basis, np.reshape(x, (len(x), -1)).T)(vector).reshape(np.shape(x)[1:])
 
 
 def subdomain_averages(basis, names) -> Observation:

@@ -10,12 +10,13 @@ import scipy.sparse as sp
 
 from ..errors import InputError, SolveError
 from ..linalg.operators import InnerProduct, MatrixInnerProduct, OperatorInnerProduct
+from ..regularization.tikhonov import InvertibleOperator
 from ..spaces.hilbert import HilbertSpace
 
 
 @dataclass(frozen=True, eq=False)
 class InverseProblem:
-    r"""``E(m) = misfit(B u(m) - data) + regularization(m)`` where ``u(m)`` solves the PDE.
+    r"""``E(m) = misfit(B u(m) - data) + weight * regularization(m)`` where ``u(m)`` solves the PDE.
 
     Parameters
     ----------
@@ -32,11 +33,13 @@ class InverseProblem:
     space
         Hilbert space of the parameter: its mass completes a regularisation
         with a null space to a preconditioner.
+    weight
+        Positive factor of the regularisation; the rules of `fem_ngf.weights` find it.
 
     Raises
     ------
     InputError
-        If the data have the wrong shape or are not finite.
+        If the data have the wrong shape or are not finite, or the weight is not positive.
     """
 
     pde: object
@@ -45,8 +48,11 @@ class InverseProblem:
     noise: object
     regularization: object
     space: HilbertSpace
+    weight: float = 1.0
 
     def __post_init__(self):
+        if not (np.isfinite(self.weight) and self.weight > 0):
+            raise InputError(f"weight is {self.weight}; it must be a positive number")
         data = np.asarray(self.data, dtype=np.float64)
         data = data[:, None] if data.ndim == 1 else data
         expected = (self.observation.matrix.shape[0], self.pde.experiments)
@@ -104,7 +110,8 @@ class InverseProblem:
             raise SolveError("the parameter contains values that are not finite")
         state = self.pde.solve(m, start=start)
         residual = self.observation(state.u) - self.data
-        terms = {"misfit": float(self.noise.value(residual)), "regularization": float(self.regularization.value(m))}
+        terms = {"misfit": float(self.noise.value(residual)),
+                 "regularization": self.weight * float(self.regularization.value(m))}
         value = sum(terms.values())
         if not np.isfinite(value):
             raise SolveError(f"the energy is {value}")
@@ -140,7 +147,12 @@ class InverseLinearization:
     @cached_property
     def derivative(self) -> np.ndarray:
         """Covector ``E'(m)`` (n_m,); costs the adjoint solves."""
-        return self.state.pull_back(self.adjoint) + self.energy.regularization.derivative(self.m)
+        return self.state.pull_back(self.adjoint) + self.regularization_derivative
+
+    @property
+    def regularization_derivative(self) -> np.ndarray:
+        """The part of `derivative` that comes from the regularisation, at its weight."""
+        return self.energy.weight * self.energy.regularization.derivative(self.m)
 
     def hessian_action(self, v: np.ndarray, kind: str = "gauss-newton") -> np.ndarray:
         """Covector ``H v`` of a vector ``v``; costs two incremental solves per experiment.
@@ -174,8 +186,12 @@ class InverseLinearization:
         return self.state.second_derivatives(self.adjoint)
 
     def regularization_hessian(self, kind: str = "gauss-newton"):
-        """Hessian of the regularisation (n_m, n_m): sparse, or an operator with ``@`` and ``solve``."""
-        return self.energy.regularization.hessian(self.m, kind)
+        """Hessian of the regularisation, at its weight (n_m, n_m): sparse, or an operator with ``@`` and ``solve``."""
+        hessian, weight = self.energy.regularization.hessian(self.m, kind), self.energy.weight
+        if weight == 1.0 or not hasattr(hessian, "solve"):
+            return weight * hessian if weight != 1.0 else hessian
+        return InvertibleOperator(hessian.shape[0], lambda v: weight * (hessian @ v),
+                                  lambda g: hessian.solve(g) / weight)
 
     @cached_property
     def preconditioner(self) -> InnerProduct:

@@ -66,13 +66,13 @@ class Tikhonov:
         HilbertSpace, or the symmetric positive semi-definite matrix ``A`` ``(n, n)``
         itself, e.g. ``space.stiffness`` for :math:`\frac w2 \|\nabla m\|^2`.
     weight
-        Positive number w.
+        Positive number w: its share in a sum; the weight against the misfit may as well be that of `InverseProblem`.
     mean
         Vector ``(n,)`` or number that is not penalised.
     """
 
     metric: object
-    weight: float
+    weight: float = 1.0
     mean: np.ndarray | float = 0.0
 
     def __post_init__(self):

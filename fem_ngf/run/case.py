@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import skfem
 
+from ..data.measurements import WholeField
 from ..errors import InputError
+from ..model import Model
 from ..spaces.hilbert import HilbertSpace
 
 Fields = dict[str, tuple[skfem.AbstractBasis, np.ndarray]]
@@ -104,6 +107,48 @@ class Level:
         return found | dict(self.fields(linearization))
 
 
+def levels(model: Model, meshes: Mapping[str, object], data, regularization: Callable, weight: float = 1.0, *,
+           truth: Callable | None = None, fields: Callable[[object], Fields] | None = None) -> tuple[Level, ...]:
+    """The inverse problem of a model on every mesh.
+
+    Parameters
+    ----------
+    model
+        The equation.
+    meshes
+        Name -> mesh, coarse to fine: `halvings`, `refinements`.
+    data, regularization, weight
+        See `Discretization.inverse_problem`. A regularisation that is a Gaussian prior becomes the metric "prior".
+    truth
+        The true parameter as a function of x, if it is known.
+    fields
+        Linearization on the finest mesh -> fields to export besides states and data: standard deviations, say.
+    """
+    *coarser, finest = (_level(label, model.on(mesh), data, regularization, weight, truth)
+                        for label, mesh in meshes.items())
+    if fields is not None:
+        usual, once = finest.fields, lru_cache(maxsize=1)(fields)  # pictures and files ask for the same linearization
+        finest = replace(finest, fields=lambda at: usual(at) | once(at))
+    return *coarser, finest
+
+
+def _level(label: str, discrete, data, regularization, weight: float, truth) -> Level:
+    energy = discrete.inverse_problem(data, regularization, weight)
+    state, prior = discrete.state, energy.regularization
+    measured = isinstance(data, WholeField)
+    given = {"data": (state, energy.data[:, 0])} if measured else {}
+
+    def fields(at) -> Fields:
+        u = at.state.u
+        names = ["state"] if u.shape[1] == 1 else [f"state_{j + 1}" for j in range(u.shape[1])]
+        return {name: (state, column) for name, column in zip(names, u.T, strict=True)} | given
+
+    return Level(label, energy, discrete.parameter, fields=fields,
+                 truth=None if truth is None else discrete.nodal(truth),
+                 noise_std=data.noise_std if measured and state.mesh is data.basis.mesh else None,
+                 matrices={"prior": prior} if hasattr(prior, "solve") else {})
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """An identification problem, ready to run.
@@ -117,7 +162,7 @@ class Case:
     ansatz
         The neural unknown.
     start
-        Constant start value of the finite-element unknown (the network has its own ``start``).
+        Constant start value of the finite-element unknown; default: the network's own ``start``.
     length
         Length scale of the metric unless ``--length`` gives one.
     defaults
@@ -125,7 +170,7 @@ class Case:
     tuning
         Values of further fields of the case's default flow: ``{"worth": 0.2}``.
     title
-        One line for reports.
+        One line for reports; the command line takes the first one of the case function's documentation.
     outcome
         ``outcome(linearization, folder)`` draws the case's own conclusions from the result: it may write files into the
         run directory, and what it returns joins ``summary.json`` (numbers, strings, lists).
@@ -134,7 +179,7 @@ class Case:
     name: str
     levels: tuple[Level, ...]
     ansatz: object
-    start: float = 0.0
+    start: float | None = None
     length: float = 1.0
     defaults: Mapping[str, object] = field(default_factory=dict)
     tuning: Mapping[str, object] = field(default_factory=dict)
@@ -144,6 +189,8 @@ class Case:
     def __post_init__(self):
         if not self.levels:
             raise InputError(f"case {self.name} has no levels; it needs the problem on one mesh at least")
+        if self.start is None:
+            object.__setattr__(self, "start", float(getattr(self.ansatz, "start", 0.0)))
         dimension = self.levels[-1].basis.mesh.p.shape[0]
         if self.ansatz.inputs != dimension:
             raise InputError(f"the ansatz of case {self.name} has {self.ansatz.inputs} inputs; its mesh has dimension "

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import builtins
 import importlib.util
+import inspect
 import os
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,7 +128,7 @@ def build(function: Callable[..., Case], arguments: dict, path: str | Path) -> C
         raise InputError(f"case file {path}: case() failed with {_described(error, Path(path))}") from error
     if not isinstance(case, Case):
         raise InputError(f"case file {path}: case() returned a {type(case).__name__} instead of a fem_ngf.Case")
-    return case
+    return case if case.title else replace(case, title=(inspect.getdoc(function) or "").partition("\n")[0].rstrip("."))
 
 
 def _described(error: Exception, path: Path) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,7 +11,6 @@ from ..errors import InputError
 from ..weights import choose as rules
 from ..weights.choice import WeightChoice, WeightedRun
 from ..weights.discrepancy import expected_misfit
-from ..weights.scaled import reweighted
 
 
 def reweighted_levels(levels: tuple, weight: float | None) -> tuple:
@@ -26,7 +25,7 @@ def reweighted_levels(levels: tuple, weight: float | None) -> tuple:
         return levels
     if not all(hasattr(level.energy, "regularization") for level in levels):
         raise InputError("weight is for energies with a regularisation; this case has none")
-    return tuple(dataclasses.replace(level, energy=reweighted(level.energy, weight)) for level in levels)
+    return tuple(replace(level, energy=replace(level.energy, weight=weight)) for level in levels)
 
 
 def choose(identification, rule: str, say=print) -> dict:

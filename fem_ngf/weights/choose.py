@@ -12,7 +12,6 @@ from .choice import Solve, WeightChoice
 from .discrepancy import chi_squared_target, discrepancy
 from .gcv import gcv
 from .lcurve import lcurve
-from .scaled import base_weight
 from .solver import flow_solver
 
 RULES = ("discrepancy", "lcurve", "gcv")
@@ -46,7 +45,7 @@ def choose(rule: str, flows: Sequence, theta: np.ndarray, *, weight: float | Non
     if rule not in RULES:
         raise InputError(f"weight is {rule!r}; give a number, or one of {', '.join(RULES)}")
     solve, finest = _observed(flow_solver(flows, theta), observe), flows[-1]
-    weight = base_weight(finest.energy) if weight is None else weight
+    weight = finest.energy.weight if weight is None else weight
     if rule == "discrepancy":
         return discrepancy(solve, weight, chi_squared_target(finest.energy) if target is None else target)
     if rule == "lcurve":

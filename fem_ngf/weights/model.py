@@ -107,7 +107,7 @@ def weight_model(linearization, weight: float, *, tangent=None, variance=None, t
     """
     counts = linearization.energy.counts
     before, inner = counts.total, linearization.preconditioner
-    pull = linearization.energy.regularization.derivative(linearization.m)
+    pull = linearization.regularization_derivative
     if tangent is not None and not tangent.is_full:
         basis = orthonormal(np.asarray(tangent.vectors), inner)
     elif len(pull) <= DENSE:

@@ -9,7 +9,6 @@ import numpy as np
 
 from ..flows.continuation import Continuation
 from .choice import Solve, WeightedRun
-from .scaled import reweighted
 
 
 def flow_solver(flows: Sequence, theta: np.ndarray) -> Solve:
@@ -29,7 +28,7 @@ def flow_solver(flows: Sequence, theta: np.ndarray) -> Solve:
 
     def solve(weight: float, start) -> WeightedRun:
         used = flows if start is None else flows[-1:]
-        weighted = tuple(replace(flow, energy=reweighted(flow.energy, weight)) for flow in used)
+        weighted = tuple(replace(flow, energy=replace(flow.energy, weight=weight)) for flow in used)
         if start is not None:
             weighted = (replace(weighted[0], ansatz=start.ansatz),)
         *_, stage = Continuation(weighted).run(theta if start is None else start.theta)

@@ -1,0 +1,203 @@
+"""An equation written once, and the same on a mesh: basis, equation and Hilbert space with one quadrature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from skfem import AbstractBasis, Basis, Element, FacetBasis, LinearForm
+
+from .energies.inverse_problem import InverseProblem
+from .errors import InputError
+from .forms.weak_form import WeakForm
+from .meshes import boundary
+from .pde.state import State
+from .pde.stationary import StationaryProblem
+from .spaces.hilbert import HilbertSpace
+from .spaces.product import ProductSpace
+
+Value = float | Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    r"""A stationary equation for a state u with an unknown parameter m, for any mesh.
+
+    Values on boundaries are numbers or functions of the points ``x`` (d, ...), or a list with one of them an
+    experiment. Boundaries go by their names in the mesh; what no name mentions is insulated.
+
+    Parameters
+    ----------
+    residual
+        ``residual(u, v, m, w)``, see `WeakForm`.
+    state, parameter
+        scikit-fem elements of u and m; a tuple of elements where the residual takes several fields m.
+    dirichlet
+        Values of u: ``{name: value}``, or one value for the whole boundary.
+    neumann
+        Fluxes :math:`\int g v` into the domain: ``{name: value}``.
+    boundary
+        Further residuals on boundaries, ``{name: residual}``: Robin conditions, unknown coefficients of a boundary.
+    data
+        What the residuals find as ``w.NAME``: numbers, or functions of x that are evaluated at the quadrature points.
+    intorder
+        Order of the quadrature of the equation, and of the projection of functions onto the space of m; scikit-fem's
+        choice for the state by default.
+    linear, symmetric, definite, backend
+        See `StationaryProblem`; what is definite is symmetric.
+
+    Examples
+    --------
+    >>> from skfem import ElementTriP1, ElementTriP2
+    >>> from fem_ngf import Model, dot, grad, unit_square
+    >>> model = Model(lambda u, v, m, w: dot(grad(u), grad(v)) - m * v, ElementTriP2(), ElementTriP1(),
+    ...               dirichlet=0.0, linear=True)
+    >>> poisson = model.on(unit_square(8))
+    >>> float(poisson.solve(lambda x: 1.0 + 0.0 * x[0]).u.max().round(4))
+    0.0737
+    """
+
+    residual: Callable
+    state: Element
+    parameter: Element | tuple[Element, ...]
+    dirichlet: Value | Mapping[str, Value | Sequence[Value]] | None = None
+    neumann: Mapping[str, Value | Sequence[Value]] = field(default_factory=dict)
+    boundary: Mapping[str, Callable] = field(default_factory=dict)
+    data: Mapping[str, Value] = field(default_factory=dict)
+    intorder: int | None = None
+    linear: bool = False
+    symmetric: bool | None = None
+    definite: bool = False
+    backend: str = "auto"
+
+    def on(self, mesh) -> Discretization:
+        """The model on a mesh.
+
+        Raises
+        ------
+        InputError
+            If the mesh has no boundary of a name that the model mentions.
+        """
+        state = Basis(mesh, self.state, intorder=self.intorder)
+        form = WeakForm(self.residual, state, self.parameter, **self._data(state))
+        for name, residual in self.boundary.items():
+            facets = self._facets(mesh, name)
+            form = form + WeakForm(residual, facets, self.parameter, **self._data(facets))
+        dofs, values = self._given(state)
+        equation = StationaryProblem(form, dirichlet=dofs, values=values, loads=self._loads(state), linear=self.linear,
+                                     symmetric=self.definite or self.symmetric, definite=self.definite,
+                                     backend=self.backend)
+        several = isinstance(self.parameter, tuple)
+        parameter = tuple(map(state.with_element, self.parameter)) if several else state.with_element(self.parameter)
+        return Discretization(state, parameter, equation)
+
+    @property
+    def experiments(self) -> int:
+        """Number of experiments k: columns of the state."""
+        given = self.dirichlet.values() if isinstance(self.dirichlet, Mapping) else [self.dirichlet]
+        return max((len(_listed(value)) for value in (*given, *self.neumann.values())), default=1)
+
+    def _facets(self, mesh, name: str) -> FacetBasis:
+        return FacetBasis(mesh, self.state, facets=boundary(mesh, name), intorder=self.intorder)
+
+    def _data(self, basis: AbstractBasis) -> dict:
+        points = np.asarray(basis.global_coordinates())
+        return {name: value(points) if callable(value) else value for name, value in self.data.items()}
+
+    def _given(self, state: Basis) -> tuple[np.ndarray, np.ndarray]:
+        """Dirichlet unknowns, and the values (n_u, k) there."""
+        values, dofs = np.zeros((state.N, self.experiments)), [np.zeros(0, dtype=np.int64)]
+        given = self.dirichlet
+        if given is not None and not isinstance(given, Mapping):
+            given = {None: given}
+        for name, value in (given or {}).items():
+            facets = None if name is None else boundary(state.mesh, name)
+            dofs.append(state.get_dofs(facets).all())
+            for j, each in enumerate(self._each(value)):
+                values[dofs[-1], j] = each(state.doflocs[:, dofs[-1]]) if callable(each) else each
+        return np.unique(np.concatenate(dofs)), values
+
+    def _loads(self, state: Basis) -> np.ndarray:
+        """Integrals (n_u, k) of the fluxes."""
+        loads = np.zeros((state.N, self.experiments))
+        for name, value in self.neumann.items():
+            facets = self._facets(state.mesh, name)
+            for j, each in enumerate(self._each(value)):
+                flux = each(np.asarray(facets.global_coordinates())) if callable(each) else each
+                loads[:, j] += LinearForm(lambda v, w, flux=flux: flux * v).assemble(facets)
+        return loads
+
+    def _each(self, value) -> Sequence[Value]:
+        """One value an experiment."""
+        listed = _listed(value)
+        if len(listed) not in (1, self.experiments):
+            raise InputError(f"a boundary has values of {len(listed)} experiments, another one of {self.experiments}; "
+                             "give one value for all, or one an experiment")
+        return listed * self.experiments if len(listed) == 1 else listed
+
+
+def _listed(value) -> list[Value]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+@dataclass(frozen=True, eq=False)
+class Discretization:
+    """A model on a mesh.
+
+    Parameters
+    ----------
+    state
+        Basis of u.
+    parameter
+        Basis of m, or a tuple of them, with the state's quadrature points.
+    equation
+        Takes a vector m to the state and its derivatives.
+    """
+
+    state: Basis
+    parameter: AbstractBasis | tuple[AbstractBasis, ...]
+    equation: StationaryProblem
+
+    @property
+    def mesh(self):
+        """The mesh."""
+        return self.state.mesh
+
+    @cached_property
+    def space(self) -> HilbertSpace | ProductSpace:
+        """L2 of the parameter; of several fields the product."""
+        if isinstance(self.parameter, tuple):
+            return ProductSpace(tuple(HilbertSpace.l2(basis) for basis in self.parameter))
+        return HilbertSpace.l2(self.parameter)
+
+    def nodal(self, m) -> np.ndarray:
+        """Vector (n_m,) of a parameter: nodal values of a function of x (of a tuple of functions), or a vector."""
+        if isinstance(self.parameter, tuple) and isinstance(m, tuple):
+            return np.concatenate([_nodal(basis, each) for basis, each in zip(self.parameter, m, strict=True)])
+        return _nodal(self.parameter, m)
+
+    def solve(self, m, start=None) -> State:
+        """The state for a parameter, given as for `nodal`; `start` as for `StationaryProblem.solve`."""
+        return self.equation.solve(self.nodal(m), start)
+
+    def inverse_problem(self, data, regularization, weight: float = 1.0) -> InverseProblem:
+        """The energy ``misfit(u(m)) + weight * regularization(m)``.
+
+        Parameters
+        ----------
+        data
+            What was measured: `Measurements` at points, or a `WholeField`; anything whose ``on(basis)`` gives
+            (observation, data, noise), see `InverseProblem`.
+        regularization
+            ``space -> regularization``: ``lambda space: Tikhonov(space.stiffness)``.
+        weight
+            Positive number.
+        """
+        observation, values, noise = data.on(self.state)
+        return InverseProblem(self.equation, observation, values, noise, regularization(self.space), self.space, weight)
+
+
+def _nodal(basis: AbstractBasis, m) -> np.ndarray:
+    return np.broadcast_to(m(basis.doflocs), (basis.N,)).astype(float) if callable(m) else np.asarray(m, dtype=float)
