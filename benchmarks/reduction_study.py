@@ -19,6 +19,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from fem_ngf import (
+    Matrix,
     NaturalGradientFlow,
     ParameterDescent,
     ParametricReduction,
@@ -27,7 +28,6 @@ from fem_ngf import (
     Stacked,
     pod,
 )
-from fem_ngf.linalg.factorize import factorize
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -81,8 +81,7 @@ def trained(loss, metric, problem, data, options, seed: int) -> float:
     distance = ParametricReduction(parameters, solutions, problem.stiffness, basis)
     spaces = {"V": distance.space(), "L2": distance.space(problem.mass), "coefficients": distance.space("coefficients")}
     if loss == "residual in V'":
-        riesz = factorize(problem.stiffness, symmetric=True, definite=True)
-        energy = ResidualReduction(parameters, problem.operators, problem.load, riesz, basis)
+        energy = ResidualReduction(parameters, problem.operators, problem.load, Matrix(problem.stiffness), basis)
         spaces["residual in V'"] = energy.space()
     else:
         energy = distance if loss == "V" else Regression(spaces[loss], projected(distance, spaces[loss], problem, loss))

@@ -29,9 +29,9 @@ from skfem import Basis, ElementQuad0, ElementQuad1
 from fem_ngf import (
     MLP,
     Case,
+    Gaussian,
     GaussianNoise,
     HilbertSpace,
-    IndependentPrior,
     InputError,
     InverseProblem,
     Level,
@@ -40,6 +40,7 @@ from fem_ngf import (
     WeakForm,
     dot,
     grad,
+    independent,
     laplace,
     main,
     noise_generator,
@@ -117,12 +118,12 @@ def sensors(state: Basis) -> Observation:
     return point_values(state, np.array([[x, y] for x in places for y in places]))
 
 
-def log_prior(reading: str) -> IndependentPrior:
+def log_prior(reading: str) -> Gaussian:
     """The prior of m = ln theta: exp(-m^2/8) d theta = exp(-m^2/8 + m) dm is N(4, 4) up to a factor."""
     if reading not in ("theta", "log-theta"):
         raise InputError(f"prior is {reading!r}; choose 'theta' or 'log-theta'")
     mean = PRIOR_STD**2 if reading == "theta" else 0.0
-    return IndependentPrior(np.full(SQUARES**2, PRIOR_STD), np.full(SQUARES**2, mean))
+    return independent(np.full(SQUARES**2, PRIOR_STD), np.full(SQUARES**2, mean))
 
 
 def synthetic_truth(parameter: Basis) -> np.ndarray:

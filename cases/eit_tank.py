@@ -50,7 +50,7 @@ from tank.calibration import calibrate
 from tank.difference import DifferenceModel
 from tank.files import Measurement, electrode_names, read_measurement, read_tank, read_truth
 from tank.segmentation import PixelGrid, segment
-from tank.smoothness import Smoothness
+from tank.smoothness import smoothness
 from tank.synthetic import synthetic_tank, tank_mesh
 from tank.voltage_noise import noise_factor, standard_deviation
 
@@ -96,7 +96,7 @@ def case(data: Path | None = None, reference: Path | None = None, mesh: Path | N
     def fields(at):
         """Contrast with its standard deviation (Laplace approximation), conductivity, segmentation, true labels."""
         contrast, at_cells = found.contrast(at.m), found.grid.at_cells
-        spread_of_w = np.sqrt(laplace(at, at.energy.regularization.gaussian, rank=RANK).pointwise_variance())
+        spread_of_w = np.sqrt(laplace(at, rank=RANK).pointwise_variance())
         labels = {} if found.labels is None else {"true_labels": (cells, at_cells(found.labels))}
         return {"log_contrast": (parameter, contrast),
                 "standard_deviation": (parameter, found.energy.pde.slope(at.m) * spread_of_w),
@@ -178,7 +178,7 @@ def problem(data=None, reference=None, mesh=None, level=1, truth=None, spread=0.
     difference = DifferenceModel(model, target.patterns, reference_m, bound)
     energy = InverseProblem(difference, difference.everything, change.voltages.reshape(-1, 1),
                             StudentNoise(std) if robust else GaussianNoise.from_std(std),
-                            Smoothness(parameter, correlation, spread), HilbertSpace.l2(parameter))
+                            smoothness(parameter, correlation, spread), HilbertSpace.l2(parameter))
     return Problem(energy, PixelGrid(parameter, round(float(np.hypot(*tank.p).max()), 4)), labels, factor)
 
 

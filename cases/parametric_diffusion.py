@@ -24,6 +24,7 @@ from fem_ngf import (
     MLP,
     Case,
     HilbertSpace,
+    Matrix,
     ParametricReduction,
     ResidualReduction,
     SampleLevel,
@@ -32,7 +33,6 @@ from fem_ngf import (
     pod,
     unit_square,
 )
-from fem_ngf.linalg.factorize import factorize
 
 LOWER, UPPER = 0.1, 1.9
 
@@ -70,7 +70,7 @@ class Diffusion:
         """Solutions (n, N) on the free unknowns for parameters (N, p)."""
         def one(y):
             matrix = sp.csr_array(sum(factor * operator for factor, operator in zip(y, self.operators, strict=True)))
-            return factorize(matrix, symmetric=True, definite=True).solve(self.load)
+            return Matrix(matrix).solve(self.load)
 
         return np.column_stack([one(y) for y in parameters])
 
@@ -134,8 +134,7 @@ def case(cells: int = 24, squares: int = 3, snapshots: int = 200, rank: int = 20
     spaces = {"v": distance.space(), "l2": distance.space(problem.mass), "euclid": distance.space("coefficients")}
     fit = distance
     if energy == "residual":
-        riesz = factorize(problem.stiffness, symmetric=True, definite=True)
-        fit = ResidualReduction(parameters, problem.operators, problem.load, riesz, basis)
+        fit = ResidualReduction(parameters, problem.operators, problem.load, Matrix(problem.stiffness), basis)
         spaces["residual"] = fit.space()
 
     def fields(linearization):

@@ -1,4 +1,4 @@
-"""The two ways in which a computation may end without a result."""
+"""The two ways in which a computation may end without a result, and a check of sizes."""
 
 
 class InputError(ValueError):
@@ -14,3 +14,9 @@ class SolveError(RuntimeError):
 
     Flows take it as a rejected step; outside a flow it is an error.
     """
+
+
+def same_size(one: str, size: int, other: str, needed: int) -> None:
+    """InputError that names both, unless two things that belong together have the same number of unknowns."""
+    if size != needed:
+        raise InputError(f"{one} has {size} unknowns and {other} has {needed}; they must be the same unknowns")

@@ -27,7 +27,7 @@ from fem_ngf import (
 from fem_ngf.flows.directions import first_step, newton_direction, quasi_newton_solve
 from fem_ngf.flows.iterate import BLOCKED, CONVERGED, EXHAUSTED, GRADIENT, STAGNATION, solve_kinds
 from fem_ngf.flows.search import shortened
-from fem_ngf.linalg.operators import MatrixInnerProduct
+from fem_ngf.linalg.operators import Matrix
 
 FLOWS = {
     **{f"hilbert {d}": (HilbertDescent, {"direction": d}) for d in ("gradient", "nesterov", "gauss-newton", "newton")},
@@ -247,7 +247,7 @@ class Quadratic:
     def __init__(self, hessian, derivative):
         self.hessian, self.derivative = hessian, derivative
         n = len(derivative)
-        self.preconditioner = MatrixInnerProduct(sp.eye_array(n, format="csr"), np.arange(n))
+        self.preconditioner = Matrix(sp.eye_array(n, format="csr"))
 
     def misfit_action(self, v, kind="gauss-newton"):
         return self.hessian @ v
@@ -256,7 +256,7 @@ class Quadratic:
         return self.hessian @ v
 
     def regularization_hessian(self, kind="gauss-newton"):
-        return sp.csr_array(self.hessian.shape)
+        return Matrix(sp.csr_array(self.hessian.shape), definite=False)
 
 
 @pytest.mark.parametrize("diagonal", [[-1.0, -2.0, -3.0, -4.0], [5.0, 2.0, -0.1, 1.0], [3.0, 0.0, 0.0, 0.0]])

@@ -10,7 +10,9 @@ import skfem as sk
 from skfem.models.poisson import laplace, mass
 
 from fem_ngf import InputError, SolveError
-from fem_ngf.linalg.factorize import damped_solve, factorize, pcg
+from fem_ngf.linalg.cg import pcg
+from fem_ngf.linalg.dense import damped_solve
+from fem_ngf.linalg.factorize import factorize
 from fem_ngf.linalg.ordering import _separator, nested_dissection
 
 

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from fem_ngf import (
     InputError,
+    Matrix,
     NaturalGradientFlow,
     ParametricReduction,
     ResidualReduction,
@@ -18,7 +19,6 @@ from fem_ngf import (
     pod,
     taylor_rate,
 )
-from fem_ngf.linalg.factorize import factorize
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -37,8 +37,7 @@ def energy_of(kind):
     problem, parameters, solutions, basis = data()
     if kind == "snapshots":
         return ParametricReduction(parameters, solutions, problem.stiffness, basis)
-    riesz = factorize(problem.stiffness, symmetric=True, definite=True)
-    return ResidualReduction(parameters, problem.operators, problem.load, riesz, basis)
+    return ResidualReduction(parameters, problem.operators, problem.load, Matrix(problem.stiffness), basis)
 
 
 def brute(kind, m):
@@ -76,8 +75,8 @@ def test_solutions_have_no_residual():
     """With the whole space as reduced space both energies vanish at the solutions."""
     problem, parameters, solutions, _ = data()
     distance = ParametricReduction(parameters, solutions, problem.stiffness)
-    riesz = factorize(problem.stiffness, symmetric=True, definite=True)
-    residual = ResidualReduction(parameters, problem.operators, problem.load, riesz, np.eye(len(solutions)))
+    riesz, everything = Matrix(problem.stiffness), np.eye(len(solutions))
+    residual = ResidualReduction(parameters, problem.operators, problem.load, riesz, everything)
     scale = residual(np.zeros(solutions.size))
     assert abs(distance(solutions.T.ravel())) < 1e-14
     assert abs(residual(solutions.T.ravel())) < 1e-12 * scale

@@ -8,7 +8,6 @@ import scipy.sparse as sp
 from skfem import Basis, ElementQuad1, ElementTriP1, ElementTriP2
 
 from fem_ngf import Blocks, HilbertSpace, InputError, SumOf, Tikhonov, TotalVariation, nodal_values, unit_square
-from fem_ngf.regularization.tikhonov import InvertibleOperator
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "hippylib" / "diffusion_n64.npz"
 BASIS = Basis(unit_square(4), ElementTriP1())
@@ -74,11 +73,17 @@ def test_regularization_of_hippylibs_minimiser():
         assert Tikhonov(space.stiffness, float(data["gamma"])).value(m) == pytest.approx(4.189967545e-08, rel=1e-9)
 
 
-def test_operators_bring_their_inverse():
-    g = np.random.default_rng(3).standard_normal(BASIS.N)
-    hessian = Tikhonov(HALF, 0.7).hessian(g)
-    assert isinstance(hessian, InvertibleOperator)
-    assert np.abs(hessian @ hessian.solve(g) - g).max() < 1e-10
+@pytest.mark.parametrize("name", CASES)
+def test_a_definite_hessian_has_its_inverse(name):
+    g = np.random.default_rng(3).standard_normal(size_of(CASES[name]))
+    hessian = CASES[name].hessian(g)
+    assert hessian.size == CASES[name].size == g.size
+    if hessian.definite:
+        assert np.abs(hessian @ hessian.solve(g) - g).max() < 1e-9 * np.abs(g).max()
+    else:
+        assert "operator" not in name and "H^" not in name
+        with pytest.raises(InputError, match="may be singular"):
+            hessian.solve(g)
 
 
 @pytest.mark.parametrize("basis", [BASIS, Basis(unit_square(3), ElementTriP2())])
@@ -99,7 +104,7 @@ def test_lagged_diffusivity_reaches_the_minimum_of_a_denoising_problem():
     energy = SumOf([Tikhonov(HilbertSpace.l2(BASIS), 1.0, data), TotalVariation(BASIS, 0.02, 0.05)])
     m, values = data.copy(), [energy.value(data)]
     for _ in range(60):
-        m = m - np.linalg.solve(energy.hessian(m).toarray(), energy.derivative(m))
+        m = m - np.linalg.solve(energy.hessian(m).sparse.toarray(), energy.derivative(m))
         values.append(energy.value(m))
     assert np.all(np.diff(values) <= 1e-14) and np.linalg.norm(energy.derivative(m)) < 1e-10
     assert np.linalg.norm(m - truth) < np.linalg.norm(data - truth)
@@ -111,6 +116,8 @@ def test_blocks_act_on_their_fields():
     m = np.random.default_rng(5).standard_normal(2 * n + 4)
     assert both.value(m) == pytest.approx(CASES["h1"].value(m[:n]) + CASES["TV"].value(m[n + 4 :]), rel=1e-14)
     assert np.array_equal(both.derivative(m)[n : n + 4], np.zeros(4))
+    mixed = Blocks((CASES["H^1/2"], CASES["TV"]), (n, n)).hessian(m[: 2 * n])
+    assert np.allclose((mixed @ m[: 2 * n])[:n], CASES["H^1/2"].hessian(m[:n]) @ m[:n]) and not mixed.definite
     dm, h = np.random.default_rng(6).standard_normal(m.size), 1e-5
     change = (both.derivative(m + h * dm) - both.derivative(m - h * dm)) / (2 * h)
     assert np.abs(both.hessian(m, "newton") @ dm - change).max() < 1e-7 * np.abs(change).max()
@@ -125,7 +132,8 @@ def test_blocks_act_on_their_fields():
     (lambda: CASES["h1"].hessian(MEAN, "exact"), "kind is 'exact'"), (lambda: SumOf([]), "parts is empty"),
     (lambda: Blocks((None,), (1, 2)), "parts has 1 entries"),
     (lambda: Blocks((None,), (4,)).value(np.zeros(3)), r"m has shape \(3,\)"),
-    (lambda: Blocks((CASES["H^1/2"],), (BASIS.N,)).hessian(MEAN), "not sparse"),
+    (lambda: Blocks((CASES["H^1/2"],), (4,)), r"parts\[0\] has 25 unknowns and field 0 has 4"),
+    (lambda: SumOf([CASES["h1"], CASES["TV P2"]]), r"parts\[0\] has 25 unknowns and parts\[1\] has 49"),
 ])
 def test_bad_arguments(call, message):
     with pytest.raises(InputError, match=message):

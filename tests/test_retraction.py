@@ -7,8 +7,7 @@ from skfem import Basis, ElementTriP1
 
 from fem_ngf import MLP, FiniteElement, HilbertSpace, SolveError, TangentSpace, Transformed, realize, unit_square
 from fem_ngf.flows.directions import newton_direction
-from fem_ngf.flows.retraction import LowRankUpdate, curvature_metric, retract
-from fem_ngf.linalg.operators import MatrixInnerProduct
+from fem_ngf.flows.retraction import curvature_metric, retract
 
 
 def setting(sampling="nodal", scale=0.5):
@@ -129,17 +128,6 @@ def test_tangents_that_are_not_finite():
 # ---- metrics --------------------------------------------------------------------------------------------------------
 
 
-def test_low_rank_update_equals_the_dense_sum():
-    space = parameter_space(4)
-    generator = np.random.default_rng(0)
-    factor, vectors = generator.standard_normal((space.size, 3)), generator.standard_normal((space.size, 5))
-    metric = LowRankUpdate(space.inner_product, factor)
-    matrix = space.matrix.toarray() + factor @ factor.T
-    assert np.allclose(metric.apply(vectors), matrix @ vectors)
-    assert np.allclose(metric.apply(vectors[:, 0]), matrix @ vectors[:, 0])
-    assert np.allclose(metric.gram(vectors), vectors.T @ matrix @ vectors)
-
-
 @pytest.mark.parametrize("conjugate", [True, False])
 def test_curvature_metric_is_exact_on_the_directions(conjugate):
     """``H V`` is reproduced on the span of V, nothing is added elsewhere, and the update stays below the Hessian."""
@@ -150,7 +138,7 @@ def test_curvature_metric_is_exact_on_the_directions(conjugate):
     directions = generator.standard_normal((space.size, 4))
     if conjugate:
         directions = directions @ np.linalg.inv(np.linalg.cholesky(directions.T @ hessian @ directions)).T
-    base = MatrixInnerProduct(space.matrix, space.free)
+    base = space.inner_product
     metric = curvature_metric(base, directions, hessian @ directions)
     combination = directions @ generator.standard_normal(4)
     update = metric.apply(combination) - base.apply(combination)

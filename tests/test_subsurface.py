@@ -134,5 +134,5 @@ def test_the_prior_is_a_metric():
     level = case(cells=12, uncertainty=False).levels[-1]
     covector = np.random.default_rng(0).standard_normal(level.basis.N)
     space = level.space("prior")
-    np.testing.assert_allclose(space.riesz(covector), level.energy.regularization.solve(covector))
+    np.testing.assert_allclose(space.riesz(covector), level.energy.regularization.precision.solve(covector))
     assert space.inner(covector, covector) == pytest.approx(2.0 * level.energy.regularization.value(covector))

@@ -28,7 +28,7 @@ from tank.difference import DifferenceModel
 from tank.files import Measurement, electrode_names, read_measurement, read_tank, read_truth
 from tank.score import C1, C2, score, similarity
 from tank.segmentation import CONDUCTIVE, RESISTIVE, PixelGrid, segment
-from tank.smoothness import Smoothness
+from tank.smoothness import smoothness
 from tank.synthetic import (
     RADIUS,
     adjacent_differences,
@@ -218,7 +218,7 @@ def test_bound_holds():
 
 def test_smoothness_is_a_prior_of_the_stated_size():
     parameter = small_model().parameter
-    prior = Smoothness(parameter, 0.02, 0.5)
+    prior = smoothness(parameter, 0.02, 0.5)
     rng = np.random.default_rng(7)
     v, w = rng.standard_normal((2, parameter.N))
     assert abs(prior.derivative(v) @ w - prior.derivative(w) @ v) < 1e-9 * abs(prior.derivative(v) @ v)
@@ -228,7 +228,7 @@ def test_smoothness_is_a_prior_of_the_stated_size():
     unit = np.eye(parameter.N)[centre]
     assert abs(np.sqrt(prior.hessian(v).solve(unit)[centre]) / 0.5 - 1) < 0.05
     with pytest.raises(InputError, match="spread"):
-        Smoothness(parameter, 0.02, 0.0)
+        smoothness(parameter, 0.02, 0.0)
 
 
 def small_reconstruction(voltages, noise_of=StudentNoise):
@@ -244,7 +244,7 @@ def small_reconstruction(voltages, noise_of=StudentNoise):
     noise = noise_of((std * max(2.0, noise_factor(change, std))).reshape(-1, 1))
     space = HilbertSpace.l2(model.parameter, sampling="nodal")
     energy = InverseProblem(problem, problem.everything, change.voltages.reshape(-1, 1), noise,
-                            Smoothness(model.parameter, 0.04, 0.25), space)
+                            smoothness(model.parameter, 0.04, 0.25), space)
     flow = HilbertDescent(energy, FiniteElement(space, 0.0), space, iterations=15, stagnation=1e-2)
     *_, iterate = flow.run(np.zeros(space.size))
     contrast = problem.log_conductivity(iterate.m) - empty

@@ -8,9 +8,8 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 
-from ..errors import InputError, SolveError
-from ..linalg.operators import InnerProduct, MatrixInnerProduct, OperatorInnerProduct
-from ..regularization.tikhonov import InvertibleOperator
+from ..errors import InputError, SolveError, same_size
+from ..linalg.operators import BlockDiagonal, Matrix, SymmetricOperator
 from ..spaces.hilbert import HilbertSpace
 
 
@@ -61,6 +60,7 @@ class InverseProblem:
         if not np.isfinite(data).all():
             raise InputError(f"data contain {np.count_nonzero(~np.isfinite(data))} values that are not finite")
         object.__setattr__(self, "data", data)
+        same_size("regularization", self.regularization.size, "space", self.space.size)
 
     @property
     def mass(self) -> sp.csr_array:
@@ -185,27 +185,34 @@ class InverseLinearization:
     def _second_derivatives(self):
         return self.state.second_derivatives(self.adjoint)
 
-    def regularization_hessian(self, kind: str = "gauss-newton"):
-        """Hessian of the regularisation, at its weight (n_m, n_m): sparse, or an operator with ``@`` and ``solve``."""
-        hessian, weight = self.energy.regularization.hessian(self.m, kind), self.energy.weight
-        if weight == 1.0 or not hasattr(hessian, "solve"):
-            return weight * hessian if weight != 1.0 else hessian
-        return InvertibleOperator(hessian.shape[0], lambda v: weight * (hessian @ v),
-                                  lambda g: hessian.solve(g) / weight)
+    def regularization_hessian(self, kind: str = "gauss-newton") -> SymmetricOperator:
+        """Hessian of the regularisation at its weight; it may be semi-definite, see `preconditioner`."""
+        return self.energy.weight * self.energy.regularization.hessian(self.m, kind)
 
     @cached_property
-    def preconditioner(self) -> InnerProduct:
-        """Inner product of the regularisation Hessian, with a little mass where that alone has a null space."""
-        hessian, energy = self.regularization_hessian(), self.energy
-        if hasattr(hessian, "solve"):
-            return OperatorInnerProduct(hessian)
-        if hessian.diagonal().sum() <= 0:
-            return MatrixInnerProduct(sp.csr_array(energy.mass), energy.free)
-        spaces = getattr(energy.space, "spaces", (energy.space,))
-        diagonals = np.split(hessian.diagonal(), np.cumsum([space.size for space in spaces])[:-1])
-        shifts = [_shift(diagonal.sum(), space) for diagonal, space in zip(diagonals, spaces, strict=True)]
-        shifts = np.repeat([shift or max(shifts) for shift in shifts], [space.size for space in spaces])
-        return MatrixInnerProduct(sp.csr_array(hessian + sp.diags_array(shifts) @ energy.mass), energy.free)
+    def preconditioner(self) -> SymmetricOperator:
+        """The Hessian of the regularisation, made definite."""
+        return completed(self.regularization_hessian(), self.energy.space)
+
+
+def completed(hessian: SymmetricOperator, space) -> SymmetricOperator:
+    """A definite operator close to the Hessian of a regularisation: itself, or with a little of the space's mass.
+
+    Fields without regularisation take the largest multiple of the mass; with no regularisation at all it is the mass.
+    """
+    if hessian.definite:
+        return hessian
+    spaces = getattr(space, "spaces", (space,))
+    if hessian.sparse is None and isinstance(hessian, BlockDiagonal):
+        return BlockDiagonal(tuple(completed(part, one) for part, one in zip(hessian.parts, spaces, strict=True)))
+    matrix = hessian.sparse_matrix()
+    if matrix.diagonal().sum() <= 0:
+        return Matrix(sp.csr_array(space.mass), space.free)
+    sizes = [one.size for one in spaces]
+    diagonals = np.split(matrix.diagonal(), np.cumsum(sizes)[:-1])
+    shifts = [_shift(diagonal.sum(), one) for diagonal, one in zip(diagonals, spaces, strict=True)]
+    shifts = np.repeat([shift or max(shifts) for shift in shifts], sizes)
+    return Matrix(sp.csr_array(matrix + sp.diags_array(shifts) @ space.mass), space.free)
 
 
 def _shift(size: float, space: HilbertSpace) -> float:

@@ -21,7 +21,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..errors import InputError
-from ..linalg.operators import InnerProduct, MatrixInnerProduct
+from ..linalg.operators import Matrix, SymmetricOperator
 from ..pde.counts import SolveCounts
 from ..spaces.samples import SampleSpace
 from .smooth import SmoothLinearization, convexity_modulus, finite_array, linearized
@@ -98,7 +98,7 @@ class ParametricReduction:
     def target(self) -> np.ndarray:
         """Coefficients (N r,) of the V-projections of the snapshots."""
         loads = self.basis.T @ (self.matrix @ self.snapshots)
-        return np.linalg.solve(self._space.block.toarray(), loads).T.ravel()
+        return self._space.inner_product.block.solve(loads).T.ravel()
 
     @cached_property
     def projection(self) -> float:
@@ -119,11 +119,11 @@ class ParametricReduction:
         """Covector (N r,)."""
         return self._space.apply(m - self.target)
 
-    def curvature(self, m: np.ndarray):
+    def curvature(self, m: np.ndarray) -> SymmetricOperator:
         """The inner product of V."""
-        return self._space.matrix
+        return self._space.inner_product
 
-    def preconditioner(self, m: np.ndarray) -> InnerProduct:
+    def preconditioner(self, m: np.ndarray) -> SymmetricOperator:
         """The inner product of V."""
         return self._space.inner_product
 
@@ -153,7 +153,7 @@ class ResidualReduction:
     parameters: np.ndarray
     operators: tuple
     load: np.ndarray
-    ambient: InnerProduct
+    ambient: SymmetricOperator
     basis: np.ndarray
     counts: SolveCounts = field(default_factory=SolveCounts)
     work_per_solve: int = 1
@@ -175,11 +175,10 @@ class ResidualReduction:
         return 0.5 * (blocks + blocks.transpose(0, 2, 1)), linear, float(self.load @ representer)
 
     @cached_property
-    def inner_product(self) -> MatrixInnerProduct:
+    def inner_product(self) -> Matrix:
         """The Hessian, block by block: ``c -> Phi^T A(y)^T A_V^-1 A(y) Phi c / N``."""
         blocks = self._reduced[0]
-        matrix = sp.csr_array(sp.block_diag(blocks / len(blocks)))
-        return MatrixInnerProduct(matrix, np.arange(matrix.shape[0]))
+        return Matrix(sp.csr_array(sp.block_diag(blocks / len(blocks))))
 
     def space(self) -> SampleSpace:
         """Coefficients at the parameters with the energy's own inner product, in which it is 1-convex."""
@@ -207,7 +206,7 @@ class ResidualReduction:
         """Block-diagonal Hessian (N r, N r)."""
         return self.inner_product.matrix
 
-    def preconditioner(self, m: np.ndarray) -> InnerProduct:
+    def preconditioner(self, m: np.ndarray) -> SymmetricOperator:
         """The Hessian itself."""
         return self.inner_product
 

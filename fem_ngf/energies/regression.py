@@ -11,7 +11,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from ..data.observation import point_values
 from ..errors import InputError
-from ..linalg.operators import InnerProduct, MatrixInnerProduct
+from ..linalg.operators import Matrix, SymmetricOperator
 from ..pde.counts import SolveCounts
 from ..spaces.hilbert import HilbertSpace
 from .smooth import SmoothLinearization, convexity_modulus, finite_array, linearized
@@ -80,11 +80,11 @@ class Regression:
         """Covector ``A (m - y)``."""
         return self.space.apply(m - self.target)
 
-    def curvature(self, m: np.ndarray):
-        """The inner-product matrix ``A``."""
-        return self.space.matrix
+    def curvature(self, m: np.ndarray) -> SymmetricOperator:
+        """The inner product ``A``."""
+        return self.space.inner_product
 
-    def preconditioner(self, m: np.ndarray) -> InnerProduct:
+    def preconditioner(self, m: np.ndarray) -> SymmetricOperator:
         """The inner product itself."""
         return self.space.inner_product
 
@@ -158,8 +158,8 @@ class ScatteredRegression:
         return LinearOperator((self.space.size,) * 2, matvec=lambda v: matrix.T @ (matrix @ v) / count,
                               dtype=np.float64)
 
-    def preconditioner(self, m: np.ndarray) -> InnerProduct:
+    def preconditioner(self, m: np.ndarray) -> SymmetricOperator:
         """The Hessian, with a little of the space's mass where there are no data."""
         hessian = self.matrix.T @ self.matrix / len(self.values)
         shift = 1e-6 * hessian.diagonal().sum() / self.space.mass.diagonal().sum()
-        return MatrixInnerProduct(sp.csr_array(hessian + shift * self.space.mass), self.space.free)
+        return Matrix(sp.csr_array(hessian + shift * self.space.mass), self.space.free)

@@ -10,8 +10,7 @@ import scipy.sparse as sp
 
 from ..errors import InputError
 from ..forms.functional import Functional
-from ..linalg.factorize import factorize
-from ..linalg.operators import InnerProduct, MatrixInnerProduct
+from ..linalg.operators import Matrix, SymmetricOperator
 from ..pde.counts import SolveCounts
 from ..spaces.hilbert import HilbertSpace
 from .smooth import SmoothLinearization, convexity_modulus, finite_array, linearized
@@ -161,9 +160,9 @@ class RitzEnergy:
         """``J''(m + lift)`` (n, n)."""
         return sp.csr_array(self.functional.hessian(m + self.lift))
 
-    def preconditioner(self, m: np.ndarray) -> InnerProduct:
+    def preconditioner(self, m: np.ndarray) -> SymmetricOperator:
         """The Hessian on the free unknowns."""
-        return MatrixInnerProduct(self.curvature(m), self.free)
+        return Matrix(self.curvature(m), self.free)
 
     def energy_space(self, m: np.ndarray | None = None, sampling: str = "quadrature") -> HilbertSpace:
         """Hilbert space with the inner product ``J''`` at `m` (zero if not given)."""
@@ -175,10 +174,9 @@ class RitzEnergy:
         m = np.zeros(self.basis.N)
         first = None
         for _ in range(iterations):
-            slope = self.slope(m)[self.free]
+            slope = self.slope(m)
             first = np.linalg.norm(slope) if first is None else first
             if np.linalg.norm(slope) <= tolerance * first:
                 break
-            matrix = self.curvature(m)[self.free][:, self.free]
-            m[self.free] -= factorize(matrix, symmetric=True, definite=True).solve(slope)
+            m = m - self.preconditioner(m).solve(slope)
         return m

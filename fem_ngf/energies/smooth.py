@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from ..errors import InputError, SolveError
+from ..linalg.operators import Matrix, SymmetricOperator
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +20,7 @@ class SmoothLinearization:
     Parameters
     ----------
     energy
-        Has ``slope(m) -> covector``, ``curvature(m) -> operator with @`` and ``preconditioner(m) -> InnerProduct``.
+        Has ``slope(m) -> covector``, ``curvature(m) -> operator with @`` and ``preconditioner(m)``, definite.
     m
         Vector ``(n,)``.
     value, terms
@@ -50,13 +51,13 @@ class SmoothLinearization:
 
     misfit_action = hessian_action
 
-    def regularization_hessian(self, kind: str = "gauss-newton") -> sp.csr_array:
-        """Zero (n, n): the whole energy is misfit."""
-        return sp.csr_array((len(self.m), len(self.m)))
+    def regularization_hessian(self, kind: str = "gauss-newton") -> Matrix:
+        """Zero: the whole energy is misfit."""
+        return Matrix(sp.csr_array((len(self.m), len(self.m))), definite=False)
 
     @cached_property
-    def preconditioner(self):
-        """Inner product close to the Hessian."""
+    def preconditioner(self) -> SymmetricOperator:
+        """Definite operator close to the Hessian."""
         return self.energy.preconditioner(self.m)
 
 
@@ -73,18 +74,18 @@ def linearized(energy, m: np.ndarray, value: float, terms: dict[str, float]) -> 
     return SmoothLinearization(energy, m, float(value), terms)
 
 
-def convexity_modulus(hessian, space) -> float:
+def convexity_modulus(hessian: SymmetricOperator, space) -> float:
     """Smallest ``v.H v / v.A v``: the modulus of strong convexity of a quadratic energy in the space's inner product.
 
     Parameters
     ----------
     hessian
-        Inner product ``H`` (``matrix``, ``apply``, ``solve``).
+        ``H``, definite.
     space
         Space with the inner product ``A`` and the unknowns that are ``free``.
     """
     free = space.free
-    if _equal(hessian.matrix, space.inner_product.matrix, free):
+    if _equal(hessian, space.inner_product, free):
         return 1.0
 
     def restricted(action):
@@ -100,12 +101,12 @@ def convexity_modulus(hessian, space) -> float:
     return 1.0 / float(largest[0])
 
 
-def _equal(left, right, free: np.ndarray) -> bool:
+def _equal(left: SymmetricOperator, right: SymmetricOperator, free: np.ndarray) -> bool:
     if left is right:
         return True
-    if not (sp.issparse(left) and sp.issparse(right)):
+    if left.sparse is None or right.sparse is None:
         return False
-    left, right = (sp.csr_array(matrix)[free][:, free] for matrix in (left, right))
+    left, right = (sp.csr_array(operator.sparse)[free][:, free] for operator in (left, right))
     return bool(abs(left - right).max() <= 1e-13 * abs(left).max())
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import SolveError
+from ..linalg.cg import CGStep, conjugate_gradients
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,35 +154,30 @@ def newton_direction(linearization, kind: str, forcing: float, *, worth: float =
     """
     precondition = quasi_newton_solve(linearization.preconditioner.solve, list(pairs))
     prior = linearization.regularization_hessian(kind)
-    residual = -linearization.derivative
-    direction = precondition(residual)
-    s, rho = np.zeros_like(residual), float(residual @ direction)
-    first, decreases, directions, images, reason = rho, [], [], [], "maximum"
-    while len(decreases) < maximum:
-        image = linearization.misfit_action(direction, kind)
-        full = image + prior @ direction
-        curvature = float(direction @ full)
-        if not np.isfinite(curvature):
-            raise SolveError("the Hessian action is not finite")
-        if curvature <= 1e-14 * abs(rho):
-            reason = "negative curvature"
-            s = s if decreases else direction
+    empty = np.zeros((len(linearization.derivative), 0))
+    images, directions, reason = [empty], [empty], "residual"
+    vector, decrease = empty.sum(axis=1), 0.0
+
+    def action(v: np.ndarray) -> np.ndarray:
+        images.append(linearization.misfit_action(v, kind))
+        return images[-1] + prior @ v
+
+    for step in conjugate_gradients(action, -linearization.derivative, precondition, flat=1e-14):
+        vector, decrease, reason = step.x, -step.model, _reason(step, forcing, worth, maximum)
+        if not step.negative_curvature:
+            directions.append(step.direction)
+        if reason:
             break
-        step = rho / curvature
-        directions.append(direction)
-        images.append(image)
-        s = s + step * direction
-        residual = residual - step * full
-        decreases.append(0.5 * step * rho)
-        z = precondition(residual)
-        rho, previous = float(residual @ z), rho
-        if rho <= forcing**2 * first:
-            reason = "residual"
-            break
-        if decreases[-1] < worth * np.mean(decreases):
-            reason = "model stopped paying"
-            break
-        direction = z + (rho / previous) * direction
-    shape = (len(s), 0)
-    return KrylovDirection(s, np.column_stack(directions) if directions else np.zeros(shape),
-                           np.column_stack(images) if images else np.zeros(shape), float(sum(decreases)), reason)
+    return KrylovDirection(vector, np.column_stack(directions), np.column_stack(images[: len(directions)]), decrease,
+                           reason)
+
+
+def _reason(step: CGStep, forcing: float, worth: float, maximum: int) -> str:
+    """Why conjugate gradients end here, or nothing."""
+    if step.negative_curvature:
+        return "negative curvature"
+    if step.residual <= forcing:
+        return "residual"
+    if step.decreases[-1] < worth * np.mean(step.decreases):
+        return "model stopped paying"
+    return "maximum" if step.iteration >= maximum else ""

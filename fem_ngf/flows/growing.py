@@ -9,13 +9,13 @@ import numpy as np
 from ..ansatz.finite_element import FiniteElement
 from ..growth.expansion import Expansion
 from ..growth.grow import grow
-from ..linalg.operators import InnerProduct
+from ..linalg.operators import SymmetricOperator
 from ..spaces.hilbert import HilbertSpace
 from .iterate import Iterate
 
 
 def grown(expansion: Expansion, iterate: Iterate, target: np.ndarray, space: HilbertSpace,
-          metric: InnerProduct) -> Iterate | None:
+          metric: SymmetricOperator) -> Iterate | None:
     """The iterate with a network grown towards a target ``(n,)``, or None if there is nothing to grow by.
 
     Function, energy and solves stay; the count of idle steps starts again. `space` is where tangent
@@ -39,7 +39,7 @@ def stagnates(expansion: Expansion | None, before: Iterate, after: Iterate) -> b
     return bool(before.value - after.value <= expansion.stagnation * abs(before.value))
 
 
-def squared_alignment(moved: np.ndarray, meant: np.ndarray, metric: InnerProduct) -> float:
+def squared_alignment(moved: np.ndarray, meant: np.ndarray, metric: SymmetricOperator) -> float:
     """Squared cosine of the angle between a realised and a meant step ``(n,)``; 0 where they oppose or vanish."""
     image = metric.apply(meant)
     lengths = float(moved @ metric.apply(moved)) * float(meant @ image)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError, SolveError
 from ..growth.expansion import Expansion
-from ..linalg.factorize import damped_solve
+from ..linalg.dense import damped_solve
 from ..spaces.hilbert import HilbertSpace
 from ..tangent.tangent_space import TangentSpace, realize
 from .directions import first_step

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
-from ..linalg.factorize import damped_solve
+from ..linalg.dense import damped_solve, marquardt_shift
 from ..tangent.tangent_space import TangentSpace
 from .directions import first_step
 from .iterate import at
@@ -36,7 +34,7 @@ def projected_step(flow, iterate, metric, *, damping: float = 1e-6, halvings: in
     if tangent.is_full:
         return None
     slope, gram = tangent.pull_back(iterate.linearization.derivative), metric.gram(tangent.vectors)
-    direction = damped_solve(gram, slope, damping * (np.diag(gram) + 1e-3 * np.diag(gram).mean()))
+    direction = damped_solve(gram, slope, marquardt_shift(gram, damping))
     step = first_step(iterate.linearization, tangent.push_forward(direction))
     found = backtrack(lambda length: at(flow, iterate, iterate.theta - length * direction), iterate.value,
                       -float(slope @ direction), step=step, trials=halvings)

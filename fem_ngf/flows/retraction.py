@@ -5,31 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from ..ansatz.finite_element import FiniteElement
 from ..errors import SolveError
-from ..linalg.operators import InnerProduct, symmetric_product
+from ..linalg.dense import damped_solve, marquardt_shift, nystrom_factor
+from ..linalg.operators import LowRankPlus, SymmetricOperator
 from ..tangent.tangent_space import realize, tangent_vectors
 from .search import damping_after, gain_ratio
 
 
-@dataclass(frozen=True, eq=False)
-class LowRankUpdate:
-    """Inner product ``A + Y Y^T`` of a base ``A`` with ``Y`` (n, j)."""
-
-    base: InnerProduct
-    factor: np.ndarray
-
-    def apply(self, vector: np.ndarray) -> np.ndarray:
-        return self.base.apply(vector) + self.factor @ (self.factor.T @ vector)
-
-    def gram(self, vectors: np.ndarray) -> np.ndarray:
-        low = self.factor.T @ vectors
-        return self.base.gram(vectors) + symmetric_product(low, low)
-
-
-def curvature_metric(base: InnerProduct, directions: np.ndarray, images: np.ndarray) -> InnerProduct:
+def curvature_metric(base: SymmetricOperator, directions: np.ndarray, images: np.ndarray) -> SymmetricOperator:
     r"""Metric of the retraction: `base` plus the Nystrom approximation of the misfit Hessian.
 
     With conjugate directions ``V`` and ``Y = H_misfit V`` from a truncated
@@ -47,14 +32,8 @@ def curvature_metric(base: InnerProduct, directions: np.ndarray, images: np.ndar
         return base
     total = np.sum(directions * (base.apply(directions) + images), axis=0)
     scale = 1.0 / np.sqrt(np.maximum(total, np.finfo(float).tiny))
-    directions, images = directions * scale, images * scale
-    core = symmetric_product(directions, images)
-    eigenvalues, eigenvectors = np.linalg.eigh(core)
-    keep = eigenvalues > 1e-10 * max(eigenvalues[-1], 0.0)
-    if not keep.any():
-        return base
-    factor = images @ (eigenvectors[:, keep] / np.sqrt(eigenvalues[keep]))
-    return LowRankUpdate(base, factor)
+    factor = nystrom_factor(directions * scale, images * scale)
+    return LowRankPlus(base, factor) if factor.shape[1] else base
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +50,7 @@ class Retraction:
     iterations: int
 
 
-def retract(ansatz, theta, m, target, space, metric: InnerProduct, *, damping: float = 1e-3, iterations: int = 30,
+def retract(ansatz, theta, m, target, space, metric: SymmetricOperator, *, damping: float = 1e-3, iterations: int = 30,
             tolerance: float = 1e-3, paying: float = 1e-2) -> Retraction:
     r"""Parameters near `theta` whose function is closest to `target`: Levenberg-Marquardt in the metric.
 
@@ -112,7 +91,7 @@ def retract(ansatz, theta, m, target, space, metric: InnerProduct, *, damping: f
         accepted = False
         while count < iterations and damping < 1e12:
             count += 1
-            step = _damped_step(gram, slope, damping)
+            step = damped_solve(gram, slope, marquardt_shift(gram, damping))
             trial = theta - step
             trial_m, trial_image, trial_value = _judged(ansatz, trial, target, space, metric)
             predicted = float(2 * slope @ step - step @ (gram @ step))
@@ -141,16 +120,3 @@ def _judged(ansatz, theta, target, space, metric):
     except SolveError:
         return None, None, np.inf
     return m, image, value if np.isfinite(value) else np.inf
-
-
-def _damped_step(gram: np.ndarray, slope: np.ndarray, damping: float) -> np.ndarray:
-    diagonal = np.diag(gram)
-    if not np.isfinite(gram.sum()):
-        raise SolveError("the Gram matrix of the retraction has entries that are not finite")
-    shift = damping * (diagonal + 1e-3 * diagonal.mean())
-    for _ in range(20):
-        try:
-            return cho_solve(cho_factor(gram + np.diag(shift)), slope)
-        except LinAlgError:
-            shift = 10.0 * shift + 1e-14 * diagonal.max()
-    raise SolveError("the Gram matrix of the retraction is not positive definite")

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..linalg.factorize import damped_solve
+from ..linalg.dense import damped_solve
 from ..tangent.dual import damped_projection
 from ..tangent.matrix_free import MatrixFreeTangent, NystromPreconditioner, nystrom, solve
 from ..tangent.tangent_space import TangentSpace

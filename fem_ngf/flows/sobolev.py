@@ -21,7 +21,7 @@ import numpy as np
 from ..ansatz.finite_element import FiniteElement
 from ..errors import InputError, SolveError
 from ..growth.expansion import Expansion
-from ..linalg.factorize import damped_solve
+from ..linalg.dense import damped_solve
 from ..spaces.hilbert import HilbertSpace
 from ..tangent.tangent_space import TangentSpace, realize
 from .growing import grown

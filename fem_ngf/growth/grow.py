@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import InputError
-from ..linalg.operators import InnerProduct, orthonormal_columns
+from ..linalg.dense import orthonormalize
+from ..linalg.operators import SymmetricOperator
 from ..spaces.hilbert import HilbertSpace
 from ..tangent.tangent_space import tangent_vectors
 from .dictionary import candidate_vectors, dictionary
@@ -44,7 +45,7 @@ def seedling(ansatz, width: int):
     return replace(ansatz, widths=(ansatz.widths[0], *hidden, ansatz.widths[-1]))
 
 
-def grow(expansion: Expansion, ansatz, theta, target, space: HilbertSpace, metric: InnerProduct,
+def grow(expansion: Expansion, ansatz, theta, target, space: HilbertSpace, metric: SymmetricOperator,
          event: int) -> Growth | None:
     """Network grown towards a target direction, or None if the budget or the dictionary has nothing to offer.
 
@@ -60,7 +61,7 @@ def grow(expansion: Expansion, ansatz, theta, target, space: HilbertSpace, metri
         Number of the event; with ``expansion.seed`` it seeds the dictionary.
     """
     generator = np.random.default_rng([expansion.seed, event])
-    orthonormal = orthonormal_columns(tangent_vectors(ansatz, theta, space), metric)
+    orthonormal = orthonormalize(tangent_vectors(ansatz, theta, space), metric)
     residual = deflated(target[:, None], orthonormal, metric)[:, 0]
     length = float(target @ metric.apply(target))
     if float(residual @ metric.apply(residual)) <= 1e-14 * length:

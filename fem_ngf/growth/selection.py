@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..linalg.operators import InnerProduct
+from ..linalg.operators import SymmetricOperator
 from .dictionary import Dictionary
 
 
@@ -28,7 +28,7 @@ class Neuron:
     gain: float
 
 
-def deflated(vectors: np.ndarray, orthonormal: np.ndarray, metric: InnerProduct, images=None) -> np.ndarray:
+def deflated(vectors: np.ndarray, orthonormal: np.ndarray, metric: SymmetricOperator, images=None) -> np.ndarray:
     """Vectors ``(n, ...)`` minus their projection on the A-orthonormal columns ``(n, i)``; `images` are ``A`` times."""
     images = metric.apply(orthonormal) if images is None else images
     flat = vectors.reshape(len(vectors), -1)
@@ -56,18 +56,18 @@ def block_grams(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.einsum("nki,nkj->kij", left, right, optimize=left.shape[2] > 1)  # plain sums win for single columns
 
 
-def exact_gain(block: np.ndarray, length: float, residual: np.ndarray, metric: InnerProduct) -> float:
+def exact_gain(block: np.ndarray, length: float, residual: np.ndarray, metric: SymmetricOperator) -> float:
     """Gain of one candidate's deflated functions ``(n, j)``."""
     image = metric.apply(block)
     return float(gains((image.T @ residual)[None], (block.T @ image)[None], np.array([length]))[0])
 
 
-def squared_length(block: np.ndarray, metric: InnerProduct) -> float:
+def squared_length(block: np.ndarray, metric: SymmetricOperator) -> float:
     """Squared norm of functions ``(n, j)``, summed."""
     return float(np.sum(block * metric.apply(block)))
 
 
-def orthonormalized(block: np.ndarray, length: float, metric: InnerProduct) -> np.ndarray:
+def orthonormalized(block: np.ndarray, length: float, metric: SymmetricOperator) -> np.ndarray:
     """A-orthonormal basis ``(n, i)`` of the columns ``(n, j)``, directions below 1e-8 of `length` dropped."""
     eigenvalues, eigenvectors = np.linalg.eigh(block.T @ metric.apply(block))
     keep = eigenvalues > 1e-8 * length
@@ -89,7 +89,7 @@ class Scores:
     rho: np.ndarray  # (k, j)
 
     @classmethod
-    def of(cls, drawn: Dictionary, residual: np.ndarray, orthonormal: np.ndarray, metric: InnerProduct) -> Scores:
+    def of(cls, drawn: Dictionary, residual: np.ndarray, orthonormal: np.ndarray, metric: SymmetricOperator) -> Scores:
         """Scores for a residual ``(n,)`` that is orthogonal to the A-orthonormal columns ``(n, i)``."""
         n, k, j = drawn.vectors.shape
         images = metric.apply(drawn.vectors.reshape(n, -1))
@@ -110,7 +110,7 @@ class Scores:
         return gains(self.rho, self.schur, self.lengths)
 
 
-def matching_pursuit(residual, orthonormal, dictionaries: list[Dictionary], metric: InnerProduct, count: int,
+def matching_pursuit(residual, orthonormal, dictionaries: list[Dictionary], metric: SymmetricOperator, count: int,
                      worth: float) -> list[Neuron]:
     """Orthogonal matching pursuit: the chosen neurons, best first.
 

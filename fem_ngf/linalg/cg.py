@@ -31,38 +31,39 @@ class CGResult:
 
 @dataclass(frozen=True)
 class CGStep:
-    """What the stop callback of `pcg` sees after an iteration.
+    """One iteration of `conjugate_gradients`.
 
-    model is ``1/2 x^T A x - b^T x``; decreases lists what each iteration took off it (positive numbers).
+    ``x`` is the iterate, ``direction`` the conjugate direction that led to it, ``residual`` the residual's norm in the
+    preconditioner relative to the right-hand side's, ``model`` is ``1/2 x^T A x - b^T x`` and ``decreases`` what each
+    iteration took off it (positive numbers). With ``negative_curvature`` the iteration is the last and has not moved:
+    ``x`` is the iterate before, or the preconditioned right-hand side where that is the direction (a descent direction
+    in either case).
     """
 
     iteration: int
     x: np.ndarray
+    direction: np.ndarray
     residual: float
     model: float
     decreases: tuple[float, ...]
+    negative_curvature: bool = False
 
 
-def pcg(apply, rhs, *, preconditioner=None, stop=None, tolerance=1e-8, max_iterations=None):
-    """Preconditioned conjugate gradients for ``A x = rhs``, started from zero.
+def conjugate_gradients(apply, rhs, preconditioner=None, flat: float = 0.0):
+    """Iterations of preconditioned conjugate gradients for ``A x = rhs`` from zero; the caller ends them.
 
     Parameters
     ----------
     apply : callable vector (n,) -> covector (n,)
     rhs : covector (n,)
     preconditioner : callable covector -> vector, optional
-    stop : callable CGStep -> bool, optional
-        Ends the iteration when true.
-    tolerance : float
-        On the residual's norm in the preconditioner, relative to the right-hand side's.
-    max_iterations : int, optional
-        Number of applications of `apply` allowed; n if not given.
+    flat : float
+        Curvature ``d.Ad`` not above this multiple of the residual's squared norm counts as not positive.
 
-    Returns
-    -------
-    CGResult
-        On negative curvature x is the last iterate, or the preconditioned right-hand side when that is the first
-        direction (a descent direction in either case).
+    Yields
+    ------
+    CGStep
+        None for a right-hand side of zero.
 
     Raises
     ------
@@ -72,26 +73,43 @@ def pcg(apply, rhs, *, preconditioner=None, stop=None, tolerance=1e-8, max_itera
     x, r, model, decreases = np.zeros_like(rhs), np.array(rhs, dtype=float), 0.0, ()
     z = r if preconditioner is None else preconditioner(r)
     direction, rho = z, float(r @ z)
-    norm, start = np.sqrt(max(rho, 0.0)), np.sqrt(max(rho, 0.0))
-    if start == 0.0:
-        return CGResult(x, 0, "residual", 0.0, 0.0)
-    for iteration in range(1, (len(rhs) if max_iterations is None else max_iterations) + 1):
+    start = residual = np.sqrt(max(rho, 0.0))
+    while residual > 0.0 or np.isnan(rho):
         image = apply(direction)
-        curvature = float(direction @ image)
+        curvature, iteration = float(direction @ image), len(decreases) + 1
         if not (np.isfinite(curvature) and np.isfinite(rho)):
-            raise SolveError(f"conjugate gradients met a value that is not finite in iteration {iteration}")
-        if curvature <= 0.0:
-            return CGResult(direction if iteration == 1 else x, iteration, "negative curvature", norm / start, model)
+            raise SolveError(f"conjugate gradients met a value that is not finite in iteration {iteration}: the "
+                             "operator (a Hessian, a Gram matrix) or its preconditioner overflowed")
+        if curvature <= flat * rho:
+            yield CGStep(iteration, x if decreases else direction, direction, residual / start, model, decreases, True)
+            return
         length = rho / curvature
         x, r = x + length * direction, r - length * image
         decreases += (0.5 * rho * length,)
         model -= decreases[-1]
         z = r if preconditioner is None else preconditioner(r)
         rho, before = float(r @ z), rho
-        norm = np.sqrt(max(rho, 0.0))
-        if norm <= tolerance * start:
-            return CGResult(x, iteration, "residual", norm / start, model)
-        if stop is not None and stop(CGStep(iteration, x, norm / start, model, decreases)):
-            return CGResult(x, iteration, "stop", norm / start, model)
+        residual = np.sqrt(max(rho, 0.0))
+        yield CGStep(iteration, x, direction, residual / start, model, decreases)
         direction = z + (rho / before) * direction
-    return CGResult(x, len(decreases), "maximum", norm / start, model)
+
+
+def pcg(apply, rhs, *, preconditioner=None, stop=None, tolerance=1e-8, max_iterations=None) -> CGResult:
+    """Solve ``A x = rhs`` by `conjugate_gradients`, whose first parameters and errors it shares.
+
+    Parameters
+    ----------
+    stop : callable CGStep -> bool, optional
+        Ends the iteration when true.
+    tolerance : float
+        On the residual's norm in the preconditioner, relative to the right-hand side's.
+    max_iterations : int, optional
+        Number of applications of `apply` allowed; n if not given.
+    """
+    limit = len(rhs) if max_iterations is None else max_iterations
+    for step in conjugate_gradients(apply, rhs, preconditioner):
+        reason = ("negative curvature" if step.negative_curvature else "residual" if step.residual <= tolerance else
+                  "stop" if stop is not None and stop(step) else "maximum" if step.iteration >= limit else "")
+        if reason:
+            return CGResult(step.x, step.iteration, reason, step.residual, step.model)
+    return CGResult(np.zeros_like(rhs), 0, "residual", 0.0, 0.0)

@@ -1,4 +1,4 @@
-"""Linear algebra: one door to the sparse solvers, conjugate gradients, damped dense solves.
+"""One door to the sparse solvers: factorisations with checked residuals.
 
 References
 ----------
@@ -11,14 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 import scipy.sparse as sp
 
 from ..errors import InputError, SolveError
 from .backends import BACKENDS, choose_backend
-from .cg import CGResult as CGResult
-from .cg import CGStep as CGStep
-from .cg import pcg as pcg
 from .ordering import nested_dissection
 
 REFINE_ABOVE = 1e-10
@@ -141,37 +137,3 @@ def _check_regular(factorization):
     if not growth < SINGULAR_ABOVE:
         raise SolveError(f"matrix is singular (condition number above {growth:.0e}): a Dirichlet condition or a "
                          "zero-order term is missing, or a coefficient vanishes")
-
-
-def damped_solve(G, b, damping=0.0):
-    """Solve ``(G + damping) d = b`` for a symmetric positive semi-definite dense G.
-
-    Cholesky first; when that fails, the pseudo-inverse from the eigenvalues above rounding.
-
-    Parameters
-    ----------
-    G : array (P, P)
-    b : array (P,) or (P, k)
-    damping : float or array (P,)
-        A multiple of the identity, or a diagonal.
-
-    Returns
-    -------
-    array of the shape of b
-
-    Raises
-    ------
-    SolveError
-        When G or b is not finite.
-    """
-    damped = np.array(G, dtype=float)
-    damped[np.diag_indices_from(damped)] += damping
-    if not (np.isfinite(damped.sum()) and np.all(np.isfinite(b))):
-        raise SolveError("the damped system has entries that are not finite")
-    try:
-        return scipy.linalg.cho_solve(scipy.linalg.cho_factor(damped, lower=True, check_finite=False), b)
-    except np.linalg.LinAlgError:
-        values, vectors = scipy.linalg.eigh(damped, check_finite=False)
-        keep = values > len(values) * np.finfo(float).eps * max(values[-1], 0.0)
-        scaled = (vectors[:, keep].T @ b).T / values[keep]
-        return vectors[:, keep] @ scaled.T

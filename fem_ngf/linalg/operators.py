@@ -1,235 +1,421 @@
-"""Inner-product matrices with their inverses: sparse ones, and fractional powers for H^s."""
+"""Symmetric positive definite operators: inner products, precisions and Hessians, and how they compose.
+
+Each knows its action ``A v``, its Gram matrix ``T^T A T`` and, where it is definite, its inverse ``A^-1 g``, on one
+vector (n,) or the columns of a block (n, k). They add up (``a + b``), scale (``2.0 * a``) and act (``a @ v``).
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
+import scipy.linalg
 import scipy.sparse as sp
-from scipy.interpolate import AAA
-from scipy.linalg import eigh
-from scipy.sparse.linalg import LinearOperator, eigsh
 
+from ..errors import InputError, SolveError
+from .cg import pcg
+from .dense import symmetric_product
 from .factorize import factorize
 
 
-class InnerProduct(Protocol):
-    """A symmetric positive definite ``A`` on all unknowns (rows of fixed unknowns are ignored)."""
+class SymmetricOperator(ABC):
+    """A symmetric positive semi-definite ``A`` on vectors of `size` unknowns.
 
-    matrix: object
+    `definite` says whether it has an inverse and so `solve`; rows of unknowns that are fixed at zero are ignored there.
+    `sparse` is its matrix where that is sparse and known, else None.
+    """
 
+    __array_ufunc__ = None
+    definite: bool = True
+    sparse: sp.csr_array | None = None
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Number of unknowns n."""
+
+    @abstractmethod
     def apply(self, vector: np.ndarray) -> np.ndarray:
-        """``A v`` for (n,) or (n, k)."""
+        """Covector ``A v`` of (n,) or (n, k)."""
 
     def solve(self, covector: np.ndarray) -> np.ndarray:
-        """``A^-1 g`` for (n,) or (n, k); zero at fixed unknowns."""
+        """Vector ``A^-1 g`` of (n,) or (n, k); zero at fixed unknowns."""
+        raise InputError(f"this {type(self).__name__} may be singular; add something definite to it, such as a mass")
 
     def gram(self, vectors: np.ndarray) -> np.ndarray:
-        """``T^T A T``."""
+        """``T^T A T`` (k, k) of the columns of ``T`` (n, k)."""
+        return symmetric_product(vectors, self.apply(vectors))
+
+    def sparse_matrix(self) -> sp.csr_array:
+        """`sparse`, or an InputError where there is none."""
+        if self.sparse is None:
+            raise InputError(f"this inner product ({type(self).__name__}) has no sparse matrix; use its actions, or an "
+                             "inner product that has one (l2 or h1 for every field)")
+        return self.sparse
+
+    def __matmul__(self, vector: np.ndarray) -> np.ndarray:
+        return self.apply(vector)
+
+    def __rmul__(self, factor: float) -> SymmetricOperator:
+        return self if factor == 1.0 else Scaled(self, float(factor))
+
+    def __add__(self, other: SymmetricOperator) -> SymmetricOperator:
+        """The sum: one matrix where both are sparse (of which it is not claimed that it is definite)."""
+        if self.size != other.size:
+            raise InputError(f"operators of {self.size} and {other.size} unknowns cannot be added")
+        if self.sparse is not None and other.sparse is not None:
+            return Matrix(self.sparse + other.sparse, definite=False)
+        return Sum((self, other))
 
 
-def symmetric_product(left: np.ndarray, right: np.ndarray, block: int = 256) -> np.ndarray:
-    """``left^T right`` when it is known to be symmetric: only blocks of the upper triangle are multiplied.
+@dataclass(frozen=True, eq=False)
+class Matrix(SymmetricOperator):
+    """A matrix, sparse or dense, factorised at the first solve.
 
     Parameters
     ----------
-    left, right
-        ``(n, k)``.
-    """
-    k = left.shape[1]
-    if k <= 2 * block:
-        product = left.T @ right
-        return 0.5 * (product + product.T)
-    product = np.empty((k, k))
-    for start in range(0, k, block):
-        stop = min(start + block, k)
-        product[start:stop, start:] = left[:, start:stop].T @ right[:, start:]
-        product[start:, start:stop] = product[start:stop, start:].T
-    return product
-
-
-def orthonormal_columns(vectors: np.ndarray, metric: InnerProduct, tolerance: float = 1e-10) -> np.ndarray:
-    """A-orthonormal basis ``(n, r)`` of the numerical column space of `vectors` (n, k).
-
-    The Gram matrix squares the condition of the vectors, so it is used in stages: each takes its well-conditioned
-    part (four digits of singular values) and the rest goes on, deflated twice, until its columns have lost all but
-    `tolerance` of their length.
-
-    References
-    ----------
-    A. Stathopoulos, K. Wu, A block orthogonalization procedure with constant
-    synchronization requirements, SIAM J. Sci. Comput. 23 (2002).
-    """
-    lengths = _lengths(vectors, metric)
-    rest, basis = vectors[:, lengths > 0] / lengths[lengths > 0], vectors[:, :0]
-    while rest.shape[1]:
-        eigenvalues, rotation = np.linalg.eigh(metric.gram(rest))
-        keep = eigenvalues > 1e-8 * eigenvalues[-1]
-        found = _deflated(rest @ (rotation[:, keep] / np.sqrt(eigenvalues[keep])), basis, metric)
-        corrections, again = np.linalg.eigh(metric.gram(found))
-        basis = np.column_stack([basis, found @ (again / np.sqrt(corrections))])
-        rest = _deflated(_deflated(rest @ rotation[:, ~keep], basis, metric), basis, metric)
-        rest = rest[:, _lengths(rest, metric) > tolerance]
-    return basis
-
-
-def _deflated(vectors: np.ndarray, basis: np.ndarray, metric: InnerProduct) -> np.ndarray:
-    return vectors - basis @ (metric.apply(basis).T @ vectors)
-
-
-def _lengths(vectors: np.ndarray, metric: InnerProduct) -> np.ndarray:
-    return np.sqrt(np.maximum(np.sum(vectors * metric.apply(vectors), axis=0), 0.0))
-
-
-@dataclass(frozen=True, eq=False)
-class MatrixInnerProduct:
-    """Sparse ``A``; factorised on the `free` unknowns at the first solve."""
-
-    matrix: sp.csr_array
-    free: np.ndarray
-
-    def apply(self, vector: np.ndarray) -> np.ndarray:
-        return self.matrix @ vector
-
-    @cached_property
-    def _factor(self):
-        matrix = self.matrix
-        if self.free.size < matrix.shape[0]:
-            matrix = matrix[self.free][:, self.free]
-        return factorize(matrix, symmetric=True, definite=True)
-
-    def solve(self, covector: np.ndarray) -> np.ndarray:
-        vector = np.zeros_like(covector)
-        vector[self.free] = self._factor.solve(covector[self.free])
-        return vector
-
-    def gram(self, vectors: np.ndarray) -> np.ndarray:
-        return symmetric_product(vectors, self.matrix @ vectors)
-
-
-@dataclass(frozen=True, eq=False)
-class OperatorInnerProduct:
-    """An ``A`` known by its actions: an operator with ``@`` and ``solve``, such as the precision of a prior."""
-
-    matrix: object
-
-    def apply(self, vector: np.ndarray) -> np.ndarray:
-        return self.matrix @ vector
-
-    def solve(self, covector: np.ndarray) -> np.ndarray:
-        return self.matrix.solve(covector)
-
-    def gram(self, vectors: np.ndarray) -> np.ndarray:
-        return symmetric_product(vectors, self.matrix @ vectors)
-
-
-@dataclass(frozen=True, eq=False)
-class SobolevInnerProduct:
-    r""":math:`A = M L^s`, :math:`L = M^{-1} S`, :math:`S = M + l^2 K`, for real `s` in [-2, 2].
-
-    Small spaces use the generalised eigen-decomposition. Large ones write
-    ``s = k + r`` with an integer ``k`` and ``-1 < r < 0`` and replace
-    :math:`\lambda^r` on the spectrum of ``L`` by a rational function in partial
-    fractions, one factorisation of :math:`S - p M` a pole.
-
-    References
-    ----------
-    Y. Nakatsukasa, O. Sete, L. N. Trefethen, The AAA algorithm for rational
-    approximation, SIAM J. Sci. Comput. 40 (2018).
+    matrix
+        ``A`` (n, n), symmetric.
+    free
+        The unknowns on which it is inverted; all if not given.
+    definite
+        Whether it is positive definite there, and not only semi-definite.
     """
 
-    mass: sp.csr_array
-    energy: sp.csr_array
-    order: float
-    free: np.ndarray
-    dense_limit: int = 800
+    matrix: sp.csr_array | np.ndarray
+    free: np.ndarray | None = None
+    definite: bool = True
+
+    def __post_init__(self):
+        if getattr(self.matrix, "ndim", 0) != 2 or self.matrix.shape[0] != self.matrix.shape[1]:
+            shape = getattr(self.matrix, "shape", type(self.matrix).__name__)
+            raise InputError(f"matrix is {shape}; a symmetric matrix (n, n) is needed")
+        if self.free is not None and len(self.free) == self.size:
+            object.__setattr__(self, "free", None)
 
     @property
-    def matrix(self) -> LinearOperator:
-        return LinearOperator(self.mass.shape, matvec=self.apply, matmat=self.apply, dtype=np.float64)
+    def size(self) -> int:
+        return self.matrix.shape[0]
+
+    @property
+    def sparse(self) -> sp.csr_array | None:
+        return self.matrix if sp.issparse(self.matrix) else None
 
     def apply(self, vector: np.ndarray) -> np.ndarray:
-        out = np.zeros_like(vector)
-        out[self.free] = self._mass @ self._power(self.order, vector[self.free])
-        return out
+        return self.matrix @ vector
 
     def solve(self, covector: np.ndarray) -> np.ndarray:
-        out = np.zeros_like(covector)
-        out[self.free] = self._power(-self.order, self._mass_factor.solve(covector[self.free]))
-        return out
-
-    def gram(self, vectors: np.ndarray) -> np.ndarray:
-        return symmetric_product(vectors, self.apply(vectors))
-
-    def _power(self, exponent: float, vector: np.ndarray) -> np.ndarray:
-        """``L^exponent v`` on the free unknowns."""
-        if self.free.size <= self.dense_limit:
-            eigenvalues, eigenvectors = self._eigen
-            coefficients = eigenvectors.T @ (self._mass @ vector)
-            scale = eigenvalues**exponent
-            return eigenvectors @ (coefficients * (scale if vector.ndim == 1 else scale[:, None]))
-        whole = int(np.ceil(exponent))
-        fraction = exponent - whole
-        if fraction < -1e-14:
-            vector = self._fractional(fraction, vector)
-        for _ in range(abs(whole)):
-            if whole > 0:
-                vector = self._mass_factor.solve(self._energy @ vector)
-            else:
-                vector = self._energy_factor.solve(self._mass @ vector)
+        if not self.definite:
+            return super().solve(covector)
+        if self.free is None:
+            return self._solve(covector)
+        vector = np.zeros_like(covector)
+        vector[self.free] = self._solve(covector[self.free])
         return vector
 
-    def _fractional(self, exponent: float, vector: np.ndarray) -> np.ndarray:
-        constant, weights, factors = self._partial_fractions(exponent)
-        moments = self._mass @ vector
-        return constant * vector + sum(weight * factor.solve(moments)
-                                       for weight, factor in zip(weights, factors, strict=True))
+    @cached_property
+    def _solve(self) -> Callable:
+        block = self.matrix if self.free is None else self.matrix[self.free][:, self.free]
+        if sp.issparse(block):
+            return factorize(block, symmetric=True, definite=True).solve
+        try:
+            factor = scipy.linalg.cho_factor(block, lower=True)
+        except np.linalg.LinAlgError:
+            raise SolveError("a dense matrix that should be positive definite is not; if it is that of a kernel, two "
+                             "points coincide, or its length is too large: choose a smaller one, or add a nugget"
+                             ) from None
+        return lambda rhs: scipy.linalg.cho_solve(factor, rhs)
 
-    def _partial_fractions(self, exponent: float):
-        if exponent not in self._fractions:
-            grid = np.geomspace(1.0, 1.05 * self._largest, 2000)
-            rational = AAA(grid, grid**exponent, rtol=1e-13, clean_up=True)
-            poles, residues = rational.poles(), rational.residues()
-            keep = (np.abs(poles.imag) <= 1e-8 * np.abs(poles)) & (poles.real < 0)
-            poles, _ = poles.real[keep], residues.real[keep]
-            design = np.column_stack([np.ones_like(grid), *(1.0 / (grid - pole) for pole in poles)])
-            scale = np.abs(design / grid[:, None] ** exponent).max(axis=0)
-            relative = design / grid[:, None] ** exponent / scale
-            weights = np.linalg.lstsq(relative, np.ones_like(grid), rcond=None)[0] / scale
-            factors = [factorize(self._energy - pole * self._mass, symmetric=True, definite=True) for pole in poles]
-            self._fractions[exponent] = (weights[0], weights[1:], factors)
-        return self._fractions[exponent]
+
+@dataclass(frozen=True, eq=False)
+class Diagonal(SymmetricOperator):
+    """``diag(entries)`` of positive entries (n,)."""
+
+    entries: np.ndarray
+
+    @property
+    def size(self) -> int:
+        return len(self.entries)
 
     @cached_property
-    def _fractions(self) -> dict:
-        return {}
+    def sparse(self) -> sp.csr_array:
+        return sp.csr_array(sp.diags_array(self.entries))
+
+    def apply(self, vector: np.ndarray) -> np.ndarray:
+        return (vector.T * self.entries).T
+
+    def solve(self, covector: np.ndarray) -> np.ndarray:
+        return (covector.T / self.entries).T
+
+
+@dataclass(frozen=True, eq=False)
+class Actions(SymmetricOperator):
+    """A definite operator known by what it does.
+
+    Parameters
+    ----------
+    unknowns
+        n.
+    action, inverse
+        ``A v`` and ``A^-1 g`` of vectors (n,) and blocks (n, k).
+    """
+
+    unknowns: int
+    action: Callable[[np.ndarray], np.ndarray]
+    inverse: Callable[[np.ndarray], np.ndarray]
+
+    @property
+    def size(self) -> int:
+        return self.unknowns
+
+    def apply(self, vector: np.ndarray) -> np.ndarray:
+        return self.action(vector)
+
+    def solve(self, covector: np.ndarray) -> np.ndarray:
+        return self.inverse(covector)
+
+
+@dataclass(frozen=True, eq=False)
+class Inverse(SymmetricOperator):
+    """``A^-1`` of a definite `operator`, such as the norm of the function space that belongs to a kernel matrix."""
+
+    operator: SymmetricOperator
+
+    @property
+    def size(self) -> int:
+        return self.operator.size
+
+    def apply(self, vector: np.ndarray) -> np.ndarray:
+        return self.operator.solve(vector)
+
+    def solve(self, covector: np.ndarray) -> np.ndarray:
+        return self.operator.apply(covector)
+
+
+@dataclass(frozen=True, eq=False)
+class Squared(SymmetricOperator):
+    """``L M^-1 L`` of two definite operators: the square of ``M^-1 L`` in the inner product ``M``."""
+
+    root: SymmetricOperator
+    middle: SymmetricOperator
+
+    @property
+    def size(self) -> int:
+        return self.root.size
+
+    def apply(self, vector: np.ndarray) -> np.ndarray:
+        return self.root.apply(self.middle.solve(self.root.apply(vector)))
+
+    def solve(self, covector: np.ndarray) -> np.ndarray:
+        return self.root.solve(self.middle.apply(self.root.solve(covector)))
+
+    def gram(self, vectors: np.ndarray) -> np.ndarray:
+        half = self.root.apply(vectors)
+        return symmetric_product(half, self.middle.solve(half))
+
+
+@dataclass(frozen=True, eq=False)
+class Kronecker(SymmetricOperator):
+    """``diag(w) kron A`` on N blocks of c unknowns: ``sum_i w_i v_i^T A v_i'``.
+
+    Parameters
+    ----------
+    weights
+        ``w`` (N,), positive.
+    block
+        ``A`` on c unknowns.
+    """
+
+    weights: np.ndarray
+    block: SymmetricOperator
+
+    @property
+    def size(self) -> int:
+        return len(self.weights) * self.block.size
+
+    @property
+    def definite(self) -> bool:
+        return self.block.definite
 
     @cached_property
-    def _largest(self) -> float:
-        """Largest eigenvalue of ``L``."""
-        start = np.random.default_rng(0).standard_normal(self.free.size)
-        inverse = LinearOperator(self._mass.shape, self._mass_factor.solve)
-        return float(eigsh(self._energy, k=1, M=self._mass, Minv=inverse, which="LM", v0=start, tol=1e-3,
-                           return_eigenvectors=False)[0])
+    def sparse(self) -> sp.csr_array | None:
+        matrix = self.block.sparse
+        return None if matrix is None else sp.csr_array(sp.kron(sp.diags_array(self.weights), matrix, format="csr"))
+
+    def apply(self, vector: np.ndarray) -> np.ndarray:
+        return self._blockwise(self.block.apply, self.weights, vector)
+
+    def solve(self, covector: np.ndarray) -> np.ndarray:
+        return self._blockwise(self.block.solve, 1.0 / self.weights, covector)
+
+    def _blockwise(self, action, weights: np.ndarray, array: np.ndarray) -> np.ndarray:
+        count, width = len(self.weights), self.block.size
+        blocks = array.reshape(count, width, -1) * weights[:, None, None]
+        columns = action(np.ascontiguousarray(blocks.transpose(1, 0, 2)).reshape(width, -1))
+        return columns.reshape(width, count, -1).transpose(1, 0, 2).reshape(array.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class BlockDiagonal(SymmetricOperator):
+    """Consecutive blocks of unknowns with an operator each, such as the fields of a product space."""
+
+    parts: tuple[SymmetricOperator, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(part.size for part in self.parts)
+
+    @property
+    def definite(self) -> bool:
+        return all(part.definite for part in self.parts)
 
     @cached_property
-    def _eigen(self):
-        return eigh(self._energy.toarray(), self._mass.toarray())
+    def sparse(self) -> sp.csr_array | None:
+        blocks = [part.sparse for part in self.parts]
+        return None if any(block is None for block in blocks) else sp.csr_array(sp.block_diag(blocks, format="csr"))
+
+    def apply(self, vector: np.ndarray) -> np.ndarray:
+        return np.concatenate([part.apply(v) for part, v in zip(self.parts, self._split(vector), strict=True)])
+
+    def solve(self, covector: np.ndarray) -> np.ndarray:
+        return np.concatenate([part.solve(g) for part, g in zip(self.parts, self._split(covector), strict=True)])
+
+    def gram(self, vectors: np.ndarray) -> np.ndarray:
+        return sum(part.gram(block) for part, block in zip(self.parts, self._split(vectors), strict=True))
+
+    def __rmul__(self, factor: float) -> BlockDiagonal:
+        return BlockDiagonal(tuple(factor * part for part in self.parts))
+
+    def _split(self, array: np.ndarray) -> list[np.ndarray]:
+        return np.split(array, np.cumsum([part.size for part in self.parts])[:-1])
+
+
+@dataclass(frozen=True, eq=False)
+class Scaled(SymmetricOperator):
+    """``factor A`` with a positive factor; written ``factor * a``."""
+
+    operator: SymmetricOperator
+    factor: float
+
+    @property
+    def size(self) -> int:
+        return self.operator.size
+
+    @property
+    def definite(self) -> bool:
+        return self.operator.definite
 
     @cached_property
-    def _mass(self):
-        return self.mass[self.free][:, self.free]
+    def sparse(self) -> sp.csr_array | None:
+        matrix = self.operator.sparse
+        return None if matrix is None else self.factor * matrix
+
+    def apply(self, vector: np.ndarray) -> np.ndarray:
+        return self.factor * self.operator.apply(vector)
+
+    def solve(self, covector: np.ndarray) -> np.ndarray:
+        return self.operator.solve(covector) / self.factor
+
+    def gram(self, vectors: np.ndarray) -> np.ndarray:
+        return self.factor * self.operator.gram(vectors)
+
+
+@dataclass(frozen=True, eq=False)
+class Sum(SymmetricOperator):
+    """Sum of operators not all of which have a sparse matrix; written ``a + b``.
+
+    Definite as soon as one part is; solved by conjugate gradients with that part as preconditioner.
+    """
+
+    parts: tuple[SymmetricOperator, ...]
+
+    @property
+    def size(self) -> int:
+        return self.parts[0].size
+
+    @property
+    def definite(self) -> bool:
+        return any(part.definite for part in self.parts)
+
+    def apply(self, vector: np.ndarray) -> np.ndarray:
+        return sum(part.apply(vector) for part in self.parts)
+
+    def solve(self, covector: np.ndarray) -> np.ndarray:
+        preconditioner = next((part for part in self.parts if part.definite), self)
+        if preconditioner is self:
+            return super().solve(covector)
+        if covector.ndim == 2:
+            return np.column_stack([self.solve(column) for column in covector.T])
+        found = pcg(self.apply, covector, preconditioner=preconditioner.solve, tolerance=1e-12)
+        if not found.residual <= 1e-8:
+            raise SolveError(f"a sum of operators was not solved: relative residual {found.residual:.1e} after "
+                             f"{found.iterations} iterations ({found.reason})")
+        return found.x
+
+    def gram(self, vectors: np.ndarray) -> np.ndarray:
+        return sum(part.gram(vectors) for part in self.parts)
+
+
+@dataclass(frozen=True, eq=False)
+class LowRankPlus(SymmetricOperator):
+    r"""``scale A + Y Y^T`` with a few columns ``Y`` (n, j); inverted by Sherman, Morrison and Woodbury.
+
+    Parameters
+    ----------
+    base
+        ``A``; definite where it is to be inverted.
+    factor
+        ``Y``.
+    scale
+        Positive number.
+    solved
+        ``A^-1 Y`` (n, j) where it is known already.
+
+    Notes
+    -----
+    With :math:`Z = A^{-1} Y` the inverse is :math:`\frac1s A^{-1} - \frac1s Z (sI + Y^T Z)^{-1} Z^T`. `rescaled` shares
+    ``Z`` and the eigenvalues of ``Y^T Z``, so that a search over scales costs one set of solves.
+    """
+
+    base: SymmetricOperator
+    factor: np.ndarray
+    scale: float = 1.0
+    solved: np.ndarray | None = None
+
+    @property
+    def size(self) -> int:
+        return self.base.size
+
+    @property
+    def definite(self) -> bool:
+        return self.base.definite
+
+    def rescaled(self, scale: float) -> LowRankPlus:
+        """The operator with another scale."""
+        return LowRankPlus(self.base, self.factor, scale, self._solved)
+
+    def apply(self, vector: np.ndarray) -> np.ndarray:
+        return self.scale * self.base.apply(vector) + self.factor @ (self.factor.T @ vector)
+
+    def solve(self, covector: np.ndarray) -> np.ndarray:
+        inside = self._solved.T @ covector
+        inside = scipy.linalg.cho_solve(self._core, inside)
+        return (self.base.solve(covector) - self._solved @ inside) / self.scale
+
+    def gram(self, vectors: np.ndarray) -> np.ndarray:
+        low = self.factor.T @ vectors
+        return self.scale * self.base.gram(vectors) + symmetric_product(low, low)
 
     @cached_property
-    def _energy(self):
-        return self.energy[self.free][:, self.free]
+    def _solved(self) -> np.ndarray:
+        return self.base.solve(self.factor) if self.solved is None else self.solved
 
     @cached_property
-    def _mass_factor(self):
-        return factorize(self._mass, symmetric=True, definite=True)
-
-    @cached_property
-    def _energy_factor(self):
-        return factorize(self._energy, symmetric=True, definite=True)
+    def _core(self) -> tuple:
+        """Cholesky factor of ``s I + Y^T A^-1 Y`` (j, j)."""
+        core = symmetric_product(self.factor, self._solved)
+        core[np.diag_indices_from(core)] += self.scale
+        return scipy.linalg.cho_factor(core, lower=True)

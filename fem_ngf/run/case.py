@@ -13,7 +13,9 @@ import skfem
 
 from ..data.measurements import WholeField
 from ..errors import InputError
+from ..linalg.operators import SymmetricOperator
 from ..model import Model
+from ..regularization.gaussian import Gaussian
 from ..spaces.hilbert import HilbertSpace
 
 Fields = dict[str, tuple[skfem.AbstractBasis, np.ndarray]]
@@ -45,8 +47,8 @@ class Level:
     fields
         Linearization -> further fields to export by name, each ``(basis, vector)``: the state, data, ...
     matrices
-        Further inner products that ``--metric`` may name: ``{"prior": A}``, each a sparse matrix (n, n), or an
-        inner product such as a Gaussian prior.
+        Further inner products that ``--metric`` may name: ``{"prior": A}``, each a sparse matrix (n, n), or a
+        `SymmetricOperator` such as the precision of a Gaussian prior.
     """
 
     label: str
@@ -94,7 +96,7 @@ class Level:
         raise InputError(f"metric is {metric!r}; this case knows {known}")
 
     def _named_space(self, inner_product, sampling: str) -> HilbertSpace:
-        if hasattr(inner_product, "solve"):
+        if isinstance(inner_product, SymmetricOperator):
             return HilbertSpace.l2(self.basis, fixed=self.fixed, sampling=sampling).with_inner_product(inner_product)
         return HilbertSpace.from_matrix(self.basis, inner_product, fixed=self.fixed, sampling=sampling)
 
@@ -146,7 +148,7 @@ def _level(label: str, discrete, data, regularization, weight: float, truth) -> 
     return Level(label, energy, discrete.parameter, fields=fields,
                  truth=None if truth is None else discrete.nodal(truth),
                  noise_std=data.noise_std if measured and state.mesh is data.basis.mesh else None,
-                 matrices={"prior": prior} if hasattr(prior, "solve") else {})
+                 matrices={"prior": prior.precision} if isinstance(prior, Gaussian) else {})
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,9 +14,9 @@ import numpy as np
 import scipy.sparse as sp
 from skfem import BilinearForm
 
-from ..errors import InputError
-from ..linalg.factorize import factorize
-from ..linalg.operators import InnerProduct, MatrixInnerProduct, SobolevInnerProduct
+from ..errors import InputError, same_size
+from ..linalg.operators import Matrix, SymmetricOperator
+from ..linalg.sobolev import SobolevPower
 from .matrices import gradient_matrix, mass_form, scalar, stiffness_form
 from .sampling import Sampling, active_dofs, quadrature_sampling
 
@@ -30,7 +30,7 @@ class HilbertSpace:
     basis
         scikit-fem basis of a scalar element on cells or facets; `n` unknowns.
     inner_product
-        The matrix :math:`A` together with its inverse, on all `n` unknowns.
+        :math:`A`, definite on the unknowns that are not fixed.
     fixed
         Unknowns that are zero in every element of the space (Dirichlet rows).
     sampling
@@ -44,7 +44,7 @@ class HilbertSpace:
     """
 
     basis: object
-    inner_product: InnerProduct
+    inner_product: SymmetricOperator
     fixed: np.ndarray
     sampling: str = "quadrature"
 
@@ -79,7 +79,7 @@ class HilbertSpace:
         free = np.setdiff1d(np.arange(basis.N), fixed)
         mass = mass_form.assemble(basis).tocsr()
         energy = mass + length**2 * gradient_matrix(basis).tocsr()
-        return cls(basis, SobolevInnerProduct(mass, energy, float(s), free), fixed, sampling)
+        return cls(basis, SobolevPower(mass, energy, float(s), free), fixed, sampling)
 
     @classmethod
     def from_form(cls, basis, form, *, fixed=(), sampling="quadrature", **fields) -> HilbertSpace:
@@ -94,14 +94,15 @@ class HilbertSpace:
             raise InputError(f"inner-product matrix has shape {matrix.shape}; the basis has {basis.N} unknowns")
         fixed = _all_fixed(basis, fixed)
         free = np.setdiff1d(np.arange(basis.N), fixed)
-        return cls(basis, MatrixInnerProduct(sp.csr_array(matrix), free), fixed, sampling)
+        return cls(basis, Matrix(sp.csr_array(matrix), free), fixed, sampling)
 
-    def with_inner_product(self, inner_product: InnerProduct) -> HilbertSpace:
+    def with_inner_product(self, inner_product: SymmetricOperator) -> HilbertSpace:
         """The same functions and sampling, measured by another inner product."""
         return HilbertSpace(self.basis, inner_product, self.fixed, self.sampling)
 
     def __post_init__(self):
         scalar(self.basis)
+        same_size("inner_product", self.inner_product.size, "basis", self.size)
         if self.sampling not in ("quadrature", "nodal"):
             raise InputError(f"sampling is {self.sampling!r}; choose 'quadrature' or 'nodal'")
         if self.sampling == "nodal" and not self.is_lagrange:
@@ -143,9 +144,9 @@ class HilbertSpace:
         return float(np.ptp(self.basis.doflocs[:, self.free], axis=1).max())
 
     @property
-    def matrix(self):
-        """The inner-product matrix ``A`` (sparse, or a LinearOperator)."""
-        return self.inner_product.matrix
+    def matrix(self) -> sp.csr_array:
+        """The inner-product matrix ``A``, where it is sparse."""
+        return self.inner_product.sparse_matrix()
 
     @cached_property
     def mass(self) -> sp.csr_array:
@@ -192,13 +193,11 @@ class HilbertSpace:
 
     def project_moments(self, moments: np.ndarray) -> np.ndarray:
         """Vector of the L2 projection given the moments ``B^T W samples`` (n,) or (n, k)."""
-        vector = np.zeros_like(moments)
-        vector[self.free] = self._mass_factor.solve(moments[self.free])
-        return vector
+        return self._mass.solve(moments)
 
     @cached_property
-    def _mass_factor(self):
-        return factorize(self.mass[self.free][:, self.free], symmetric=True, definite=True)
+    def _mass(self) -> Matrix:
+        return Matrix(self.mass, self.free)
 
     def apply(self, vector: np.ndarray) -> np.ndarray:
         """Covector ``A v``."""

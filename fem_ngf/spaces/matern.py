@@ -13,17 +13,13 @@ Q. Bai, S. Rosenberg, W. Xu, A geometric understanding of natural gradient, arXi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.spatial.distance import cdist
 from scipy.special import gamma, kv
 
-from ..errors import InputError, SolveError
-from ..linalg.factorize import damped_solve
-from ..linalg.operators import symmetric_product
+from ..errors import InputError
+from ..linalg.dense import damped_solve
+from ..linalg.operators import Inverse, Matrix
 from .samples import SampleSpace
 
 
@@ -41,44 +37,6 @@ def matern(points: np.ndarray, others: np.ndarray, smoothness: float, length: fl
     safe = np.where(scaled > 1e-8, scaled, 1.0)
     values = 2.0 ** (1.0 - smoothness) / gamma(smoothness) * safe**smoothness * kv(smoothness, safe)
     return np.where(scaled > 1e-8, values, 1.0)
-
-
-@dataclass(frozen=True, eq=False)
-class KernelInnerProduct:
-    """Inner product ``v^T K^-1 w`` of values at points.
-
-    Parameters
-    ----------
-    kernel
-        ``K`` (N, N), symmetric positive definite.
-    """
-
-    kernel: np.ndarray
-
-    @cached_property
-    def _factor(self):
-        try:
-            return cho_factor(self.kernel, lower=True)
-        except LinAlgError:
-            raise SolveError("the kernel matrix is not positive definite; two points coincide, or its length is too "
-                             "large: choose a smaller one, or add a nugget") from None
-
-    @cached_property
-    def matrix(self) -> np.ndarray:
-        """``K^-1`` (N, N)."""
-        return cho_solve(self._factor, np.eye(len(self.kernel)))
-
-    def apply(self, vector: np.ndarray) -> np.ndarray:
-        """``K^-1 v``."""
-        return cho_solve(self._factor, vector)
-
-    def solve(self, covector: np.ndarray) -> np.ndarray:
-        """``K g``."""
-        return self.kernel @ covector
-
-    def gram(self, vectors: np.ndarray) -> np.ndarray:
-        """``T^T K^-1 T``."""
-        return symmetric_product(vectors, self.apply(vectors))
 
 
 def sobolev_samples(points: np.ndarray, s: float, length: float = 1.0, nugget: float = 1e-10) -> SampleSpace:
@@ -99,7 +57,7 @@ def sobolev_samples(points: np.ndarray, s: float, length: float = 1.0, nugget: f
     if s <= 0.5 * points.shape[1]:
         raise InputError(f"s is {s}; values at points need s > d/2 = {0.5 * points.shape[1]}")
     kernel = matern(points, points, s - 0.5 * points.shape[1], length) + nugget * np.eye(len(points))
-    return SampleSpace(points, product=KernelInnerProduct(kernel))
+    return SampleSpace(points, product=Inverse(Matrix(kernel)))
 
 
 def sobolev_direction(jacobian: np.ndarray, kernel: np.ndarray, error: np.ndarray, damping: float) -> np.ndarray:

@@ -14,54 +14,9 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 
-from ..errors import InputError
-from ..linalg.operators import InnerProduct
+from ..errors import InputError, same_size
+from ..linalg.operators import BlockDiagonal, SymmetricOperator
 from .sampling import Sampling
-
-
-@dataclass(frozen=True, eq=False)
-class BlockInnerProduct:
-    """Sum of the inner products of consecutive blocks of unknowns.
-
-    Parameters
-    ----------
-    parts
-        Inner products, one a block.
-    sizes
-        Unknowns of each block.
-    """
-
-    parts: tuple
-    sizes: tuple[int, ...]
-
-    @property
-    def matrix(self) -> sp.csr_array:
-        """Block-diagonal ``A``; only where every block is sparse.
-
-        Raises
-        ------
-        InputError
-            If a block is known by its action only.
-        """
-        if not all(sp.issparse(part.matrix) for part in self.parts):
-            raise InputError("spaces: the inner product of a field has no sparse matrix; take l2 or h1 for every field")
-        return sp.csr_array(sp.block_diag([part.matrix for part in self.parts], format="csr"))
-
-    def apply(self, vector: np.ndarray) -> np.ndarray:
-        """Covector ``A v`` of (n,) or (n, k)."""
-        return self._blockwise("apply", vector)
-
-    def solve(self, covector: np.ndarray) -> np.ndarray:
-        """Vector ``A^-1 g``."""
-        return self._blockwise("solve", covector)
-
-    def gram(self, vectors: np.ndarray) -> np.ndarray:
-        """``T^T A T``, the sum over the blocks."""
-        return sum(part.gram(block) for part, block in zip(self.parts, _split(vectors, self.sizes), strict=True))
-
-    def _blockwise(self, action: str, array: np.ndarray) -> np.ndarray:
-        blocks = _split(array, self.sizes)
-        return np.concatenate([getattr(part, action)(block) for part, block in zip(self.parts, blocks, strict=True)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +47,7 @@ class ProductSpace:
     """
 
     spaces: tuple
-    product: InnerProduct | None = None
+    product: SymmetricOperator | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "spaces", tuple(self.spaces))
@@ -102,6 +57,7 @@ class ProductSpace:
                             ("dimension", {space.dimension for space in self.spaces})):
             if len(found) > 1:
                 raise InputError(f"spaces have different {name}: {', '.join(map(str, sorted(found)))}; they need one")
+        same_size("product", self.inner_product.size, "spaces", self.size)
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -139,21 +95,21 @@ class ProductSpace:
         twins = tuple(space.nodal_twin for space in self.spaces)
         return replace(self, spaces=twins) if self.is_lagrange and self.sampling != "nodal" else self
 
-    def with_inner_product(self, inner_product: InnerProduct) -> ProductSpace:
+    def with_inner_product(self, inner_product: SymmetricOperator) -> ProductSpace:
         """The same functions and sampling, measured by another inner product."""
         return replace(self, product=inner_product)
 
     @cached_property
-    def inner_product(self) -> InnerProduct:
+    def inner_product(self) -> SymmetricOperator:
         """The inner product with its inverse."""
         if self.product is not None:
             return self.product
-        return BlockInnerProduct(tuple(space.inner_product for space in self.spaces), self.sizes)
+        return BlockDiagonal(tuple(space.inner_product for space in self.spaces))
 
     @property
-    def matrix(self):
-        """The inner-product matrix ``A``."""
-        return self.inner_product.matrix
+    def matrix(self) -> sp.csr_array:
+        """The inner-product matrix ``A``, where it is sparse."""
+        return self.inner_product.sparse_matrix()
 
     @cached_property
     def mass(self) -> sp.csr_array:

@@ -14,54 +14,8 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 
-from ..errors import InputError
-from ..linalg.factorize import factorize
-from ..linalg.operators import symmetric_product
-
-
-@dataclass(frozen=True, eq=False)
-class ProductInnerProduct:
-    r""":math:`\sum_i w_i\, v_i^T A\, w_i'` on vectors of N blocks of length c.
-
-    Parameters
-    ----------
-    weights
-        ``(N,)``, positive.
-    block
-        ``A`` (c, c), sparse or dense, symmetric positive definite.
-    """
-
-    weights: np.ndarray
-    block: sp.csr_array
-
-    @property
-    def matrix(self) -> sp.csr_array:
-        """``diag(w) kron A`` (N c, N c)."""
-        return sp.csr_array(sp.kron(sp.diags_array(self.weights), self.block, format="csr"))
-
-    def apply(self, vector: np.ndarray) -> np.ndarray:
-        """Covector of a vector ``(N c,)`` or ``(N c, k)``."""
-        return self._blockwise(vector, lambda columns: self.block @ columns, self.weights)
-
-    def solve(self, covector: np.ndarray) -> np.ndarray:
-        """Vector of a covector."""
-        return self._blockwise(covector, self._factor.solve, 1.0 / self.weights)
-
-    def gram(self, vectors: np.ndarray) -> np.ndarray:
-        """``T^T (diag(w) kron A) T``."""
-        return symmetric_product(vectors, self.apply(vectors))
-
-    @cached_property
-    def _factor(self):
-        return factorize(self.block, symmetric=True, definite=True)
-
-    def _blockwise(self, array: np.ndarray, action, weights: np.ndarray) -> np.ndarray:
-        count, width = len(self.weights), self.block.shape[0]
-        blocks = array.reshape(count, width, -1) * weights[:, None, None]
-        if width == 1 and self.block.nnz == 1 and self.block.data[0] == 1.0:
-            return blocks.reshape(array.shape)
-        columns = action(np.ascontiguousarray(blocks.transpose(1, 0, 2)).reshape(width, -1))
-        return columns.reshape(width, count, -1).transpose(1, 0, 2).reshape(array.shape)
+from ..errors import InputError, same_size
+from ..linalg.operators import Diagonal, Kronecker, Matrix, SymmetricOperator
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +51,7 @@ class SampleSpace:
     components: int = 1
     weights: np.ndarray | None = None
     block: object = None
-    product: object = None
+    product: SymmetricOperator | None = None
     sampling: str = "nodal"
 
     def __post_init__(self):
@@ -107,16 +61,20 @@ class SampleSpace:
         weights = np.full(len(points), 1.0 / len(points)) if self.weights is None else np.asarray(self.weights, float)
         if weights.shape != (len(points),) or not np.all(weights > 0):
             raise InputError(f"weights have shape {weights.shape}; {len(points)} positive numbers are needed")
-        block = sp.eye_array(self.components) if self.block is None else self.block
-        if block.shape != (self.components,) * 2:
-            raise InputError(f"block has shape {block.shape}; {(self.components,) * 2} is needed")
-        for name, value in (("points", points), ("weights", weights), ("block", sp.csr_array(block))):
+        if self.block is not None and self.block.shape != (self.components,) * 2:
+            raise InputError(f"block has shape {self.block.shape}; {(self.components,) * 2} is needed")
+        for name, value in (("points", points), ("weights", weights)):
             object.__setattr__(self, name, value)
+        same_size("product", self.inner_product.size, "the space", self.size)
 
     @cached_property
-    def inner_product(self):
+    def inner_product(self) -> SymmetricOperator:
         """The inner product with its inverse."""
-        return ProductInnerProduct(self.weights, self.block) if self.product is None else self.product
+        if self.product is not None:
+            return self.product
+        if self.block is None:
+            return Diagonal(np.repeat(self.weights, self.components))
+        return Kronecker(self.weights, Matrix(sp.csr_array(self.block)))
 
     @property
     def size(self) -> int:
@@ -150,8 +108,8 @@ class SampleSpace:
 
     @property
     def matrix(self) -> sp.csr_array:
-        """The inner-product matrix ``(N c, N c)``."""
-        return self.inner_product.matrix
+        """The inner-product matrix ``(N c, N c)``, where it is sparse."""
+        return self.inner_product.sparse_matrix()
 
     @property
     def mass(self) -> sp.csr_array:

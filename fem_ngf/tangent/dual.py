@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..linalg.factorize import damped_solve
+from ..linalg.dense import damped_solve
 from .tangent_space import TangentSpace
 
 

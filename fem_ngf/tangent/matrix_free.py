@@ -16,7 +16,7 @@ import numpy as np
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
 from ..errors import SolveError
-from ..linalg.factorize import CGResult, pcg
+from ..linalg.cg import CGResult, pcg
 from ..spaces.hilbert import HilbertSpace
 
 

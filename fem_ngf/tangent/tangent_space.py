@@ -10,8 +10,7 @@ import scipy.sparse as sp
 
 from ..ansatz.finite_element import FiniteElement
 from ..errors import InputError
-from ..linalg.factorize import damped_solve
-from ..linalg.operators import orthonormal_columns
+from ..linalg.dense import damped_solve, orthonormalize
 from ..spaces.hilbert import HilbertSpace
 
 BLOCK = 2048
@@ -91,14 +90,14 @@ class TangentSpace:
 
     @cached_property
     def matrix(self):
-        """Gram matrix ``G = T^T A T`` (P, P) in the inner product of the space; dense, or sparse if `is_full`."""
+        """Gram matrix ``G = T^T A T`` (P, P) in the inner product of the space; A itself if `is_full`."""
         return self.gram()
 
     def gram(self, space: HilbertSpace | None = None):
         """Gram matrix of the tangent vectors in the inner product of `space` (default: the ambient one)."""
         space = self.space if space is None else space
         if self.is_full:
-            return space.matrix
+            return space.inner_product
         return space.gram(self.vectors)
 
     def pull_back(self, covector: np.ndarray) -> np.ndarray:
@@ -130,7 +129,7 @@ class TangentSpace:
     @cached_property
     def orthonormal(self) -> np.ndarray:
         """A-orthonormal basis ``(n, r)`` of the tangent space."""
-        return orthonormal_columns(self.vectors, self.space.inner_product)
+        return orthonormalize(self.vectors, self.space.inner_product)
 
     def alignment(self, derivative: np.ndarray) -> float:
         r"""Alignment :math:`\kappa = \|P_T\, grad\| / \|grad\|` in [0, 1] (undamped)."""

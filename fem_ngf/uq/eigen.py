@@ -17,10 +17,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import InputError
+from ..linalg.dense import orthonormalize
+from ..linalg.operators import SymmetricOperator
 
 BLOCK = 20
-NOISE = 1e-22
-"""Squared length, relative to what a projection has taken away, below which only rounding is left."""
+DEPENDENT = 3e-7
+"""Part of their length below which vectors count as dependent: what is left is not worth two solves."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +56,8 @@ class Spectrum:
         return Spectrum(self.values[:rank], self.vectors[:, :rank], self.solves, self.complete and rank >= self.rank)
 
 
-def generalized_spectrum(action: Callable, prior, size: int, *, rank: int | None = None, threshold: float = 0.01,
-                         limit: int | None = None, oversampling: int = 10,
+def generalized_spectrum(action: Callable, precision: SymmetricOperator, *, rank: int | None = None,
+                         threshold: float = 0.01, limit: int | None = None, oversampling: int = 10,
                          generator: np.random.Generator | None = None) -> Spectrum:
     """Dominant eigenpairs of ``H v = lambda C^-1 v`` by a randomised range finder with a double pass.
 
@@ -67,10 +69,8 @@ def generalized_spectrum(action: Callable, prior, size: int, *, rank: int | None
     ----------
     action
         ``H`` on a block of vectors ``(n, k)``: covectors ``(n, k)``.
-    prior
-        ``apply`` is ``C^-1``, ``solve`` is ``C``, on blocks.
-    size
-        ``n``.
+    precision
+        ``C^-1``.
     rank
         Number of eigenpairs; None: as many as lie above `threshold`.
     limit
@@ -87,14 +87,15 @@ def generalized_spectrum(action: Callable, prior, size: int, *, rank: int | None
         if value is not None and value < 1:
             raise InputError(f"{name} is {value}; it must be 1 at least")
     generator = np.random.default_rng(0) if generator is None else generator
+    size = precision.size
     most = min(size, limit or size)
     wanted = most if rank is None else min(rank + oversampling, most)
     basis, images, exhausted = np.zeros((size, 0)), np.zeros((size, 0)), False
     values, rotation = np.zeros(0), np.zeros((0, 0))
     while basis.shape[1] < wanted and not exhausted:
         count = min(BLOCK, wanted - basis.shape[1])
-        fresh = prior.solve(action(generator.standard_normal((size, count))))
-        fresh = orthonormal(fresh, prior, basis)
+        fresh = precision.solve(action(generator.standard_normal((size, count))))
+        fresh = orthonormalize(fresh, precision, basis, DEPENDENT)
         exhausted = fresh.shape[1] == 0
         basis, images = np.column_stack([basis, fresh]), np.column_stack([images, action(fresh)])
         values, rotation = _ritz(basis, images)
@@ -106,15 +107,16 @@ def generalized_spectrum(action: Callable, prior, size: int, *, rank: int | None
     return Spectrum(values[:kept], basis @ rotation[:, :kept], complete=complete and above <= kept)
 
 
-def misfit_spectrum(linearization, prior, *, rank: int | None = None, threshold: float = 0.01, oversampling: int = 10,
-                    generator: np.random.Generator | None = None, kind: str = "gauss-newton") -> Spectrum:
+def misfit_spectrum(linearization, precision: SymmetricOperator, *, rank: int | None = None, threshold: float = 0.01,
+                    oversampling: int = 10, generator: np.random.Generator | None = None,
+                    kind: str = "gauss-newton") -> Spectrum:
     """Dominant spectrum of the Hessian of the misfit; every action costs two solves an experiment.
 
     Parameters
     ----------
     linearization
         Of an inverse problem: ``misfit_action`` on blocks, ``residual``, ``energy.counts``.
-    prior, rank, threshold, oversampling, generator
+    precision, rank, threshold, oversampling, generator
         See `generalized_spectrum`.
     kind
         ``"gauss-newton"`` or ``"newton"``, the exact Hessian, which is what the posterior's density has at its maximum
@@ -123,29 +125,10 @@ def misfit_spectrum(linearization, prior, *, rank: int | None = None, threshold:
     counts = linearization.energy.counts
     before = _kinds(counts)
     limit = linearization.residual.size if kind == "gauss-newton" else None
-    found = generalized_spectrum(lambda block: linearization.misfit_action(block, kind), prior, linearization.m.size,
-                                 rank=rank, threshold=threshold, limit=limit, oversampling=oversampling,
-                                 generator=generator)
+    found = generalized_spectrum(lambda block: linearization.misfit_action(block, kind), precision, rank=rank,
+                                 threshold=threshold, limit=limit, oversampling=oversampling, generator=generator)
     solves = {kind: value - before[kind] for kind, value in _kinds(counts).items()}
     return Spectrum(found.values, found.vectors, solves, found.complete)
-
-
-def orthonormal(vectors: np.ndarray, prior, against: np.ndarray | None = None, cutoff: float = 1e-13) -> np.ndarray:
-    """C^-1-orthonormal basis (n, r) of the columns of `vectors` (n, k), orthogonal to the columns of `against`.
-
-    Directions whose squared length is below `cutoff` of the largest, or that are rounding errors of what
-    `against` spans already, are left out.
-    """
-    lengths = np.sqrt(np.maximum(np.einsum("ij,ij->j", vectors, prior.apply(vectors)), 0.0))
-    fresh = vectors[:, lengths > 0] / lengths[lengths > 0]
-    for sweep in range(3):  # the first takes off most, the others make it exact
-        if against is not None and against.shape[1]:
-            fresh = fresh - against @ (against.T @ prior.apply(fresh))
-        gram = fresh.T @ prior.apply(fresh)
-        squares, directions = np.linalg.eigh(0.5 * (gram + gram.T))
-        keep = squares > max(cutoff * squares.max(initial=0.0), NOISE) if sweep == 0 else slice(None)
-        fresh = fresh @ (directions[:, keep] / np.sqrt(squares[keep]))
-    return fresh
 
 
 def _ritz(basis: np.ndarray, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

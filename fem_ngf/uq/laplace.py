@@ -14,6 +14,8 @@ from functools import cached_property
 import numpy as np
 
 from ..errors import InputError
+from ..linalg.operators import LowRankPlus
+from ..regularization.gaussian import Gaussian
 from .eigen import Spectrum, misfit_spectrum
 from .subspace import restrict
 
@@ -23,21 +25,20 @@ class LaplaceApproximation:
     r"""Gaussian around a minimiser, from the spectrum :math:`H V = C^{-1} V \Lambda`.
 
     The covariance is :math:`C - V \Lambda (I + \Lambda)^{-1} V^T`
-    (Sherman-Morrison-Woodbury with :math:`V^T C^{-1} V = I`). Make it with `laplace`.
+    (with :math:`V^T C^{-1} V = I`). Make it with `laplace`.
 
     Parameters
     ----------
     mean
         The minimiser ``m`` (n,).
     prior
-        Gaussian prior: ``apply``, ``solve``, ``mean``, ``sample``, ``pointwise_variance``; or its restriction to a
-        tangent space.
+        Gaussian prior, or its restriction to a tangent space.
     spectrum
         Eigenpairs of the misfit Hessian.
     """
 
     mean: np.ndarray
-    prior: object
+    prior: Gaussian
     spectrum: Spectrum
 
     @property
@@ -50,15 +51,11 @@ class LaplaceApproximation:
         """Effective number of parameters that the data determine: the sum of `reduction`."""
         return float(self.reduction.sum())
 
-    def solve(self, covector: np.ndarray) -> np.ndarray:
-        """Posterior covariance times ``g``: vector ``(n,)`` or ``(n, k)``."""
-        vectors = self.spectrum.vectors
-        return self.prior.solve(covector) - vectors @ ((vectors.T @ covector).T * self.reduction).T
-
-    def apply(self, vector: np.ndarray) -> np.ndarray:
-        """Posterior precision times ``v``: covector ``(n,)`` or ``(n, k)``."""
-        image = self._images
-        return self.prior.apply(vector) + image @ ((image.T @ vector).T * self.spectrum.values).T
+    @cached_property
+    def precision(self) -> LowRankPlus:
+        """Posterior precision ``C^-1 + (C^-1 V) Lambda (C^-1 V)^T``, the Hessian; its `solve` is the covariance."""
+        roots = np.sqrt(self.spectrum.values)
+        return LowRankPlus(self.prior.precision, self._images * roots, solved=self.spectrum.vectors * roots)
 
     def sample(self, generator: np.random.Generator, count: int | None = None) -> np.ndarray:
         """Independent samples ``(n,)`` or ``(n, count)``: samples of the prior, contracted by what the data say."""
@@ -92,7 +89,7 @@ class LaplaceApproximation:
     def kl_divergence(self) -> float:
         """Kullback-Leibler divergence of the approximation from the prior, in nats: what the data taught."""
         values, shift = self.spectrum.values, self.mean - self.prior.mean
-        return 0.5 * float(np.sum(np.log1p(values)) - self.degrees + shift @ self.prior.apply(shift))
+        return 0.5 * float(np.sum(np.log1p(values)) - self.degrees + shift @ self.prior.precision.apply(shift))
 
     def fields(self, basis, modes: int = 0, samples: int = 0, generator: np.random.Generator | None = None) -> dict:
         """Fields to export: name -> (basis, vector).
@@ -120,7 +117,7 @@ class LaplaceApproximation:
     @cached_property
     def _images(self) -> np.ndarray:
         """``C^-1 V`` (n, r)."""
-        return self.prior.apply(self.spectrum.vectors)
+        return self.prior.precision.apply(self.spectrum.vectors)
 
 
 def laplace(linearization, prior=None, *, tangent=None, rank: int | None = None, threshold: float = 0.01,
@@ -146,11 +143,10 @@ def laplace(linearization, prior=None, *, tangent=None, rank: int | None = None,
         If the regularisation is not a Gaussian prior.
     """
     prior = linearization.energy.regularization if prior is None else prior
-    missing = [name for name in ("apply", "solve", "mean", "sample", "pointwise_variance") if not hasattr(prior, name)]
-    if missing:
-        raise InputError(f"prior is a {type(prior).__name__} without {', '.join(missing)}; give a Gaussian prior, "
-                         "such as fem_ngf.priors.bilaplacian(basis, gamma, delta)")
+    if not isinstance(prior, Gaussian):
+        raise InputError(f"prior is a {type(prior).__name__}; give a Gaussian, such as "
+                         "fem_ngf.bilaplacian(basis, gamma, delta)")
     prior = prior if tangent is None else restrict(prior, tangent)
-    spectrum = misfit_spectrum(linearization, prior, rank=rank, threshold=threshold, oversampling=oversampling,
-                               generator=generator, kind=kind)
+    spectrum = misfit_spectrum(linearization, prior.precision, rank=rank, threshold=threshold,
+                               oversampling=oversampling, generator=generator, kind=kind)
     return LaplaceApproximation(linearization.m, prior, spectrum)

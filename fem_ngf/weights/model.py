@@ -24,7 +24,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..errors import InputError
-from ..uq.eigen import misfit_spectrum, orthonormal
+from ..linalg.dense import orthonormalize
+from ..uq.eigen import DEPENDENT, misfit_spectrum
 
 BLOCK = 64
 DENSE = 1200
@@ -109,16 +110,17 @@ def weight_model(linearization, weight: float, *, tangent=None, variance=None, t
     before, inner = counts.total, linearization.preconditioner
     pull = linearization.regularization_derivative
     if tangent is not None and not tangent.is_full:
-        basis = orthonormal(np.asarray(tangent.vectors), inner)
+        basis = orthonormalize(np.asarray(tangent.vectors), inner, tolerance=DEPENDENT)
     elif len(pull) <= DENSE:
         basis = np.eye(len(pull))
     else:
         spectrum = misfit_spectrum(linearization, inner, threshold=threshold, generator=generator)
         extra = np.column_stack([inner.solve(linearization.derivative), inner.solve(pull), np.ones_like(pull)])
-        basis = np.column_stack([spectrum.vectors, orthonormal(extra, inner, spectrum.vectors)])
+        extra = orthonormalize(extra, inner, spectrum.vectors, DEPENDENT)
+        basis = np.column_stack([spectrum.vectors, extra])
     seen = _sensitivities(linearization, basis)
     weighted = _columns(linearization, seen)
-    penalty = basis.T @ (linearization.regularization_hessian() @ basis)
+    penalty = linearization.regularization_hessian().gram(basis)
     values, directions = _diagonalised(seen.T @ weighted, penalty)
     weighted, basis = weighted @ directions, basis @ directions
     spread, total = _spread(linearization, variance)

@@ -1,0 +1,150 @@
+"""Dense linear algebra on the columns of tall matrices: Gram matrices, orthonormal bases, damped solves, Nystrom."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.linalg
+
+from ..errors import SolveError
+
+ROUNDING = 1e-11
+"""Part of its length below which what a projection leaves of a vector is rounding."""
+
+
+def symmetric_product(left: np.ndarray, right: np.ndarray, block: int = 256) -> np.ndarray:
+    """``left^T right`` when it is known to be symmetric: only blocks of the upper triangle are multiplied.
+
+    Parameters
+    ----------
+    left, right
+        ``(n, k)``.
+    """
+    k = left.shape[1]
+    if k <= 2 * block:
+        product = left.T @ right
+        return 0.5 * (product + product.T)
+    product = np.empty((k, k))
+    for start in range(0, k, block):
+        stop = min(start + block, k)
+        product[start:stop, start:] = left[:, start:stop].T @ right[:, start:]
+        product[start:, start:stop] = product[start:stop, start:].T
+    return product
+
+
+def orthonormalize(vectors: np.ndarray, metric, against: np.ndarray | None = None,
+                   tolerance: float = 1e-10) -> np.ndarray:
+    """A-orthonormal basis ``(n, r)`` of what the columns of `vectors` (n, k) add to the span of `against`.
+
+    The Gram matrix squares the condition of the vectors, so it is used in stages: each takes its well-conditioned
+    part (four digits of singular values) and the rest goes on, deflated twice, until its columns have lost all but
+    `tolerance` of their length. Lengths are those that `against` leaves, unless only rounding is left.
+
+    Parameters
+    ----------
+    metric
+        `SymmetricOperator` A.
+    against
+        A-orthonormal columns ``(n, i)`` that the basis is to be orthogonal to.
+
+    References
+    ----------
+    A. Stathopoulos, K. Wu, A block orthogonalization procedure with constant
+    synchronization requirements, SIAM J. Sci. Comput. 23 (2002).
+    """
+    rest = _normalized(vectors, metric, 0.0)
+    known = rest[:, :0] if against is None else against
+    if known.shape[1]:
+        rest = _normalized(_deflated(_deflated(rest, known, metric), known, metric), metric, ROUNDING)
+    found = rest[:, :0]
+    while rest.shape[1]:
+        eigenvalues, rotation = np.linalg.eigh(metric.gram(rest))
+        keep = eigenvalues > 1e-8 * eigenvalues[-1]
+        added = _deflated(rest @ (rotation[:, keep] / np.sqrt(eigenvalues[keep])), known, metric)
+        corrections, again = np.linalg.eigh(metric.gram(added))
+        added = added @ (again / np.sqrt(corrections))
+        known, found = np.column_stack([known, added]), np.column_stack([found, added])
+        rest = _deflated(_deflated(rest @ rotation[:, ~keep], known, metric), known, metric)
+        rest = rest[:, _lengths(rest, metric) > tolerance]
+    return found
+
+
+def _deflated(vectors: np.ndarray, basis: np.ndarray, metric) -> np.ndarray:
+    return vectors - basis @ (metric.apply(basis).T @ vectors) if basis.shape[1] else vectors
+
+
+def _normalized(vectors: np.ndarray, metric, shortest: float) -> np.ndarray:
+    lengths = _lengths(vectors, metric)
+    return vectors[:, lengths > shortest] / lengths[lengths > shortest]
+
+
+def _lengths(vectors: np.ndarray, metric) -> np.ndarray:
+    return np.sqrt(np.maximum(np.sum(vectors * metric.apply(vectors), axis=0), 0.0))
+
+
+def damped_solve(G, b, damping=0.0):
+    """Solve ``(G + damping) d = b`` for a symmetric positive semi-definite dense G.
+
+    Cholesky first; when that fails, the pseudo-inverse from the eigenvalues above rounding.
+
+    Parameters
+    ----------
+    G : array (P, P)
+    b : array (P,) or (P, k)
+    damping : float or array (P,)
+        A multiple of the identity, or a diagonal.
+
+    Returns
+    -------
+    array of the shape of b
+
+    Raises
+    ------
+    SolveError
+        When G or b is not finite.
+    """
+    damped = np.array(G, dtype=float)
+    damped[np.diag_indices_from(damped)] += damping
+    if not (np.isfinite(damped.sum()) and np.all(np.isfinite(b))):
+        raise SolveError("the damped system has entries that are not finite")
+    try:
+        return scipy.linalg.cho_solve(scipy.linalg.cho_factor(damped, lower=True, check_finite=False), b)
+    except np.linalg.LinAlgError:
+        values, vectors = scipy.linalg.eigh(damped, check_finite=False)
+        keep = values > len(values) * np.finfo(float).eps * max(values[-1], 0.0)
+        scaled = (vectors[:, keep].T @ b).T / values[keep]
+        return vectors[:, keep] @ scaled.T
+
+
+def marquardt_shift(gram: np.ndarray, damping: float) -> np.ndarray:
+    """Marquardt's diagonal ``(P,)`` for `damped_solve`, relative to that of the Gram matrix, with a floor.
+
+    A parameter that the function hardly depends on is held by a thousandth of the mean diagonal.
+
+    References
+    ----------
+    D. W. Marquardt, An algorithm for least-squares estimation of nonlinear parameters, J. SIAM 11 (1963).
+    """
+    diagonal = np.diag(gram)
+    return damping * (diagonal + 1e-3 * diagonal.mean())
+
+
+def nystrom_factor(vectors: np.ndarray, images: np.ndarray, tolerance: float = 1e-10) -> np.ndarray:
+    r"""``F`` (n, r) with ``F F^T`` the Nystrom approximation :math:`Y (V^T Y)^+ Y^T` of an operator H, ``Y = H V``.
+
+    It equals H on the span of V, is not above H, and zero where H V is: no factor is left where nothing of ``V^T Y``
+    is positive.
+
+    Parameters
+    ----------
+    vectors, images
+        ``V``, ``Y`` (n, k); V of comparable lengths.
+    tolerance
+        Eigenvalues of ``V^T Y`` below this part of the largest are left out.
+
+    References
+    ----------
+    A. Gittens, M. Mahoney, Revisiting the Nystrom method for improved large-scale machine learning, JMLR 17 (2016).
+    """
+    eigenvalues, rotation = np.linalg.eigh(symmetric_product(vectors, images))
+    keep = eigenvalues > tolerance * max(eigenvalues.max(initial=0.0), 0.0)
+    return images @ (rotation[:, keep] / np.sqrt(eigenvalues[keep]))
