@@ -36,6 +36,7 @@ from .energies.regression import ScatteredRegression as ScatteredRegression
 from .energies.ritz import RitzEnergy as RitzEnergy
 from .errors import InputError as InputError
 from .errors import SolveError as SolveError
+from .errors import check_positive as check_positive
 from .flows.adapted import AdaptedFlow as AdaptedFlow
 from .flows.baselines import ParameterDescent as ParameterDescent
 from .flows.continuation import Continuation as Continuation
@@ -67,7 +68,6 @@ from .forms.helpers import trace as trace
 from .forms.helpers import transpose as transpose
 from .forms.weak_form import WeakForm as WeakForm
 from .gallery import bounding_box as bounding_box
-from .gallery import check_positive as check_positive
 from .gallery import field_data as field_data
 from .gallery import grid_points as grid_points
 from .gallery import halvings as halvings
@@ -121,8 +121,8 @@ from .uq.laplace import LaplaceApproximation as LaplaceApproximation
 from .uq.laplace import laplace as laplace
 from .verify import taylor_rate as taylor_rate
 from .verify import verify_energy as verify_energy
+from .weights.choice import flow_solver as flow_solver
 from .weights.discrepancy import discrepancy as discrepancy
 from .weights.discrepancy import expected_misfit as expected_misfit
 from .weights.gcv import gcv as gcv
 from .weights.lcurve import lcurve as lcurve
-from .weights.solver import flow_solver as flow_solver

@@ -113,18 +113,20 @@ def _run(path: str, flags: list[str], function: Callable[..., Case] | None = Non
     from threadpoolctl import threadpool_limits
 
     from . import directory
-    from .execution import run
+    from .execution import Record, run
     from .weighting import choose
 
     folder = identification.options.out or Path("runs") / identification.case.name
     directory.check(folder)
-    rule = identification.options.weight
+    rule, record = identification.options.weight, Record()
     if rule in get_args(RULE):
+        say = _silent if identification.options.quiet else print
         with threadpool_limits(identification.options.threads):
-            chosen = choose(identification, rule, _silent if identification.options.quiet else print)
-        identification, origin = prepare(path, [*flags, "--weight", repr(chosen["value"])], function)
-        origin = replace(origin, weight_choice=chosen)
-    return run(identification, origin, folder)
+            identification, record.stage, record.rows, choice = choose(identification, rule, record.clock, say)
+        flags = [*flags, "--weight", identification.options.weight]
+        origin = replace(origin, flags=tuple(flags), weight_choice=choice)
+        directory.create(folder)
+    return run(identification, origin, folder, record)
 
 
 def _silent(line: str) -> None:
