@@ -50,6 +50,12 @@ def test_rate_of_an_array_valued_function():
     assert abs(taylor_rate(function, np.array([0.4, 0.9, 1.3]), DIRECTION) - 2.0) < 1e-3
 
 
+def test_a_larger_cubic_remainder_does_not_hide_the_rate():
+    """Remainder 1e-6 h^2 + h^3, cut off by noise while the cubic part still counts."""
+    rate = taylor_rate(lambda m: ((1e-3 * m**2 + m**3).sum(), 2e-3 * m + 3 * m**2), np.zeros(1), np.ones(1), noise=1e-9)
+    assert abs(rate - 2.0) < 0.02
+
+
 def test_linear_functions_have_no_remainder():
     assert taylor_rate(lambda m: (m.sum(), np.ones(3)), np.ones(3), DIRECTION) == np.inf
 
