@@ -5,11 +5,12 @@ from .ansatz.finite_element import prolongate as prolongate
 from .ansatz.gradnet import GradNetC as GradNetC
 from .ansatz.gradnet import GradNetM as GradNetM
 from .ansatz.mlp import MLP as MLP
-from .ansatz.per_field import PerField as PerField
 from .ansatz.protocol import Ansatz as Ansatz
+from .ansatz.protocol import Linearization as Linearization
 from .ansatz.torch_module import TorchModule as TorchModule
-from .ansatz.transforms import BoundaryLift as BoundaryLift
-from .ansatz.transforms import Transformed as Transformed
+from .ansatz.wrappers import BoundaryLift as BoundaryLift
+from .ansatz.wrappers import PerField as PerField
+from .ansatz.wrappers import Transformed as Transformed
 from .data.files import read_arrays as read_arrays
 from .data.files import read_measurements as read_measurements
 from .data.files import read_numbers as read_numbers
@@ -111,8 +112,8 @@ from .run.sample_level import SampleLevel as SampleLevel
 from .spaces.hilbert import HilbertSpace as HilbertSpace
 from .spaces.matern import sobolev_samples as sobolev_samples
 from .spaces.product import ProductSpace as ProductSpace
+from .spaces.protocol import Space as Space
 from .spaces.samples import SampleSpace as SampleSpace
-from .spaces.samples import Stacked as Stacked
 from .tangent.tangent_space import TangentSpace as TangentSpace
 from .tangent.tangent_space import realize as realize
 from .uq.eigen import Spectrum as Spectrum

@@ -148,15 +148,15 @@ def symmetry_error(linearization, v: np.ndarray, w: np.ndarray, kind: str = "gau
 def gram_error(ansatz, theta: np.ndarray, space, *, columns: int = 50) -> float:
     """Largest error of the Gram matrix against tangent functions made one by one, relative to its largest entry.
 
-    The oracle projects ``jvp(theta, points, e_k)`` for up to `columns` parameters, evenly spread, and takes their
+    The oracle projects ``J e_k`` for up to `columns` parameters, evenly spread, and takes their
     inner products; the Gram matrix comes from blocks of the Jacobian.
     """
     gram = TangentSpace.at(ansatz, theta, space).gram()
     chosen = np.unique(np.linspace(0, ansatz.size - 1, min(columns, ansatz.size)).astype(int))
     units = np.zeros((ansatz.size, len(chosen)))
     units[chosen, np.arange(len(chosen))] = 1.0
-    samples = [ansatz.jvp(theta, space.points, unit) for unit in units.T]
-    vectors = space.project(np.column_stack(samples))
+    linear = ansatz.linearize(theta, space.points)
+    vectors = space.project(np.stack([linear.jvp(unit) for unit in units.T], axis=-1))
     expected = vectors.T @ space.apply(vectors)
     found = units.T @ (gram @ units)
     return float(np.abs(found - expected).max() / np.abs(expected).max())
