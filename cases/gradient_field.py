@@ -27,6 +27,7 @@ from fem_ngf import (
     Regression,
     SampleLevel,
     SampleSpace,
+    Stacked,
     main,
     unit_square,
 )
@@ -80,7 +81,7 @@ def case(field: Literal["convex", "nonconvex"] = "convex", kind: Literal["cascad
     level = SampleLevel(f"{len(points)} samples", energy, {"l2": space}, energy.target, exports)
     defaults = {"flow": "natural-gradient", "method": "levenberg-marquardt", "metric": "l2", "iterations": 200,
                 "tolerance": 1e-12, "stagnation": 1e-12, "sampling": "nodal"}
-    return Case("gradient_field", (level,), network(field, kind), defaults=defaults, tuning={"damping": 1e-2},
+    return Case("gradient_field", (level,), Stacked(network(field, kind)), defaults=defaults, tuning={"damping": 1e-2},
                 title=f"Gradient of a {field} potential")
 
 

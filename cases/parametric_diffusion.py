@@ -28,6 +28,7 @@ from fem_ngf import (
     ParametricReduction,
     ResidualReduction,
     SampleLevel,
+    Stacked,
     main,
     pod,
     unit_square,
@@ -145,7 +146,7 @@ def case(cells: int = 24, squares: int = 3, snapshots: int = 200, rank: int = 20
     defaults = {"flow": "natural-gradient", "method": "levenberg-marquardt", "iterations": 60,
                 "metric": "v" if energy == "snapshots" else "residual",
                 "sampling": "nodal", "stagnation": 1e-6}
-    return Case("parametric_diffusion", (level,), network(squares, rank, neurons), defaults=defaults,
+    return Case("parametric_diffusion", (level,), Stacked(network(squares, rank, neurons)), defaults=defaults,
                 tuning={"damping": 1e-2}, title="Diffusion with piecewise constant coefficients")
 
 

@@ -15,6 +15,7 @@ from fem_ngf import (
     ParametricReduction,
     ResidualReduction,
     SampleSpace,
+    Stacked,
     pod,
     taylor_rate,
 )
@@ -120,7 +121,7 @@ def test_metrics_of_the_coefficients():
 def test_training_in_v(kind):
     """A network learns the map in the energy's own metric; the residual form without having seen a solution."""
     energy, distance = energy_of(kind), energy_of("snapshots")
-    ansatz = network(2, 5, 8)
+    ansatz = Stacked(network(2, 5, 8))
     flow = NaturalGradientFlow(energy, ansatz, energy.space(), method="levenberg-marquardt", damping=1e-2,
                                iterations=40)
     *_, last = flow.run(ansatz.initial(np.random.default_rng(0)))

@@ -51,7 +51,7 @@ class Retraction:
 
 
 def retract(ansatz, theta, m, target, space, metric: SymmetricOperator, *, damping: float = 1e-3, iterations: int = 30,
-            tolerance: float = 1e-3, paying: float = 1e-2) -> Retraction:
+            tolerance: float = 1e-3, paying: float = 1e-2, floor: float = 1e-12) -> Retraction:
     r"""Parameters near `theta` whose function is closest to `target`: Levenberg-Marquardt in the metric.
 
     Minimises :math:`\tfrac12 \|\Pi N_\theta - target\|_{H'}^2`.
@@ -68,6 +68,8 @@ def retract(ansatz, theta, m, target, space, metric: SymmetricOperator, *, dampi
         Start value, relative to the mean diagonal of the Gram matrix.
     tolerance
         Stop when the fit is below it.
+    floor
+        Smallest damping.
     paying
         Stop when an accepted iteration lowers the misfit by less than this fraction.
 
@@ -98,7 +100,7 @@ def retract(ansatz, theta, m, target, space, metric: SymmetricOperator, *, dampi
             gain = gain_ratio(value - trial_value, predicted)
             if gain > 1e-3:
                 accepted = True
-                damping = damping_after(damping, gain, 1e-12)
+                damping = damping_after(damping, gain, floor)
                 break
             damping *= 4.0
         if not accepted:

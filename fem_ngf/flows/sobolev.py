@@ -103,14 +103,14 @@ class SobolevFlow:
     energy: object
     ansatz: object
     space: HilbertSpace
-    discretization: Literal["projected", "retracted"] = "projected"
+    discretization: Literal["projected", "retracted"] = "retracted"
     step_length: float | None = None
     accuracy: float = 0.1
     duration: float = float("inf")
     iterations: int = 200
     tolerance: float = 1e-6
     stagnation: float = 0.0
-    damping: float = 1e-8
+    damping: float = 1e-4
     trials: int = 12
     expansion: Expansion | None = None
 
@@ -123,19 +123,14 @@ class SobolevFlow:
                 raise InputError(f"{name} is {value}; it must be positive")
 
     memory = Progress
-    resume, run = resume, run
-
-    def start(self, theta: np.ndarray) -> Iterate:
-        """The iterate at time zero; costs the forward and adjoint solves."""
-        first = start(self, theta)
-        return replace(first, memory=Progress() if self.step_length is None else Progress(self.step_length))
+    start, resume, run = start, resume, run
 
     def step(self, iterate: Iterate) -> Iterate:
         """One accepted step in time, after growth where the tangent space misses too much of the gradient."""
         counts, iterate = solve_kinds(self.energy.counts), replace(iterate, events=())
         try:
             iterate, here = self._prepared(iterate)
-            length = iterate.memory.step_length
+            length = self.step_length or iterate.memory.step_length
             if np.isnan(length):
                 length = self._first_length(iterate, here)
             for _ in range(self.trials):
@@ -215,7 +210,8 @@ class SobolevFlow:
         m = realize(iterate.ansatz, theta, self.space)
         if self.discretization == "projected" or isinstance(iterate.ansatz, FiniteElement):
             return theta, m
-        better = retract(iterate.ansatz, theta, m, target, self.space, self.space.inner_product)
+        better = retract(iterate.ansatz, theta, m, target, self.space, self.space.inner_product,
+                         damping=max(1e-3, self.damping), floor=self.damping)
         return better.theta, better.m
 
     def _first_length(self, iterate: Iterate, here: Slope) -> float:

@@ -11,16 +11,13 @@ Z. Frangella, J. A. Tropp, M. Udell, Randomized Nystrom preconditioning, SIAM J.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
-from ..ansatz.protocol import Linearization
 from ..errors import SolveError
 from ..linalg.cg import CGResult, pcg
-from ..spaces.protocol import Space
-from .tangent_space import TangentSpace
+from ..spaces.hilbert import HilbertSpace
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,28 +28,17 @@ class MatrixFreeTangent:
     ----------
     space
         Ambient space.
-    ansatz, theta
-        The network and its parameters (P,).
+    jacobian
+        The network's Jacobian at the points of the space as an operator (see `Ansatz.linearize`).
     """
 
-    space: Space
-    ansatz: object
-    theta: np.ndarray
+    space: HilbertSpace
+    jacobian: object
 
     @classmethod
-    def at(cls, ansatz, theta: np.ndarray, space: Space) -> MatrixFreeTangent:
+    def at(cls, ansatz, theta: np.ndarray, space: HilbertSpace) -> MatrixFreeTangent:
         """Tangent space of ``theta -> realize(ansatz, theta, space)``; memory O(q x neurons)."""
-        return cls(space, ansatz, theta)
-
-    @cached_property
-    def jacobian(self) -> Linearization:
-        """The network's Jacobian at the points of the space as an operator."""
-        return self.ansatz.linearize(self.theta, self.space.points)
-
-    @cached_property
-    def dense(self) -> TangentSpace:
-        """The same space with its tangent vectors."""
-        return TangentSpace.at(self.ansatz, self.theta, self.space)
+        return cls(space, ansatz.linearize(theta, space.points))
 
     def push_forward(self, dtheta: np.ndarray) -> np.ndarray:
         """Vector ``T d`` (n,) of a parameter direction (P,)."""
@@ -60,7 +46,14 @@ class MatrixFreeTangent:
 
     def pull_back(self, covector: np.ndarray) -> np.ndarray:
         """``T^T g`` (P,) of a covector (n,)."""
-        return self.jacobian.vjp(self.space.project_transposed(covector))
+        space = self.space
+        if space.sampling == "nodal":
+            covector = covector.copy()
+            covector[space.fixed] = 0.0
+            return self.jacobian.vjp(covector)
+        moments = np.zeros(space.size)
+        moments[space.free] = space.project_moments(covector)[space.free]
+        return self.jacobian.vjp(space.weights * space.evaluate(moments))
 
     def gram_product(self, dtheta: np.ndarray) -> np.ndarray:
         """``G d`` (P,)."""
