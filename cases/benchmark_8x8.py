@@ -26,29 +26,9 @@ import numpy as np
 import torch
 from skfem import Basis, ElementQuad0, ElementQuad1
 
-from fem_ngf import (
-    MLP,
-    Case,
-    Gaussian,
-    GaussianNoise,
-    HilbertSpace,
-    InputError,
-    InverseProblem,
-    Level,
-    Observation,
-    StationaryProblem,
-    WeakForm,
-    dot,
-    grad,
-    independent,
-    laplace,
-    main,
-    noise_generator,
-    point_values,
-    unit_square,
-)
+import fem_ngf as ngf
+from fem_ngf import dot, grad
 
-CELLS, SQUARES, SENSORS = 32, 8, 13
 STD, PRIOR_STD = 0.05, 2.0
 
 
@@ -57,8 +37,8 @@ def residual(u, v, m, w):
 
 
 def case(prior: Literal["theta", "log-theta"] = "theta", data: Path | None = None, truth: Path | None = None,
-         data_seed: int = 1) -> Case:
-    """The benchmark of Aristoff and Bangerth: 64 coefficients of a membrane from 169 deflections.
+         data_seed: int = 1) -> ngf.Case:
+    """Membrane stiffness of Aristoff and Bangerth's benchmark.
 
     Parameters
     ----------
@@ -71,93 +51,46 @@ def case(prior: Literal["theta", "log-theta"] = "theta", data: Path | None = Non
     data_seed
         Seed of the synthetic noise.
     """
-    parameter = coefficients()
-    state, pde = problem(parameter)
-    observation, order = sensors(state), published_order(parameter)
-    true = None if truth is None else np.log(read_numbers(truth, SQUARES**2, positive=True))[order]
+    if prior not in ("theta", "log-theta"):
+        raise ngf.InputError(f"prior is {prior!r}; choose 'theta' or 'log-theta'")
+    squares = Basis(ngf.unit_square(8, kind="quad"), ElementQuad0(), intorder=15)
+    state = Basis(ngf.unit_square(32, kind="quad"), ElementQuad1(), intorder=3)  # 2 x 2 Gauss points a cell
+    form = ngf.WeakForm(residual, state, constants(squares, state))
+    pde = ngf.StationaryProblem(form, dirichlet=state.get_dofs().all(), linear=True, symmetric=True, definite=True)
+    sensors = ngf.point_values(state, ngf.grid_points((13, 13), (1 / 14, 1 / 14), (13 / 14, 13 / 14)))
+    column, row = np.floor(8 * squares.doflocs).astype(int)
+    true = None if truth is None else np.log(ngf.read_numbers(truth, 64, positive=True))[column + 8 * row]
     if data is None:
-        true = synthetic_truth(parameter) if true is None else true
-        values = observation(pde.solve(true).u)[:, 0]
-        values = values + STD * noise_generator(data_seed).standard_normal(values.size)
-    else:
-        values = read_numbers(data, SENSORS**2)
-    energy = InverseProblem(pde, observation, values, GaussianNoise.from_std(STD * np.ones(values.size)),
-                            log_prior(prior), HilbertSpace.l2(parameter))
-    level = Level("32 x 32", energy, parameter, truth=true, fields=lambda at: fields(state, parameter, at))
-    return Case("benchmark_8x8", (level,), MLP((2, 16, 16, 1)), defaults={"metric": "l2", "direction": "newton"},
-                tuning={"iterations": 100, "recycle": 0, "stagnation": 1e-10},
-                title="Membrane stiffness of Aristoff and Bangerth's benchmark")
+        true = inclusions(*squares.doflocs) if true is None else true
+        noise = STD * ngf.noise_generator(data_seed).standard_normal(sensors.size)
+    values = sensors(pde.solve(true).u)[:, 0] + noise if data is None else ngf.read_numbers(data, 169)
+    # exp(-m^2/8) d theta = exp(-m^2/8 + m) dm is N(4, 4) up to a factor
+    gaussian = ngf.independent(np.full(64, PRIOR_STD), np.full(64, PRIOR_STD**2 if prior == "theta" else 0.0))
+    energy = ngf.InverseProblem(pde, sensors, values, ngf.GaussianNoise.from_std(np.full(169, STD)), gaussian,
+                                ngf.HilbertSpace.l2(squares))
+
+    def fields(at) -> dict:
+        return {"state": (state, at.state.u[:, 0]), "theta": (squares, np.exp(at.m)), **ngf.laplace(at).fields(squares)}
+
+    level = ngf.Level("32 x 32", energy, squares, truth=true, fields=fields)
+    return ngf.Case("benchmark_8x8", (level,), ngf.MLP((2, 16, 16, 1)),
+                    defaults={"metric": "l2", "direction": "newton"},
+                    tuning={"iterations": 100, "recycle": 0, "stagnation": 1e-10})
 
 
-def coefficients() -> Basis:
-    """The 64 piecewise constants; unknowns are numbered as the cells of the 8 x 8 mesh."""
-    return Basis(unit_square(SQUARES, kind="quad"), ElementQuad0(), intorder=15)
+def constants(coarse: Basis, fine: Basis) -> Basis:
+    """Piecewise constants on the cells of the coarse mesh, with the quadrature points of the fine basis."""
+    cells = coarse.mesh.element_finder()(*fine.mesh.p[:, fine.mesh.t].mean(axis=1))
+    dofs = copy.copy(fine.with_element(ElementQuad0()).dofs)
+    dofs.element_dofs, dofs.interior_dofs, dofs.N = cells[None], cells[None], coarse.N
+    return Basis(fine.mesh, ElementQuad0(), intorder=3, dofs=dofs)
 
 
-def published_order(parameter: Basis) -> np.ndarray:
-    """Index i + 8 j (i along x) of every unknown."""
-    column, row = np.floor(SQUARES * parameter.doflocs).astype(int)
-    return column + SQUARES * row
-
-
-def problem(parameter: Basis) -> tuple[Basis, StationaryProblem]:
-    """Q1 state and equation on 32 x 32 cells, 2 x 2 Gauss points each; the cells of a square share its coefficient."""
-    mesh = unit_square(CELLS, kind="quad")
-    state = Basis(mesh, ElementQuad1(), intorder=3)
-    square = parameter.mesh.element_finder()(*mesh.p[:, mesh.t].mean(axis=1))[None, :]
-    dofs = copy.copy(state.with_element(ElementQuad0()).dofs)
-    dofs.element_dofs, dofs.interior_dofs, dofs.N = square, square, parameter.N
-    shared = Basis(mesh, ElementQuad0(), intorder=3, dofs=dofs)
-    return state, StationaryProblem(WeakForm(residual, state, shared), dirichlet=state.get_dofs().all(), linear=True,
-                                    symmetric=True, definite=True)
-
-
-def sensors(state: Basis) -> Observation:
-    """Deflections at (k/14, l/14), l running fastest."""
-    places = np.arange(1, SENSORS + 1) / (SENSORS + 1)
-    return point_values(state, np.array([[x, y] for x in places for y in places]))
-
-
-def log_prior(reading: str) -> Gaussian:
-    """The prior of m = ln theta: exp(-m^2/8) d theta = exp(-m^2/8 + m) dm is N(4, 4) up to a factor."""
-    if reading not in ("theta", "log-theta"):
-        raise InputError(f"prior is {reading!r}; choose 'theta' or 'log-theta'")
-    mean = PRIOR_STD**2 if reading == "theta" else 0.0
-    return independent(np.full(SQUARES**2, PRIOR_STD), np.full(SQUARES**2, mean))
-
-
-def synthetic_truth(parameter: Basis) -> np.ndarray:
-    """A soft and a stiff inclusion in a background of one."""
-    x, y = parameter.doflocs
-    m = np.zeros(parameter.N)
-    m[(np.abs(x - 0.3) < 0.15) & (np.abs(y - 0.3) < 0.15)] = np.log(0.1)
-    m[(np.abs(x - 0.7) < 0.15) & (np.abs(y - 0.7) < 0.15)] = np.log(10.0)
-    return m
-
-
-def fields(state: Basis, parameter: Basis, at) -> dict:
-    """The state, the coefficients and their uncertainty."""
-    return {"state": (state, at.state.u[:, 0]), "theta": (parameter, np.exp(at.m)), **laplace(at).fields(parameter)}
-
-
-def read_numbers(path: Path, count: int, positive: bool = False) -> np.ndarray:
-    """The numbers of a text file.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, or holds other than `count` finite (positive) numbers.
-    """
-    try:
-        numbers = np.array(Path(path).read_text().split(), dtype=np.float64)
-    except (OSError, ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"file {str(path)!r} cannot be read as numbers: {error}") from error
-    if numbers.size != count:
-        raise InputError(f"file {str(path)!r} holds {numbers.size} numbers; the benchmark needs {count}")
-    if not np.isfinite(numbers).all() or (positive and (numbers <= 0).any()):
-        raise InputError(f"file {str(path)!r} holds numbers that are not finite{' and positive' if positive else ''}")
-    return numbers
+def inclusions(x, y):
+    """Synthetic truth: a soft and a stiff inclusion in a background of one."""
+    soft, stiff = (np.maximum(np.abs(x - c), np.abs(y - c)) < 0.15 for c in (0.3, 0.7))
+    return np.log(0.1) * soft + np.log(10.0) * stiff
 
 
 if __name__ == "__main__":
-    main(case)
+    ngf.main(case)

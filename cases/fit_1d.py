@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from skfem import Basis, ElementLineP1
 
-from fem_ngf import MLP, Case, HilbertSpace, Level, Regression, interval, main
+import fem_ngf as ngf
 
 
 def target(x):
@@ -26,7 +26,7 @@ def target(x):
     return np.tanh(50.0 * (x[:, 0] - 0.5)) + 0.5 * np.sin(6.0 * np.pi * x[:, 0])
 
 
-def case(cells: int = 512, energy: Literal["h1", "l2"] = "h1", neurons: int = 20) -> Case:
+def case(cells: int = 512, energy: Literal["h1", "l2"] = "h1", neurons: int = 20) -> ngf.Case:
     """A steep layer with an oscillation, fitted in the norm of a Hilbert space.
 
     Parameters
@@ -38,15 +38,15 @@ def case(cells: int = 512, energy: Literal["h1", "l2"] = "h1", neurons: int = 20
     neurons
         Hidden neurons of the network at the start.
     """
-    basis = Basis(interval(cells), ElementLineP1())
-    space = (HilbertSpace.h1 if energy == "h1" else HilbertSpace.l2)(basis, sampling="nodal")
-    fit = Regression.of_function(space, target)
-    level = Level(f"{cells}", fit, basis, truth=fit.target)
+    basis = Basis(ngf.interval(cells), ElementLineP1())
+    space = (ngf.HilbertSpace.h1 if energy == "h1" else ngf.HilbertSpace.l2)(basis, sampling="nodal")
+    fit = ngf.Regression.of_function(space, target)
+    level = ngf.Level(f"{cells}", fit, basis, truth=fit.target)
     defaults = {"flow": "natural-gradient", "method": "levenberg-marquardt", "metric": energy, "sampling": "nodal",
                 "iterations": 300, "tolerance": 1e-12, "stagnation": 1e-12}
-    return Case("fit_1d", (level,), MLP((1, neurons, 1)), defaults=defaults, tuning={"damping": 1e-2},
+    return ngf.Case("fit_1d", (level,), ngf.MLP((1, neurons, 1)), defaults=defaults, tuning={"damping": 1e-2},
                 title="A steep layer with an oscillation")
 
 
 if __name__ == "__main__":
-    main(case)
+    ngf.main(case)

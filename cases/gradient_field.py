@@ -19,18 +19,7 @@ from typing import Literal
 import numpy as np
 from skfem import Basis, ElementTriP1, ElementVector
 
-from fem_ngf import (
-    Case,
-    GradNetC,
-    GradNetM,
-    HilbertSpace,
-    Regression,
-    SampleLevel,
-    SampleSpace,
-    Stacked,
-    main,
-    unit_square,
-)
+import fem_ngf as ngf
 
 
 def convex_gradient(x):
@@ -50,13 +39,8 @@ def nonconvex_gradient(x):
 FIELDS = {"convex": convex_gradient, "nonconvex": nonconvex_gradient}
 
 
-def network(field: str, kind: str):
-    """About 100 parameters: a monotone network for the convex potential."""
-    return (GradNetC if kind == "cascaded" else GradNetM)(monotone=field == "convex")
-
-
 def case(field: Literal["convex", "nonconvex"] = "convex", kind: Literal["cascaded", "modular"] = "cascaded",
-         cells: int = 40) -> Case:
+         cells: int = 40) -> ngf.Case:
     """A conservative vector field learnt by a gradient network.
 
     Parameters
@@ -68,22 +52,23 @@ def case(field: Literal["convex", "nonconvex"] = "convex", kind: Literal["cascad
     cells
         Cells a side of the grid of samples.
     """
-    basis = Basis(unit_square(cells), ElementTriP1())
-    points, weights = basis.doflocs.T, HilbertSpace.l2(basis, sampling="nodal").weights
-    space = SampleSpace(points, components=2, weights=weights)
-    energy = Regression(space, space.project(FIELDS[field](points)))
+    basis = Basis(ngf.unit_square(cells), ElementTriP1())
+    points, weights = basis.doflocs.T, ngf.HilbertSpace.l2(basis, sampling="nodal").weights
+    space = ngf.SampleSpace(points, components=2, weights=weights)
+    energy = ngf.Regression(space, space.project(FIELDS[field](points)))
     vectors = Basis(basis.mesh, ElementVector(ElementTriP1()))
 
     def exports(linearization):
         return {"m": (vectors, linearization.m), "truth": (vectors, energy.target),
                 "error": (vectors, linearization.m - energy.target)}
 
-    level = SampleLevel(f"{len(points)} samples", energy, {"l2": space}, energy.target, exports)
+    level = ngf.SampleLevel(f"{len(points)} samples", energy, {"l2": space}, energy.target, exports)
+    network = (ngf.GradNetC if kind == "cascaded" else ngf.GradNetM)(monotone=field == "convex")
     defaults = {"flow": "natural-gradient", "method": "levenberg-marquardt", "metric": "l2", "iterations": 200,
                 "tolerance": 1e-12, "stagnation": 1e-12, "sampling": "nodal"}
-    return Case("gradient_field", (level,), Stacked(network(field, kind)), defaults=defaults, tuning={"damping": 1e-2},
-                title=f"Gradient of a {field} potential")
+    return ngf.Case("gradient_field", (level,), ngf.Stacked(network), defaults=defaults,
+                    tuning={"damping": 1e-2}, title=f"Gradient of a {field} potential")
 
 
 if __name__ == "__main__":
-    main(case)
+    ngf.main(case)

@@ -17,24 +17,16 @@ from typing import Literal
 
 import numpy as np
 import scipy.sparse as sp
-from skfem import Basis, BilinearForm, ElementTriP1, LinearForm
-from skfem.helpers import dot, grad
+from skfem import ElementTriP0, ElementTriP1
 
-from fem_ngf import (
-    MLP,
-    Case,
-    HilbertSpace,
-    Matrix,
-    ParametricReduction,
-    ResidualReduction,
-    SampleLevel,
-    Stacked,
-    main,
-    pod,
-    unit_square,
-)
+import fem_ngf as ngf
+from fem_ngf import dot, grad
 
 LOWER, UPPER = 0.1, 1.9
+
+
+def residual(u, v, a, w):
+    return a * dot(grad(u), grad(v)) - v
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,58 +35,58 @@ class Diffusion:
 
     Parameters
     ----------
-    basis
-        Linear elements.
-    operators, load
-        ``A_k`` (n, n) and ``f`` (n,), on the free unknowns.
-    space
-        H1_0 with the stiffness matrix.
+    discrete
+        The equation with a diffusion that is constant on every cell.
+    square
+        Number k of the square that holds each cell (n_cells,).
     """
 
-    basis: Basis
-    operators: tuple
-    load: np.ndarray
-    space: HilbertSpace
+    discrete: ngf.Discretization
+    square: np.ndarray
+
+    @property
+    def operators(self) -> list:
+        """``A_k`` (n, n)."""
+        return [self._free(self.discrete.equation.form.tangent(self.full(0.0), 1.0 * (self.square == k)))
+                for k in range(self.square.max() + 1)]
+
+    @property
+    def load(self) -> np.ndarray:
+        """``f`` (n,)."""
+        form = self.discrete.equation.form
+        return -form.residual(self.full(0.0), np.ones(form.parameter_size))[self.discrete.equation.free]
 
     @property
     def stiffness(self):
-        """Inner product of V on the free unknowns."""
+        """Inner product of V: the operator of the diffusion one."""
         return sp.csr_array(sum(self.operators))
 
     @property
     def mass(self):
-        """Inner product of L2 on the free unknowns."""
-        return self.space.mass[self.space.free][:, self.space.free]
+        """Inner product of L2."""
+        return self._free(ngf.HilbertSpace.l2(self.discrete.state).mass)
 
     def solve(self, parameters: np.ndarray) -> np.ndarray:
-        """Solutions (n, N) on the free unknowns for parameters (N, p)."""
-        def one(y):
-            matrix = sp.csr_array(sum(factor * operator for factor, operator in zip(y, self.operators, strict=True)))
-            return Matrix(matrix).solve(self.load)
+        """Solutions (n, N) for parameters (N, p)."""
+        return np.column_stack([self.discrete.solve(y[self.square]).u[self.discrete.equation.free] for y in parameters])
 
-        return np.column_stack([one(y) for y in parameters])
-
-    def vector(self, free: np.ndarray) -> np.ndarray:
+    def full(self, free) -> np.ndarray:
         """Vector on all unknowns."""
-        full = np.zeros(self.basis.N)
-        full[self.space.free] = free
-        return full
+        vector = np.zeros(self.discrete.state.N)
+        vector[self.discrete.equation.free] = free
+        return vector
+
+    def _free(self, matrix):
+        free = self.discrete.equation.free
+        return sp.csr_array(matrix)[free][:, free]
 
 
 def diffusion(cells: int, squares: int) -> Diffusion:
     """The problem on `cells` x `cells` cells with `squares` x `squares` values of the diffusion."""
-    basis = Basis(unit_square(cells), ElementTriP1(), intorder=2)
-    space = HilbertSpace.h1_seminorm(basis, fixed=basis.get_dofs().all())
-
-    def piece(k):
-        def form(u, v, w):
-            where = np.minimum((squares * w.x).astype(int), squares - 1)
-            return (where[0] + squares * where[1] == k) * dot(grad(u), grad(v))
-
-        return sp.csr_array(BilinearForm(form).assemble(basis))[space.free][:, space.free]
-
-    load = LinearForm(lambda v, w: 1.0 * v).assemble(basis)[space.free]
-    return Diffusion(basis, tuple(piece(k) for k in range(squares**2)), load, space)
+    model = ngf.Model(residual, ElementTriP1(), ElementTriP0(), dirichlet=0.0, linear=True, definite=True)
+    mesh = ngf.unit_square(cells)
+    column, row = np.floor(squares * mesh.p[:, mesh.t].mean(axis=1)).astype(int)
+    return Diffusion(model.on(mesh), column + squares * row)
 
 
 def draw(count: int, squares: int, seed: int) -> np.ndarray:
@@ -102,15 +94,15 @@ def draw(count: int, squares: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).uniform(LOWER, UPPER, (count, squares**2))
 
 
-def network(squares: int, rank: int, neurons: int) -> MLP:
+def network(squares: int, rank: int, neurons: int) -> ngf.MLP:
     """Two hidden layers from parameters to coefficients."""
     box = ((LOWER,) * squares**2, (UPPER,) * squares**2)
-    return MLP((squares**2, neurons, neurons, rank), box=box, scale=1.0)
+    return ngf.MLP((squares**2, neurons, neurons, rank), box=box, scale=1.0)
 
 
 def case(cells: int = 24, squares: int = 3, snapshots: int = 200, rank: int = 20, neurons: int = 20,
-         energy: Literal["snapshots", "residual"] = "snapshots") -> Case:
-    """The map from a piecewise constant diffusion to the solution.
+         energy: Literal["snapshots", "residual"] = "snapshots") -> ngf.Case:
+    """Diffusion with piecewise constant coefficients: the map to the solution.
 
     Parameters
     ----------
@@ -129,26 +121,26 @@ def case(cells: int = 24, squares: int = 3, snapshots: int = 200, rank: int = 20
     """
     problem, parameters = diffusion(cells, squares), draw(snapshots, squares, seed=1)
     solutions = problem.solve(parameters)
-    basis = pod(solutions, sp.eye_array(len(solutions)), rank)
-    distance = ParametricReduction(parameters, solutions, problem.stiffness, basis)
+    basis = ngf.pod(solutions, sp.eye_array(len(solutions)), rank)
+    distance = ngf.ParametricReduction(parameters, solutions, problem.stiffness, basis)
     spaces = {"v": distance.space(), "l2": distance.space(problem.mass), "euclid": distance.space("coefficients")}
     fit = distance
     if energy == "residual":
-        fit = ResidualReduction(parameters, problem.operators, problem.load, Matrix(problem.stiffness), basis)
+        fit = ngf.ResidualReduction(parameters, problem.operators, problem.load, ngf.Matrix(problem.stiffness), basis)
         spaces["residual"] = fit.space()
 
     def fields(linearization):
-        found = problem.vector(basis @ linearization.m.reshape(snapshots, rank)[0])
-        exact = problem.vector(solutions[:, 0])
-        return {"m": (problem.basis, found), "truth": (problem.basis, exact), "error": (problem.basis, found - exact)}
+        found, exact = problem.full(basis @ linearization.m.reshape(snapshots, rank)[0]), problem.full(solutions[:, 0])
+        values = {"m": found, "truth": exact, "error": found - exact}
+        return {name: (problem.discrete.state, vector) for name, vector in values.items()}
 
-    level = SampleLevel(f"{snapshots} parameters", fit, spaces, distance.target, fields)
+    level = ngf.SampleLevel(f"{snapshots} parameters", fit, spaces, distance.target, fields)
     defaults = {"flow": "natural-gradient", "method": "levenberg-marquardt", "iterations": 60,
                 "metric": "v" if energy == "snapshots" else "residual",
                 "sampling": "nodal", "stagnation": 1e-6}
-    return Case("parametric_diffusion", (level,), Stacked(network(squares, rank, neurons)), defaults=defaults,
-                tuning={"damping": 1e-2}, title="Diffusion with piecewise constant coefficients")
+    return ngf.Case("parametric_diffusion", (level,), ngf.Stacked(network(squares, rank, neurons)), defaults=defaults,
+                tuning={"damping": 1e-2})
 
 
 if __name__ == "__main__":
-    main(case)
+    ngf.main(case)

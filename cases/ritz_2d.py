@@ -19,7 +19,8 @@ P. Grisvard, Elliptic Problems in Nonsmooth Domains, 1985. W. Dahmen, W. Li, Y. 
 import numpy as np
 from skfem import Basis, ElementTriP1
 
-from fem_ngf import MLP, BoundaryLift, Case, Functional, Level, RitzEnergy, dot, grad, l_shape, main
+import fem_ngf as ngf
+from fem_ngf import dot, grad
 
 
 def density(u, w):
@@ -55,12 +56,12 @@ def bubble(x):
 
 def discrete(n: int, element=None):
     """Energy and basis on `n` cells a unit (linear elements if not given)."""
-    basis = Basis(l_shape(n), element or ElementTriP1(), intorder=6)
+    basis = Basis(ngf.l_shape(n), element or ElementTriP1(), intorder=6)
     load = source(np.asarray(basis.global_coordinates()))
-    return RitzEnergy(Functional(density, basis, f=load), basis, basis.get_dofs().all(), quadratic=True), basis
+    return ngf.RitzEnergy(ngf.Functional(density, basis, f=load), basis, basis.get_dofs().all(), quadratic=True), basis
 
 
-def case(cells: int = 32, levels: int = 2, neurons: int = 16) -> Case:
+def case(cells: int = 32, levels: int = 2, neurons: int = 16) -> ngf.Case:
     """Poisson's equation with a re-entrant corner.
 
     Parameters
@@ -73,19 +74,18 @@ def case(cells: int = 32, levels: int = 2, neurons: int = 16) -> Case:
         Width of the two hidden layers.
     """
     found = tuple(level(max(cells // 2**k, 2)) for k in reversed(range(levels)))
-    network = BoundaryLift(MLP((2, neurons, neurons, 1), box=((-1.0, -1.0), (1.0, 1.0))), bubble)
+    network = ngf.BoundaryLift(ngf.MLP((2, neurons, neurons, 1), box=((-1.0, -1.0), (1.0, 1.0))), bubble)
     defaults = {"flow": "natural-gradient", "method": "levenberg-marquardt", "metric": "energy", "sampling": "nodal",
                 "iterations": 200, "stagnation": 1e-6}
-    return Case("ritz_2d", found, network, defaults=defaults, tuning={"damping": 1e-2},
-                title="Poisson's equation with a re-entrant corner")
+    return ngf.Case("ritz_2d", found, network, defaults=defaults, tuning={"damping": 1e-2})
 
 
-def level(n: int) -> Level:
+def level(n: int) -> ngf.Level:
     """The energy on one mesh; the truth is the exact solution at the nodes."""
     energy, basis = discrete(n)
     matrices = {"energy": energy.curvature(np.zeros(basis.N))}
-    return Level(f"{n} cells a unit", energy, basis, energy.fixed, exact(basis.doflocs), matrices=matrices)
+    return ngf.Level(f"{n} cells a unit", energy, basis, energy.fixed, exact(basis.doflocs), matrices=matrices)
 
 
 if __name__ == "__main__":
-    main(case)
+    ngf.main(case)

@@ -46,13 +46,17 @@ def test_published_vectors(k):
     m = in_order(level, log_theta)
     at = energy.linearize(m)
     z = energy.observation(at.state.u)[:, 0]
-    assert np.abs(z - numbers(f"output.{k}.z.txt")).max() <= 1e-10
+    published_z = numbers(f"output.{k}.z.txt")
+    assert np.abs(z - published_z).max() <= 1e-10
     likelihood, prior = (f"output.{k}.{name}.txt" for name in ("loglikelihood", "logprior"))
     printed = (FOLDER / likelihood).read_text().strip()
-    misfit_of_published_z = energy.noise.value(numbers(f"output.{k}.z.txt")[:, None] - energy.data)
+    misfit_of_published_z = energy.noise.value(published_z[:, None] - energy.data)
     assert f"{-misfit_of_published_z:.12g}" == printed
-    # The published states carry the error of an iterative solver (up to 3e-12): one unit of the last digit in vector 0.
-    assert abs(-at.terms["misfit"] - float(printed)) <= 10.0 ** -len(printed.split(".")[1])
+    # The printed likelihood belongs to the published z, whose last digits carry the error of an iterative solver (3e-12
+    # here). Our z is as near to the exact one, and the likelihood differs by as much as these digits are worth: up to
+    # 1.5e-9 for a vector that is not among these files, while half a unit of its last printed digit is 5e-10.
+    worth = np.abs(at.residual[:, 0]) @ np.abs(z - published_z) / 0.05**2
+    assert abs(-at.terms["misfit"] - float(printed)) <= 0.5 * 10.0 ** -len(printed.split(".")[1]) + 1.01 * worth
     in_logarithm = published_case("log-theta").levels[-1].energy.regularization.value(m)
     printed = (FOLDER / prior).read_text().strip()
     assert f"{0.0 - in_logarithm:.12g}" == printed
@@ -110,7 +114,7 @@ def test_squares_are_where_they_should_be():
 
 def test_bad_files_are_named(tmp_path):
     (tmp_path / "short.txt").write_text("1.0 2.0")
-    with pytest.raises(InputError, match="holds 2 numbers; the benchmark needs 169"):
+    with pytest.raises(InputError, match="holds 2 numbers; 169 are needed"):
         case(data=tmp_path / "short.txt")
     (tmp_path / "words.txt").write_text("deflections")
     with pytest.raises(InputError, match="cannot be read as numbers"):

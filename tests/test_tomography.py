@@ -1,6 +1,5 @@
 """Tank tomography: reader, noise, calibration, difference model, segmentation, score, and the measured targets."""
 
-import importlib.util
 import os
 from dataclasses import replace
 from functools import cache
@@ -17,12 +16,15 @@ from fem_ngf import (
     GaussianNoise,
     HilbertDescent,
     HilbertSpace,
+    Identification,
     InputError,
     InverseProblem,
+    RunOptions,
     StudentNoise,
     bilaplacian,
     taylor_rate,
 )
+from fem_ngf.run.loading import load_function
 from tank.calibration import calibrate
 from tank.difference import DifferenceModel
 from tank.files import Measurement, electrode_names, read_measurement, read_tank, read_truth
@@ -334,12 +336,9 @@ def test_measured_files():
 @measured
 @pytest.mark.slow
 @pytest.mark.parametrize("target", [1, 2])
-def test_measured_targets_are_found(target):
-    spec = importlib.util.spec_from_file_location("eit_tank", Path(__file__).parents[1] / "cases" / "eit_tank.py")
-    tank = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tank)
-    problem = tank.problem(DATA / f"data{target}.mat", DATA / "ref.mat", DATA / "Mesh_dense.mat")
-    space = tank.nodal_space(problem.energy)
-    flow = HilbertDescent(problem.energy, FiniteElement(space, 0.0), space, **tank.FLOW)
-    *_, iterate = flow.run(np.zeros(space.size))
-    assert score(read_truth(DATA / f"true{target}.mat"), segment(problem.image(iterate.m), tank.OUTLINE)) > 0.85
+def test_measured_targets_are_found(target, tmp_path):
+    case = load_function(Path(__file__).parents[1] / "cases" / "eit_tank.py")(
+        data=DATA / f"data{target}.mat", reference=DATA / "ref.mat", mesh=DATA / "Mesh_dense.mat",
+        truth=DATA / f"true{target}.mat")
+    *_, stage = Identification.of(case, RunOptions.merged(case.defaults, {"ansatz": "finite-element"})).stages()
+    assert case.outcome(stage.iterate.linearization, tmp_path)["score"] > 0.85
