@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # One thread: reproducible numbers, and no BLAS threads that fight each other on a busy machine.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test lint docs clean
+.PHONY: run test test-kernels lint docs clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -14,6 +14,9 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
+
+test-kernels: $(VENV)/.installed
+	$(BIN)/python tests/kernels.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -82,6 +82,7 @@ def test_the_reading_of_the_prior_matters():
 
 @published
 @pytest.mark.slow
+@pytest.mark.search
 def test_neural_unknown_comes_within_one_percent():
     stage = last(published_case(), stagnation=1e-4)
     assert stage.iterate.converged and stage.iterate.value < 1.01 * COST

@@ -64,6 +64,7 @@ def test_derivatives_are_exact(name):
 
 
 @pytest.mark.parametrize("name", QUICK)
+@pytest.mark.search
 def test_network_reaches_the_nodal_minimum(name):
     """The energy of the network's field is within 1 % of the nodal minimum, and the field is as near to the truth."""
     _, minimum, error = QUICK[name]
@@ -154,6 +155,7 @@ def test_conductivity_source_belongs_to_the_true_fields():
     assert np.log2(errors[0] / errors[1]) == pytest.approx(2.0, abs=0.05)
 
 
+@pytest.mark.search
 def test_conductivity_that_is_not_positive_is_a_rejected_step():
     problem = case("conductivity")
     level = problem.levels[-1]
@@ -168,6 +170,7 @@ def test_conductivity_that_is_not_positive_is_a_rejected_step():
     assert iterates[-1].value < 1.01 * QUICK["conductivity"][1]
 
 
+@pytest.mark.search
 def test_conductivity_meets_the_published_error():
     """The paper's mesh, five noises: 4.4 % in the median, the energy final to 1 % after at most 40 PDE solves."""
     errors, solves = [], []
@@ -271,6 +274,7 @@ def test_sensor_files(name, tmp_path):
         assert again.energy(level.truth) == pytest.approx(level.energy(level.truth), rel=tolerance)
 
 
+@pytest.mark.search
 def test_case_script_runs(tmp_path, capsys):
     """``python cases/source.py`` and ``fem-ngf run cases/source.py`` are the same thing."""
     from fem_ngf.run.cli import command

@@ -62,6 +62,7 @@ def test_a_checkpoint_holds_no_code(whole):
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.search
 def test_a_signal_leaves_a_run_that_goes_on(name, code, whole, tmp_path, capfd):
     folder, handlers = tmp_path / "run", [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
     assert command(["run", CASE, "--out", str(folder), "--stop-after", "3", "--stop-by", name, "--bare"]) == code
@@ -128,6 +129,7 @@ def test_a_growing_run_that_was_killed_goes_on(flow, tmp_path):
     ["--flow", "hilbert-descent"], ["--flow", "hilbert-descent", "--direction", "nesterov"],
     ["--flow", "natural-gradient"], ["--flow", "adam"], ["--flow", "lbfgs"], ["--flow", "gradient-descent"],
     ["--ansatz", "finite-element"]], ids=" ".join)
+@pytest.mark.search
 def test_more_iterations_continue_the_same_run(flags, tmp_path, capsys):
     common = ["run", CASE, "--quiet", "--bare", "--cells", "4", "--levels", "1", *flags]
     for name, iterations in (("long", "4"), ("short", "2")):

@@ -244,6 +244,7 @@ def test_verify_fails_for_a_wrong_derivative(tmp_path, capsys):
     assert "FAILED" in capsys.readouterr().out
 
 
+@pytest.mark.search
 def test_compare_tabulates_all_methods(tmp_path, capsys):
     folder = tmp_path / "compare"
     assert command(["compare", CASE, *QUICK, "--budget", "20", "--out", str(folder)]) == 0

@@ -86,6 +86,7 @@ def test_nodal_newton_cg():
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.search
 def test_network_on_one_mesh(seed):
     energy, space = level(64)
     ansatz = MLP((2, 12, 12, 1), start=START)
@@ -96,6 +97,7 @@ def test_network_on_one_mesh(seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.search
 def test_continuation(seed):
     """At most three solves on the fine mesh, and the work of twelve."""
     ansatz = MLP((2, 12, 12, 1), start=START)

@@ -25,6 +25,7 @@ def test_fields_are_gradients(name):
 
 
 @pytest.mark.parametrize("field, kind, goal", [("convex", "cascaded", -59.05), ("nonconvex", "modular", -49.53)])
+@pytest.mark.search
 def test_ten_decibel_below_the_published_error(field, kind, goal):
     problem = case(field, kind, cells=24)
     level, ansatz = problem.levels[0], problem.ansatz
@@ -37,6 +38,7 @@ def test_ten_decibel_below_the_published_error(field, kind, goal):
     assert 10.0 * np.log10(error) < goal
 
 
+@pytest.mark.search
 def test_a_checkpoint_goes_on():
     """The state of an iterate, written and read as in a run directory, leads to the same next iterate."""
     problem = case(cells=8)

@@ -58,6 +58,7 @@ def growths(iterates):
 
 @pytest.mark.parametrize("name", FLOWS)
 @pytest.mark.parametrize("trigger", NEVER)
+@pytest.mark.search
 def test_every_trigger_fires_where_its_threshold_says(name, trigger, problem):
     """Alone at its limit it makes the network grow; at the other limit, with the others wide open, it does not."""
     thresholds = NEVER | {trigger: ALWAYS[trigger]}
@@ -71,6 +72,7 @@ def test_every_trigger_fires_where_its_threshold_says(name, trigger, problem):
 
 
 @pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.search
 def test_events_are_told_once_and_the_energy_never_rises(name, problem):
     iterates = iterates_of(name, problem, **ALWAYS)
     events = growths(iterates)
@@ -81,6 +83,7 @@ def test_events_are_told_once_and_the_energy_never_rises(name, problem):
     assert sizes == sorted(sizes) and sizes[0] == iterates[0].parameters
 
 
+@pytest.mark.search
 def test_a_network_that_follows_its_steps_grows_when_the_energy_stagnates(problem):
     """The retractions fit, so that nothing but the missing progress can be the reason."""
     iterates = iterates_of("gradient", problem, trigger="either", fit=0.9, alignment=0.0, stagnation=0.9)
@@ -90,6 +93,7 @@ def test_a_network_that_follows_its_steps_grows_when_the_energy_stagnates(proble
     assert after.parameters > before.parameters and "fit" not in after.events[0]
 
 
+@pytest.mark.search
 def test_a_blocked_flow_grows_before_it_gives_up(problem, monkeypatch):
     energy, space, _ = problem
     ansatz, theta = network()
@@ -103,6 +107,7 @@ def test_a_blocked_flow_grows_before_it_gives_up(problem, monkeypatch):
     assert moved.parameters == len(theta) and not growths([moved])
 
 
+@pytest.mark.search
 def test_a_stagnating_projected_flow_goes_on_in_a_larger_network(problem):
     energy, space, _ = problem
     ansatz, theta = network()
@@ -135,6 +140,7 @@ def energies():
 
 
 @pytest.mark.parametrize("name", ["inverse problem", "regression", "ritz"])
+@pytest.mark.search
 def test_insertion_keeps_the_energy_and_raises_the_alignment_by_the_gain(name):
     energy, space = energies()[name]
     ansatz, theta = network()

@@ -202,21 +202,26 @@ def test_derivatives_of_the_reduced_functional(energy):
     assert all(check.passed for check in checks), "\n".join(map(str, checks))
 
 
+@pytest.mark.search
 def test_networks_and_nodal_values_identify_both_fields(energy):
-    """Two networks of 105 parameters come within one percent of the nodal minimum, and close to both fields."""
+    """Two networks of 205 parameters come within two percent of the nodal minimum, and close to both fields.
+
+    Five starts end 0.03 % to 0.7 % above the minimum with errors of 0.31 to 0.32 and 0.39 to 0.41.
+    """
     nodal = FiniteElement(energy.space)
     flow = HilbertDescent(energy, nodal, energy.space, tolerance=1e-7, stagnation=0.0)
     *_, exact = flow.run(nodal.initial())
     assert exact.converged and exact.total_solves < 250
-    networks = PerField((MLP((2, 8, 8, 1)), MLP((2, 8, 8, 1))))
+    networks = PerField((MLP((2, 12, 12, 1)), MLP((2, 12, 12, 1))))
     *_, neural = HilbertDescent(energy, networks, energy.space, stagnation=1e-3).run(networks.initial(RNG(0)))
-    assert exact.value < neural.value < 1.01 * exact.value
+    assert exact.value < neural.value < 1.02 * exact.value
     for i, wanted in enumerate(energy.space.split(truth(energy.space))):
         l2 = HilbertSpace.l2(energy.space.spaces[i].basis)
         assert l2.norm(energy.space.split(neural.m)[i] - wanted) < 0.45 * l2.norm(wanted)
 
 
 @pytest.mark.parametrize("kind", ["networks", "nodal"])
+@pytest.mark.search
 def test_continuation_over_meshes_and_its_checkpoints(data, kind):
     energies = [energy_on(cells, data) for cells in (4, 8)]
     flows = []
@@ -233,6 +238,7 @@ def test_continuation_over_meshes_and_its_checkpoints(data, kind):
     assert end.iterate.value == pytest.approx(stages[-1].iterate.value, rel=1e-8)
 
 
+@pytest.mark.search
 def test_natural_gradient_flow_of_two_fields(energy):
     flow = NaturalGradientFlow(energy, TWO, energy.space, iterations=5)
     values = [iterate.value for iterate in flow.run(TWO.initial(RNG(2)))]

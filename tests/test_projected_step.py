@@ -18,6 +18,7 @@ def start():
     return flow, flow.start(ansatz.initial(np.random.default_rng(1)))
 
 
+@pytest.mark.search
 def test_it_descends_along_the_damped_natural_gradient(start):
     flow, iterate = start
     moved = projected_step(flow, iterate, flow.space.inner_product, damping=1e-4)
@@ -30,6 +31,7 @@ def test_it_descends_along_the_damped_natural_gradient(start):
     assert moved.value <= iterate.value - 1e-4 * step * (slope @ direction)
 
 
+@pytest.mark.search
 def test_a_flow_whose_retractions_all_fail_goes_on(start, monkeypatch):
     flow, iterate = start
     monkeypatch.setattr(HilbertDescent, "_search", lambda self, iterate, move: None)

@@ -23,6 +23,7 @@ def executed(source: str, name: str) -> dict:
     return namespace
 
 
+@pytest.mark.search
 def test_readme_example_identifies_the_bump():
     (example,) = python_blocks(ROOT / "README.md")
     assert len(example.splitlines()) <= 30
@@ -37,6 +38,7 @@ def test_readme_example_identifies_the_bump():
     assert iterate.total_solves == pytest.approx(int(said[2]), rel=0.2)
 
 
+@pytest.mark.search
 def test_tutorial_runs_and_grows(tmp_path, monkeypatch):
     (tmp_path / "meshes").symlink_to(ROOT / "meshes")
     monkeypatch.chdir(tmp_path)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from skfem import Basis, ElementLineP1, ElementTriP1
+from starts import end, from_starts, surely_below
 
 from fem_ngf import (
     MLP,
@@ -82,14 +83,14 @@ def test_scattered_data():
     assert np.allclose(energy.linearize(m).hessian_action(v), dense.T @ (dense @ v) / len(dense))
 
 
+@pytest.mark.search
 def test_scattered_fit_by_both_flows():
     energy = scattered()
     ansatz = MLP((2, 8, 1))
-    theta = ansatz.initial(np.random.default_rng(0))
     for flow in (HilbertDescent(energy, ansatz, energy.space, iterations=15),
                  NaturalGradientFlow(energy, ansatz, energy.space, method="levenberg-marquardt", iterations=60)):
-        *_, last = flow.run(theta)
-        assert np.sqrt(2.0 * last.value) < 0.02
+        ends = from_starts(lambda generator, flow=flow: end(flow.run(ansatz.initial(generator))).value)
+        assert surely_below(np.sqrt(2.0 * ends), 0.03)
 
 
 def test_one_step_to_the_target_with_finite_elements():
@@ -102,8 +103,12 @@ def test_one_step_to_the_target_with_finite_elements():
 
 
 @pytest.mark.parametrize("metric, bound", [("h1", 5e-4), ("l2", None)])
+@pytest.mark.search
 def test_the_matching_metric_fits_the_layer(metric, bound):
-    """The table of the metric study in small: the energy's own Gram matrix against another one."""
+    """The table of the metric study in small: the energy's own Gram matrix against another one.
+
+    Five starts end at 1.5e-6 to 5e-5 in the H1 metric and at 0.04 to 0.14 in the L2 metric.
+    """
     level = case(cells=256, energy="h1").levels[0]
     ansatz = MLP((1, 20, 1))
     flow = NaturalGradientFlow(level.energy, ansatz, level.space(metric, sampling="nodal"), damping=1e-2,
@@ -113,6 +118,7 @@ def test_the_matching_metric_fits_the_layer(metric, bound):
     assert error < bound if bound else error > 5e-3
 
 
+@pytest.mark.search
 def test_corrected_steps_realise_the_function_step():
     """Chord iterations on what a step missed: the function step T d is met ever better, at the same energy cost."""
     level = case(cells=128, energy="l2").levels[0]

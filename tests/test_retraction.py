@@ -10,9 +10,9 @@ from fem_ngf.flows.directions import newton_direction
 from fem_ngf.flows.retraction import curvature_metric, retract
 
 
-def setting(sampling="nodal", scale=0.5):
+def setting(sampling="nodal", widths=(2, 6, 5, 1)):
     space = parameter_space(6, sampling)
-    ansatz = MLP((2, 6, 5, 1), output_scale=scale)
+    ansatz = MLP(widths, output_scale=0.5)
     theta = ansatz.initial(np.random.default_rng(0))
     return space, ansatz, theta, realize(ansatz, theta, space)
 
@@ -35,27 +35,30 @@ def test_finite_elements_reach_the_target_itself(fixed):
     assert target.max() <= 1.0
 
 
+@pytest.mark.search
 def test_a_function_of_the_network_is_found():
     """The target is realised by parameters nearby: the misfit vanishes to the tolerance asked for."""
     space, ansatz, theta, m = setting()
-    goal = theta + 0.3 * np.random.default_rng(1).standard_normal(ansatz.size)
+    goal = theta + 0.1 * np.random.default_rng(1).standard_normal(ansatz.size)
     target = realize(ansatz, goal, space)
     result = retract(ansatz, theta, m, target, space, space.inner_product, iterations=400, tolerance=1e-8, paying=0.0)
     assert result.fit <= 1e-8
     assert space.norm(result.m - target) <= 1.01e-4 * space.norm(m - target)
 
 
+@pytest.mark.search
 def test_nodal_steering_finds_projected_functions_on_a_mesh_that_resolves_them():
     """Tangents at the nodes steer a retraction of the projected function: to the default tolerance of the fit."""
     space = parameter_space(32, "quadrature")
     ansatz = MLP((2, 6, 5, 1), output_scale=0.5)
     theta = ansatz.initial(np.random.default_rng(0))
-    target = realize(ansatz, theta + 0.1 * np.random.default_rng(1).standard_normal(ansatz.size), space)
+    target = realize(ansatz, theta + 0.03 * np.random.default_rng(1).standard_normal(ansatz.size), space)
     result = retract(ansatz, theta, realize(ansatz, theta, space), target, space, space.inner_product)
     assert result.fit <= 1e-3
 
 
 @pytest.mark.parametrize("sampling", ["quadrature", "nodal"])
+@pytest.mark.search
 def test_fit_is_what_it_says(sampling):
     space, ansatz, theta, m = setting(sampling)
     target = m + np.sin(9 * space.basis.doflocs[0])
@@ -81,19 +84,21 @@ def test_a_target_already_reached():
     assert (result.fit, result.iterations) == (0.0, 0)
 
 
+@pytest.mark.search
 def test_for_small_steps_it_is_the_projection():
     """A tiny step ends at the metric projection of the step onto the tangent space."""
-    space, ansatz, theta, m = setting()
+    space, ansatz, theta, m = setting(widths=(2, 2, 1))
     step = 1e-6 * np.sin(9 * space.basis.doflocs[0])
     result = retract(ansatz, theta, m, m + step, space, space.inner_product, damping=1e-9, tolerance=0.0, paying=0.0)
     kappa = TangentSpace.at(ansatz, theta, space).alignment(space.apply(step))
-    assert np.isclose(result.fit, 1.0 - kappa**2, rtol=2e-2)
+    assert kappa < 0.9 and np.isclose(result.fit, 1.0 - kappa**2, rtol=1e-3)
 
 
+@pytest.mark.search
 def test_the_metric_decides():
-    """Among two metrics, each retraction is the better one in its own."""
-    space, ansatz, theta, m = setting()
-    target = m + np.sin(9 * space.basis.doflocs[0]) * np.cos(7 * space.basis.doflocs[1])
+    """Among two metrics, each retraction of a short step is the better one in its own."""
+    space, ansatz, theta, m = setting(widths=(2, 2, 1))
+    target = m + 0.01 * np.sin(9 * space.basis.doflocs[0]) * np.cos(7 * space.basis.doflocs[1])
     metrics = [space.inner_product, HilbertSpace.l2(space.basis).inner_product]
     results = [retract(ansatz, theta, m, target, space, metric, iterations=300, paying=0.0) for metric in metrics]
     for own, other in ((0, 1), (1, 0)):
@@ -106,6 +111,7 @@ def exponential(rate):
 
 
 @pytest.mark.parametrize("sampling", ["quadrature", "nodal"])
+@pytest.mark.search
 def test_overflow_is_a_rejected_trial(sampling):
     space, ansatz = parameter_space(4, sampling), exponential(400.0)
     theta = 0.01 * ansatz.initial(np.random.default_rng(0))

@@ -65,6 +65,7 @@ def test_one_step_to_the_galerkin_solution(method):
     assert space.norm(iterate.m - galerkin) <= 1e-12 * space.norm(galerkin)
 
 
+@pytest.mark.search
 def test_certificate_bounds_the_error_at_every_iterate():
     """With a network: the norm of the gradient is the distance to the Galerkin solution (mu = 1, energy metric)."""
     problem = case(cells=8, levels=1, neurons=8)

@@ -69,6 +69,7 @@ def test_spectrum_and_variance_of_the_published_posterior():
 
 @published
 @pytest.mark.slow
+@pytest.mark.search
 def test_neural_unknown_comes_within_one_percent():
     stage, space = last(Identification.of(published_case()))
     assert stage.iterate.converged and stage.iterate.value <= 1.01 * COST

@@ -284,6 +284,7 @@ def test_gcv_finds_the_minimum_of_the_score(start):
     assert 0 < choice.extra["degrees"] < space.size
 
 
+@pytest.mark.search
 def test_gcv_of_a_network_uses_its_tangent_space():
     energy, space, truth = linear_problem()
     ansatz = MLP((2, 6, 1))

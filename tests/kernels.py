@@ -1,0 +1,54 @@
+"""The tests that search, once for each of the roundings that other machines have: ``make test-kernels``.
+
+A search amplifies the last digit: what one machine finds, another may miss. OpenBLAS and torch contain the kernels of
+many processors and take one by an environment variable; the number of threads changes the order of sums; and moving
+every start by 1e-13 does what any of them does. Kernels that this processor or this build does not have are left out.
+"""
+
+import os
+import subprocess
+import sys
+import time
+
+CORES = ("Haswell", "Sandybridge", "Nehalem", "Zen", "SkylakeX")
+TORCH = ("default", "avx2")
+OTHERS = ({"OMP_NUM_THREADS": "2"}, {"OMP_NUM_THREADS": "2", "ATEN_CPU_CAPABILITY": "default"})
+TAKEN = """
+import numpy, threadpoolctl
+print(*{library["architecture"] for library in threadpoolctl.threadpool_info()})
+"""
+
+
+def python(*words, **environment):
+    """Runs this Python with some variables set, its output kept."""
+    return subprocess.run([sys.executable, *words], env=os.environ | environment, capture_output=True, text=True)
+
+
+def settings():
+    """Variables and pytest arguments of every run."""
+    for core in CORES:
+        if python("-c", TAKEN, OPENBLAS_CORETYPE=core).stdout.strip() != core:
+            print(f"{core:12}: no such kernels here", flush=True)
+            continue
+        for capability in TORCH:
+            yield {"OPENBLAS_CORETYPE": core, "ATEN_CPU_CAPABILITY": capability}, []
+    yield from ((environment, []) for environment in OTHERS)
+    yield {}, ["--perturb", "1e-13"]
+
+
+def main(arguments) -> int:
+    """Number of settings under which a test failed."""
+    failures = 0
+    for environment, flags in settings():
+        start = time.perf_counter()
+        done = python("-m", "pytest", "-q", "-m", "search", *flags, *arguments, **environment)
+        name = ", ".join([*environment.values(), *flags])
+        print(f"{name}: {done.stdout.strip().splitlines()[-1]} ({time.perf_counter() - start:.0f} s)", flush=True)
+        if done.returncode:
+            failures += 1
+            print(done.stdout, done.stderr, flush=True)
+    return failures
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
