@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from skfem import BilinearForm, CellBasis
 
 from ..errors import InputError
-from ..linalg.factorize import factorize
+from ..linalg.operators import Matrix
 from ..spaces.matrices import mass_form
 from ..spaces.sampling import quadrature_sampling
 from .noise import GaussianNoise
@@ -154,7 +154,7 @@ def project_field(fine_basis, vector: np.ndarray, coarse_basis) -> Projection:
     weighted = (samples.T * fine.weights).T
     moments = coarse.T @ weighted
     mass = _product.assemble(CellBasis(coarse_basis.mesh, coarse_basis.elem, intorder=2 * coarse_basis.elem.maxdeg))
-    projected = factorize(mass.tocsr(), symmetric=True, definite=True).solve(moments)
+    projected = Matrix(mass.tocsr()).solve(moments)
     return Projection(projected, 0.5 * float(np.sum(samples * weighted) - np.sum(projected * moments)))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError, SolveError
 from ..growth.expansion import Expansion
-from ..linalg.dense import damped_solve
+from ..linalg.dense import damped_solve, marquardt_shift
 from ..spaces.hilbert import HilbertSpace
 from ..tangent.tangent_space import TangentSpace, realize
 from .directions import first_step
@@ -142,7 +142,7 @@ class NaturalGradientFlow:
         diagonal = np.ones(1) if tangent.is_full else np.diag(tangent.matrix)
         if self.method == "gradient-normalized":
             return np.full_like(diagonal, slope_norm(tangent, slope) / memory.radius)
-        return memory.damping * (diagonal + 1e-3 * diagonal.mean())
+        return marquardt_shift(diagonal, memory.damping)
 
     def _trial(self, iterate: Iterate, tangent: TangentSpace, slope: np.ndarray,
                memory: NaturalGradientMemory) -> Trial:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from ..linalg.dense import damped_solve, marquardt_shift
 from ..tangent.tangent_space import TangentSpace
 from .directions import first_step
@@ -34,7 +36,7 @@ def projected_step(flow, iterate, metric, *, damping: float = 1e-6, halvings: in
     if tangent.is_full:
         return None
     slope, gram = tangent.pull_back(iterate.linearization.derivative), metric.gram(tangent.vectors)
-    direction = damped_solve(gram, slope, marquardt_shift(gram, damping))
+    direction = damped_solve(gram, slope, marquardt_shift(np.diag(gram), damping))
     step = first_step(iterate.linearization, tangent.push_forward(direction))
     found = backtrack(lambda length: at(flow, iterate, iterate.theta - length * direction), iterate.value,
                       -float(slope @ direction), step=step, trials=halvings)

@@ -93,7 +93,7 @@ def retract(ansatz, theta, m, target, space, metric: SymmetricOperator, *, dampi
         accepted = False
         while count < iterations and damping < 1e12:
             count += 1
-            step = damped_solve(gram, slope, marquardt_shift(gram, damping))
+            step = damped_solve(gram, slope, marquardt_shift(np.diag(gram), damping))
             trial = theta - step
             trial_m, trial_image, trial_value = _judged(ansatz, trial, target, space, metric)
             predicted = float(2 * slope @ step - step @ (gram @ step))

@@ -21,7 +21,7 @@ import numpy as np
 from ..ansatz.finite_element import FiniteElement
 from ..errors import InputError, SolveError
 from ..growth.expansion import Expansion
-from ..linalg.dense import damped_solve
+from ..linalg.dense import damped_solve, marquardt_shift
 from ..spaces.hilbert import HilbertSpace
 from ..tangent.tangent_space import TangentSpace, realize
 from .growing import grown
@@ -167,7 +167,7 @@ class SobolevFlow:
         if tangent.is_full:
             return Slope(gradient, gradient, gradient, 1.0)
         b, diagonal = tangent.pull_back(linearization.derivative), np.diag(tangent.matrix)
-        dtheta = damped_solve(tangent.matrix, b, self.damping * (diagonal + 1e-3 * diagonal.mean()))
+        dtheta = damped_solve(tangent.matrix, b, marquardt_shift(diagonal, self.damping))
         vector = tangent.push_forward(dtheta)
         lengths = float(linearization.derivative @ gradient) * self.space.inner(vector, vector)
         return Slope(gradient, dtheta, vector, float(b @ dtheta) ** 2 / lengths if lengths > 0 else 1.0)

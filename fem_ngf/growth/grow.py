@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import InputError
-from ..linalg.dense import orthonormalize
+from ..linalg.dense import deflate, orthonormalize
 from ..linalg.operators import SymmetricOperator
 from ..spaces.hilbert import HilbertSpace
 from ..tangent.tangent_space import tangent_vectors
 from .dictionary import candidate_vectors, dictionary
 from .expansion import Expansion
-from .selection import Neuron, deflated, matching_pursuit, orthonormalized
+from .selection import DEPENDENT, Neuron, matching_pursuit
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ def grow(expansion: Expansion, ansatz, theta, target, space: HilbertSpace, metri
     """
     generator = np.random.default_rng([expansion.seed, event])
     orthonormal = orthonormalize(tangent_vectors(ansatz, theta, space), metric)
-    residual = deflated(target[:, None], orthonormal, metric)[:, 0]
+    residual = deflate(target, orthonormal, metric.apply(orthonormal))
     length = float(target @ metric.apply(target))
     if float(residual @ metric.apply(residual)) <= 1e-14 * length:
         return None
@@ -88,8 +88,7 @@ def block_gain(ansatz, theta, space, neurons, residual, orthonormal, metric) -> 
     """Gain of several neurons together."""
     blocks = [candidate_vectors(ansatz, theta, space, neuron.layer, neuron.weight[None], np.array([neuron.bias]))[:, 0]
               for neuron in neurons]
-    vectors = deflated(np.column_stack(blocks), orthonormal, metric)
-    basis = orthonormalized(vectors, float(np.max(np.sum(vectors * metric.apply(vectors), axis=0))), metric)
+    basis = orthonormalize(np.column_stack(blocks), metric, orthonormal, DEPENDENT)
     return float(np.sum((metric.apply(basis).T @ residual) ** 2))
 
 

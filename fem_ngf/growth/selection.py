@@ -14,8 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..linalg.dense import deflate, orthonormalize
 from ..linalg.operators import SymmetricOperator
 from .dictionary import Dictionary
+
+DEPENDENT = 1e-4
+"""Part of its length below which what a function adds to others counts as nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,26 +32,17 @@ class Neuron:
     gain: float
 
 
-def deflated(vectors: np.ndarray, orthonormal: np.ndarray, metric: SymmetricOperator, images=None) -> np.ndarray:
-    """Vectors ``(n, ...)`` minus their projection on the A-orthonormal columns ``(n, i)``; `images` are ``A`` times."""
-    images = metric.apply(orthonormal) if images is None else images
-    flat = vectors.reshape(len(vectors), -1)
-    for _ in range(2):
-        flat = flat - orthonormal @ (images.T @ flat)
-    return flat.reshape(vectors.shape)
-
-
 def gains(rho: np.ndarray, schur: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     r"""Gains ``(k,)``, :math:`\rho^T S^{-1}\rho`, of candidates with ``rho`` (k, j) and ``S`` (k, j, j).
 
-    `lengths` ``(k,)`` are squared norms before deflation; what is left below 1e-8 of them counts as nothing.
+    `lengths` ``(k,)`` are squared norms before deflation; of what is left below `DEPENDENT` nothing counts.
     """
     if rho.shape[1] == 1:
         rest = schur[:, 0, 0]
-        return np.where(rest > 1e-8 * lengths, rho[:, 0] ** 2 / np.maximum(rest, np.finfo(float).tiny), 0.0)
+        return np.where(rest > DEPENDENT**2 * lengths, rho[:, 0] ** 2 / np.maximum(rest, np.finfo(float).tiny), 0.0)
     eigenvalues, eigenvectors = np.linalg.eigh(schur)
     weights = np.einsum("kij,ki->kj", eigenvectors, rho) ** 2
-    kept = eigenvalues > 1e-8 * lengths[:, None]
+    kept = eigenvalues > DEPENDENT**2 * lengths[:, None]
     return np.sum(np.where(kept, weights / np.where(kept, eigenvalues, 1.0), 0.0), axis=1)
 
 
@@ -60,18 +55,6 @@ def exact_gain(block: np.ndarray, length: float, residual: np.ndarray, metric: S
     """Gain of one candidate's deflated functions ``(n, j)``."""
     image = metric.apply(block)
     return float(gains((image.T @ residual)[None], (block.T @ image)[None], np.array([length]))[0])
-
-
-def squared_length(block: np.ndarray, metric: SymmetricOperator) -> float:
-    """Squared norm of functions ``(n, j)``, summed."""
-    return float(np.sum(block * metric.apply(block)))
-
-
-def orthonormalized(block: np.ndarray, length: float, metric: SymmetricOperator) -> np.ndarray:
-    """A-orthonormal basis ``(n, i)`` of the columns ``(n, j)``, directions below 1e-8 of `length` dropped."""
-    eigenvalues, eigenvectors = np.linalg.eigh(block.T @ metric.apply(block))
-    keep = eigenvalues > 1e-8 * length
-    return block @ (eigenvectors[:, keep] / np.sqrt(eigenvalues[keep]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,11 +109,11 @@ def matching_pursuit(residual, orthonormal, dictionaries: list[Dictionary], metr
     scores = [Scores.of(drawn, residual, orthonormal, metric) for drawn in dictionaries]
     images, chosen = metric.apply(orthonormal), []
     while len(chosen) < count:
-        neuron, block, length = _best(dictionaries, scores, residual, orthonormal, images, metric)
+        neuron, block = _best(dictionaries, scores, residual, orthonormal, images, metric)
         if neuron.gain <= (worth * chosen[0].gain if chosen else 0.0):
             break
         chosen.append(neuron)
-        basis = orthonormalized(block, length, metric)
+        basis = orthonormalize(block, metric, tolerance=DEPENDENT)
         image = metric.apply(basis)
         reached = image.T @ residual
         residual = residual - basis @ reached
@@ -139,8 +122,8 @@ def matching_pursuit(residual, orthonormal, dictionaries: list[Dictionary], metr
     return chosen
 
 
-def _best(dictionaries, scores, residual, orthonormal, images, metric) -> tuple[Neuron, np.ndarray, float]:
-    """The candidate of largest gain, its deflated functions and its squared length.
+def _best(dictionaries, scores, residual, orthonormal, images, metric) -> tuple[Neuron, np.ndarray]:
+    """The candidate of largest gain, and its deflated functions.
 
     A score that rounding has raised is corrected by the deflated functions, and the choice made again.
     """
@@ -149,8 +132,8 @@ def _best(dictionaries, scores, residual, orthonormal, images, metric) -> tuple[
         which = int(np.argmax([gain.max() for gain in found]))
         k = int(np.argmax(found[which]))
         place, length = dictionaries[which], float(scores[which].lengths[k])
-        block = deflated(place.vectors[:, k], orthonormal, metric, images)
+        block = deflate(place.vectors[:, k], orthonormal, images)
         gain = exact_gain(block, length, residual, metric)
         if gain >= 0.999 * found[which][k]:
-            return Neuron(place.layer, place.weights[k], place.biases[k], gain), block, length
+            return Neuron(place.layer, place.weights[k], place.biases[k], gain), block
         found[which][k] = gain

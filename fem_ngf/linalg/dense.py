@@ -52,24 +52,32 @@ def orthonormalize(vectors: np.ndarray, metric, against: np.ndarray | None = Non
     synchronization requirements, SIAM J. Sci. Comput. 23 (2002).
     """
     rest = _normalized(vectors, metric, 0.0)
-    known = rest[:, :0] if against is None else against
-    if known.shape[1]:
-        rest = _normalized(_deflated(_deflated(rest, known, metric), known, metric), metric, ROUNDING)
-    found = rest[:, :0]
+    known, images = rest[:, :0], rest[:, :0]
+    if against is not None and against.shape[1]:
+        known, images = against, metric.apply(against)
+        rest = _normalized(deflate(rest, known, images), metric, ROUNDING)
+    first = known.shape[1]
     while rest.shape[1]:
         eigenvalues, rotation = np.linalg.eigh(metric.gram(rest))
         keep = eigenvalues > 1e-8 * eigenvalues[-1]
-        added = _deflated(rest @ (rotation[:, keep] / np.sqrt(eigenvalues[keep])), known, metric)
+        added = deflate(rest @ (rotation[:, keep] / np.sqrt(eigenvalues[keep])), known, images, sweeps=1)
         corrections, again = np.linalg.eigh(metric.gram(added))
         added = added @ (again / np.sqrt(corrections))
-        known, found = np.column_stack([known, added]), np.column_stack([found, added])
-        rest = _deflated(_deflated(rest @ rotation[:, ~keep], known, metric), known, metric)
+        known, images = np.column_stack([known, added]), np.column_stack([images, metric.apply(added)])
+        rest = deflate(rest @ rotation[:, ~keep], known, images)
         rest = rest[:, _lengths(rest, metric) > tolerance]
-    return found
+    return known[:, first:]
 
 
-def _deflated(vectors: np.ndarray, basis: np.ndarray, metric) -> np.ndarray:
-    return vectors - basis @ (metric.apply(basis).T @ vectors) if basis.shape[1] else vectors
+def deflate(vectors: np.ndarray, basis: np.ndarray, images: np.ndarray, sweeps: int = 2) -> np.ndarray:
+    """Vectors ``(n, ...)`` minus their projection on A-orthonormal columns ``(n, i)`` with `images` ``A basis``.
+
+    One sweep takes off most, the second makes it exact.
+    """
+    flat = vectors.reshape(len(vectors), -1)
+    for _ in range(sweeps if basis.shape[1] else 0):
+        flat = flat - basis @ (images.T @ flat)
+    return flat.reshape(vectors.shape)
 
 
 def _normalized(vectors: np.ndarray, metric, shortest: float) -> np.ndarray:
@@ -115,8 +123,8 @@ def damped_solve(G, b, damping=0.0):
         return vectors[:, keep] @ scaled.T
 
 
-def marquardt_shift(gram: np.ndarray, damping: float) -> np.ndarray:
-    """Marquardt's diagonal ``(P,)`` for `damped_solve`, relative to that of the Gram matrix, with a floor.
+def marquardt_shift(diagonal: np.ndarray, damping: float) -> np.ndarray:
+    """Marquardt's shift ``(P,)`` for `damped_solve`: relative to the diagonal of the Gram matrix, with a floor.
 
     A parameter that the function hardly depends on is held by a thousandth of the mean diagonal.
 
@@ -124,7 +132,6 @@ def marquardt_shift(gram: np.ndarray, damping: float) -> np.ndarray:
     ----------
     D. W. Marquardt, An algorithm for least-squares estimation of nonlinear parameters, J. SIAM 11 (1963).
     """
-    diagonal = np.diag(gram)
     return damping * (diagonal + 1e-3 * diagonal.mean())
 
 
@@ -141,10 +148,18 @@ def nystrom_factor(vectors: np.ndarray, images: np.ndarray, tolerance: float = 1
     tolerance
         Eigenvalues of ``V^T Y`` below this part of the largest are left out.
 
+    Raises
+    ------
+    SolveError
+        When V or Y is not finite.
+
     References
     ----------
     A. Gittens, M. Mahoney, Revisiting the Nystrom method for improved large-scale machine learning, JMLR 17 (2016).
     """
-    eigenvalues, rotation = np.linalg.eigh(symmetric_product(vectors, images))
+    core = symmetric_product(vectors, images)
+    if not np.isfinite(core).all():
+        raise SolveError("the images of a sketch have entries that are not finite")
+    eigenvalues, rotation = np.linalg.eigh(core)
     keep = eigenvalues > tolerance * max(eigenvalues.max(initial=0.0), 0.0)
     return images @ (rotation[:, keep] / np.sqrt(eigenvalues[keep]))

@@ -13,10 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
 from ..errors import SolveError
 from ..linalg.cg import CGResult, pcg
+from ..linalg.dense import nystrom_factor
 from ..spaces.hilbert import HilbertSpace
 
 
@@ -97,18 +97,10 @@ def nystrom(apply, size: int, rank: int, damping: float, generator: np.random.Ge
     """
     test = np.linalg.qr(generator.standard_normal((size, min(rank, size))))[0]
     sketch = np.column_stack([apply(column) for column in test.T])
-    shift = np.sqrt(size) * np.finfo(float).eps * np.linalg.norm(sketch)
-    for _ in range(8):
-        try:
-            factor = cholesky(test.T @ sketch + shift * np.eye(test.shape[1]), lower=False)
-            break
-        except LinAlgError:
-            shift *= 100.0
-    else:
-        raise SolveError("the sketch of the Gram matrix is not positive semi-definite")
-    narrow = solve_triangular(factor, (sketch + shift * test).T, trans="T").T
-    vectors, roots, _ = np.linalg.svd(narrow, full_matrices=False)
-    return NystromPreconditioner(vectors, np.maximum(roots**2 - shift, 0.0), damping)
+    vectors, roots, _ = np.linalg.svd(nystrom_factor(test, sketch), full_matrices=False)
+    if not roots.size:
+        raise SolveError("the sketch of the Gram matrix vanishes: the network depends on none of its parameters")
+    return NystromPreconditioner(vectors, roots**2, damping)
 
 
 def solve(tangent: MatrixFreeTangent, slope: np.ndarray, damping: float, precondition=None, tolerance: float = 1e-10,
