@@ -39,14 +39,15 @@ class Counted:
     passes: dict = field(default_factory=lambda: {"values": 0, "jacobians": 0})
 
     size = property(lambda self: self.inner.size)
+    outputs = property(lambda self: self.inner.outputs)
 
     def __call__(self, theta, x):
         self.passes["values"] += 1
         return self.inner(theta, x)
 
-    def jacobian(self, theta, x, out=None):
+    def linearize(self, theta, x):
         self.passes["jacobians"] += 1
-        return self.inner.jacobian(theta, x, out)
+        return self.inner.linearize(theta, x)
 
 
 def decibel(network, theta, exact) -> float:
@@ -57,14 +58,14 @@ def decibel(network, theta, exact) -> float:
 def trial(which: str, kind: str, seed: int, iterations: int, goal: float) -> tuple:
     """Final dB, passes over the samples, and the Jacobians it took to be better than `goal` (nan if never)."""
     problem = case(which, kind)
-    level, stacked = problem.levels[0], problem.ansatz
-    counted, exact, reached = Counted(stacked), FIELDS[which](GRID), np.nan
+    level, net = problem.levels[0], problem.ansatz
+    counted, exact, reached = Counted(net), FIELDS[which](GRID), np.nan
     flow = NaturalGradientFlow(level.energy, counted, level.space(), method="levenberg-marquardt", damping=1e-2,
                                iterations=iterations, tolerance=1e-15, stagnation=0.0)
-    for iterate in flow.run(stacked.initial(np.random.default_rng(seed))):
-        if np.isnan(reached) and decibel(stacked.inner, iterate.theta, exact) <= goal:
+    for iterate in flow.run(net.initial(np.random.default_rng(seed))):
+        if np.isnan(reached) and decibel(net, iterate.theta, exact) <= goal:
             reached = counted.passes["jacobians"]
-    return decibel(stacked.inner, iterate.theta, exact), counted.passes, reached, stacked.size
+    return decibel(net, iterate.theta, exact), counted.passes, reached, net.size
 
 
 def main() -> None:

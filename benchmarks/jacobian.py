@@ -65,7 +65,7 @@ def variants(net: MLP, theta: np.ndarray) -> dict:
         return lambda x, out: out.__setitem__(slice(None), function(torch.from_numpy(x)).numpy())
 
     return {
-        HAND: lambda x, out: net.jacobian(theta, x, out),
+        HAND: lambda x, out: net.linearize(theta, x).jacobian(out),
         "vmap(grad)": by(lambda x: vmap_grad(weights, x)),
         "jacrev(vmap)": by(lambda x: jacrev(weights, x)),
         "grad of per-point copies": by(lambda x: copies(weights.expand(len(x), -1), x)),
@@ -105,7 +105,7 @@ def main() -> int:
     print(f"P = {net.size}, {len(x)} points, {processor()}, "
           f"torch {torch.__version__}, {torch.get_num_threads()} thread")
     fills, best, error = variants(net, theta), {}, 0.0
-    expected = net.jacobian(theta, x[:512])
+    expected = net.linearize(theta, x[:512]).jacobian()
     for name, fill in fills.items():
         found = np.empty_like(expected)
         fill(x[:512], found)

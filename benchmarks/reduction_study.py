@@ -25,7 +25,6 @@ from fem_ngf import (
     ParametricReduction,
     Regression,
     ResidualReduction,
-    Stacked,
     pod,
 )
 
@@ -85,7 +84,7 @@ def trained(loss, metric, problem, data, options, seed: int) -> float:
         spaces["residual in V'"] = energy.space()
     else:
         energy = distance if loss == "V" else Regression(spaces[loss], projected(distance, spaces[loss], problem, loss))
-    ansatz = Stacked(network(options.squares, options.rank, options.neurons))
+    ansatz = network(options.squares, options.rank, options.neurons)
     rule = {"iterations": options.iterations, "tolerance": 1e-12, "stagnation": -np.inf}
     if metric in spaces:
         flow = NaturalGradientFlow(energy, ansatz, spaces[metric], method="levenberg-marquardt", damping=1e-2, **rule)
@@ -93,7 +92,7 @@ def trained(loss, metric, problem, data, options, seed: int) -> float:
         method = "adam" if "Adam" in metric else "gradient-descent"
         flow = ParameterDescent(energy, ansatz, spaces["V"], method=method, **rule)
     *_, last = flow.run(ansatz.initial(np.random.default_rng(seed)))
-    found = basis @ ansatz.inner(last.theta, unseen).T
+    found = basis @ ansatz(last.theta, unseen).T
     return float(relative_errors(problem.stiffness, found, exact).mean())
 
 

@@ -52,7 +52,7 @@ def study(unknown: str, noise: float, seed: int, cells: int) -> Row:
     solve = flow_solver(flows, identification.ansatz.initial(np.random.default_rng(0)))
 
     def error(run):
-        return space_norm(space, run.start.m - truth) / space_norm(space, truth)
+        return space_norm(space, run.start.iterate.m - truth) / space_norm(space, truth)
 
     grid, start = [], None
     for weight in GRID[::-1]:

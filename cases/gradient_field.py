@@ -66,7 +66,7 @@ def case(field: Literal["convex", "nonconvex"] = "convex", kind: Literal["cascad
     network = (ngf.GradNetC if kind == "cascaded" else ngf.GradNetM)(monotone=field == "convex")
     defaults = {"flow": "natural-gradient", "method": "levenberg-marquardt", "metric": "l2", "iterations": 200,
                 "tolerance": 1e-12, "stagnation": 1e-12, "sampling": "nodal"}
-    return ngf.Case("gradient_field", (level,), ngf.Stacked(network), defaults=defaults,
+    return ngf.Case("gradient_field", (level,), network, defaults=defaults,
                     tuning={"damping": 1e-2}, title=f"Gradient of a {field} potential")
 
 

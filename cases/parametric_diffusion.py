@@ -138,7 +138,7 @@ def case(cells: int = 24, squares: int = 3, snapshots: int = 200, rank: int = 20
     defaults = {"flow": "natural-gradient", "method": "levenberg-marquardt", "iterations": 60,
                 "metric": "v" if energy == "snapshots" else "residual",
                 "sampling": "nodal", "stagnation": 1e-6}
-    return ngf.Case("parametric_diffusion", (level,), ngf.Stacked(network(squares, rank, neurons)), defaults=defaults,
+    return ngf.Case("parametric_diffusion", (level,), network(squares, rank, neurons), defaults=defaults,
                 tuning={"damping": 1e-2})
 
 

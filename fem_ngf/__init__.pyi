@@ -5,11 +5,12 @@ from .ansatz.finite_element import prolongate as prolongate
 from .ansatz.gradnet import GradNetC as GradNetC
 from .ansatz.gradnet import GradNetM as GradNetM
 from .ansatz.mlp import MLP as MLP
-from .ansatz.per_field import PerField as PerField
 from .ansatz.protocol import Ansatz as Ansatz
+from .ansatz.protocol import Linearization as Linearization
 from .ansatz.torch_module import TorchModule as TorchModule
-from .ansatz.transforms import BoundaryLift as BoundaryLift
-from .ansatz.transforms import Transformed as Transformed
+from .ansatz.wrappers import BoundaryLift as BoundaryLift
+from .ansatz.wrappers import PerField as PerField
+from .ansatz.wrappers import Transformed as Transformed
 from .data.files import read_arrays as read_arrays
 from .data.files import read_measurements as read_measurements
 from .data.files import read_numbers as read_numbers
@@ -36,6 +37,7 @@ from .energies.regression import ScatteredRegression as ScatteredRegression
 from .energies.ritz import RitzEnergy as RitzEnergy
 from .errors import InputError as InputError
 from .errors import SolveError as SolveError
+from .errors import check_positive as check_positive
 from .flows.adapted import AdaptedFlow as AdaptedFlow
 from .flows.baselines import ParameterDescent as ParameterDescent
 from .flows.continuation import Continuation as Continuation
@@ -67,7 +69,6 @@ from .forms.helpers import trace as trace
 from .forms.helpers import transpose as transpose
 from .forms.weak_form import WeakForm as WeakForm
 from .gallery import bounding_box as bounding_box
-from .gallery import check_positive as check_positive
 from .gallery import field_data as field_data
 from .gallery import grid_points as grid_points
 from .gallery import halvings as halvings
@@ -111,8 +112,8 @@ from .run.sample_level import SampleLevel as SampleLevel
 from .spaces.hilbert import HilbertSpace as HilbertSpace
 from .spaces.matern import sobolev_samples as sobolev_samples
 from .spaces.product import ProductSpace as ProductSpace
+from .spaces.protocol import Space as Space
 from .spaces.samples import SampleSpace as SampleSpace
-from .spaces.samples import Stacked as Stacked
 from .tangent.tangent_space import TangentSpace as TangentSpace
 from .tangent.tangent_space import realize as realize
 from .uq.eigen import Spectrum as Spectrum
@@ -121,8 +122,8 @@ from .uq.laplace import LaplaceApproximation as LaplaceApproximation
 from .uq.laplace import laplace as laplace
 from .verify import taylor_rate as taylor_rate
 from .verify import verify_energy as verify_energy
+from .weights.choice import flow_solver as flow_solver
 from .weights.discrepancy import discrepancy as discrepancy
 from .weights.discrepancy import expected_misfit as expected_misfit
 from .weights.gcv import gcv as gcv
 from .weights.lcurve import lcurve as lcurve
-from .weights.solver import flow_solver as flow_solver

@@ -1,4 +1,6 @@
-"""The two ways in which a computation may end without a result, and a check of sizes."""
+"""The two ways in which a computation may end without a result, and checks of what the user gave."""
+
+import math
 
 
 class InputError(ValueError):
@@ -20,3 +22,10 @@ def same_size(one: str, size: int, other: str, needed: int) -> None:
     """InputError that names both, unless two things that belong together have the same number of unknowns."""
     if size != needed:
         raise InputError(f"{one} has {size} unknowns and {other} has {needed}; they must be the same unknowns")
+
+
+def check_positive(**numbers: float) -> None:
+    """Raise an `InputError` that names the first argument which is not a positive number."""
+    for name, value in numbers.items():
+        if not (math.isfinite(value) and value > 0):
+            raise InputError(f"{name} is {value}; it must be a positive number")

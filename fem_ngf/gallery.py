@@ -51,13 +51,6 @@ def refinements(mesh, times: int) -> dict[str, object]:
     return {f"{each.nelements} cells": each for each in meshes}
 
 
-def check_positive(**numbers: float) -> None:
-    """Raise an `InputError` that names the first argument which is not a positive number."""
-    for name, value in numbers.items():
-        if not (np.isfinite(value) and value > 0):
-            raise InputError(f"{name} is {value}; it must be a positive number")
-
-
 def noise_generator(noise_seed: int) -> np.random.Generator:
     """Generator of synthetic noise."""
     if noise_seed < 0:

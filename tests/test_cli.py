@@ -8,18 +8,18 @@ import re
 import subprocess
 import sys
 import typing
+from functools import partial
 from pathlib import Path
 
 import meshio
 import numpy as np
 import pytest
 
+import tank.synthetic
 from fem_ngf import InputError, RunOptions
 from fem_ngf.run.arguments import parse
 from fem_ngf.run.cli import command
 from fem_ngf.run.history import COLUMNS
-from fem_ngf.run.options import RULE
-from fem_ngf.weights.choose import RULES
 
 CASE = str(Path(__file__).with_name("small_case.py"))
 ROOT = Path(__file__).parents[1]
@@ -189,10 +189,6 @@ def test_nothing_heavy_is_imported_for_help_and_wrong_flags(words, code, tmp_pat
     assert (done.returncode, done.stdout.splitlines()[-1]) == (code, "[]")
 
 
-def test_rules_of_the_flag_are_those_of_the_package():
-    assert typing.get_args(RULE) == RULES
-
-
 def flagged(a: int, box: tuple[float, float] = (0.0, 1.0), names: tuple[str, ...] = (), kind: typing.Literal[0, 1] = 1,
             file: Path | None = Path("x"), fast: bool = True, seed: int = 3):
     """Parameters of every kind.
@@ -235,6 +231,34 @@ def test_kappa_is_computed_at_the_end_of_a_mesh_or_on_request(tmp_path, capsys):
 def test_verify_judges_a_case(capsys):
     assert command(["verify", CASE, "--cells", "4"]) == 0
     assert "all 7 checks passed" in capsys.readouterr().out
+
+
+SMALL = {
+    "benchmark_8x8": [], "block_3d": ["--cells", "4"], "conductivity": ["--cells", "10"], "diffusion": ["--cells", "8"],
+    "eit_tank": [], "fit_1d": ["--cells", "32"], "gradient_field": ["--cells", "8"], "ritz_2d": ["--cells", "8"],
+    "parametric_diffusion": ["--cells", "6", "--snapshots", "20", "--rank", "5"], "source": ["--cells", "8"],
+    "perforated_plate": ["--refinements", "0"], "reaction": ["--cells", "8"], "subsurface": ["--cells", "8"],
+}
+
+
+@pytest.fixture
+def small_tank(monkeypatch):
+    """The synthetic tank of `eit_tank.py` with sixteen electrodes on a coarse mesh."""
+    monkeypatch.setattr(tank.synthetic, "synthetic_tank", partial(tank.synthetic.synthetic_tank, 32, electrodes=16))
+    monkeypatch.setattr(tank.synthetic, "tank_mesh", partial(tank.synthetic.tank_mesh, 16, 16))
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "cases").glob("*.py")))
+def test_every_case_verifies(name, small_tank, capsys):
+    """By the derivatives that the case's own direction uses."""
+    assert command(["verify", str(ROOT / "cases" / f"{name}.py"), *SMALL[name]]) == 0
+    out = capsys.readouterr().out
+    assert "no exact Hessian" in out if name == "eit_tank" else "symmetry of the newton Hessian" in out
+
+
+def test_verify_demands_the_hessian_that_the_direction_uses(small_tank, capsys):
+    assert command(["verify", str(ROOT / "cases" / "eit_tank.py"), "--direction", "newton"]) == 2
+    assert "no exact Hessian" in capsys.readouterr().err
 
 
 def test_verify_fails_for_a_wrong_derivative(tmp_path, capsys):

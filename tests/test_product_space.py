@@ -9,7 +9,6 @@ import torch
 
 from fem_ngf import (
     MLP,
-    Ansatz,
     Blocks,
     Continuation,
     FiniteElement,
@@ -21,6 +20,8 @@ from fem_ngf import (
     NaturalGradientFlow,
     PerField,
     ProductSpace,
+    SampleSpace,
+    Space,
     StationaryProblem,
     TangentSpace,
     Tikhonov,
@@ -35,6 +36,8 @@ from fem_ngf import (
     verify_energy,
 )
 from fem_ngf.ansatz.restore import ansatz_from_dict
+from fem_ngf.tangent.dual import dual_direction, primal_direction
+from fem_ngf.tangent.matrix_free import MatrixFreeTangent
 from fem_ngf.verify import alignment_error, gram_error
 
 RNG = np.random.default_rng
@@ -62,7 +65,7 @@ def problem(cells, sampling="quadrature"):
 
 def truth(space):
     x, y = space.spaces[0].points.T
-    return space.project(np.concatenate([0.5 * np.sin(np.pi * x), -0.5 * np.cos(np.pi * y)]))
+    return space.project(np.column_stack([0.5 * np.sin(np.pi * x), -0.5 * np.cos(np.pi * y)]))
 
 
 def energy_on(cells, data, weights=(10.0, 3.0)):
@@ -106,13 +109,14 @@ def test_product_is_what_its_fields_are():
     free = space.free
     assert np.allclose(space.riesz(covector)[free], np.linalg.solve(dense[np.ix_(free, free)], covector[free]))
     assert np.all(space.riesz(covector)[space.fixed] == 0.0) and len(space.fixed) == 5
-    samples = generator.standard_normal((len(space.points), 2))
-    parts = first.project(samples[: len(first.points)]), second.project(samples[len(first.points):])
+    samples = generator.standard_normal((len(space.points), 2, 3))
+    parts = first.project(samples[:, 0]), second.project(samples[:, 1])
+    assert space.components == 2 and np.array_equal(space.points, first.points)
     assert np.allclose(space.project(samples), np.concatenate(parts))
     inside = vectors.copy()
     inside[space.fixed] = 0.0
     assert np.allclose(space.project(space.evaluate(inside)), inside)
-    assert np.allclose(space.weights @ space.evaluate(np.ones(space.size)), 2.0)
+    assert np.allclose(first.weights @ space.evaluate(np.ones(space.size)), 1.0)
 
 
 def test_fractional_orders_and_nodal_twins():
@@ -120,7 +124,7 @@ def test_fractional_orders_and_nodal_twins():
     space = ProductSpace((HilbertSpace.sobolev(basis, 0.5), HilbertSpace.l2(basis)))
     v = RNG(2).standard_normal(space.size)
     assert np.allclose(space.riesz(space.apply(v)), v)
-    assert space.nodal_twin.points.shape == (50, 3) and space.nodal_twin.nodal_twin is space.nodal_twin
+    assert space.nodal_twin.points.shape == (25, 2) and space.nodal_twin.nodal_twin is space.nodal_twin
     with pytest.raises(InputError, match="no sparse matrix"):
         _ = space.matrix
 
@@ -140,35 +144,18 @@ def test_bad_products():
 # ---- one ansatz a field ---------------------------------------------------------------------------------------------
 
 
-def test_derivatives_of_the_ansatz():
-    assert isinstance(TWO, Ansatz) and TWO.inputs == 3
+def test_parts_stand_side_by_side():
     generator = RNG(3)
-    x = np.column_stack([generator.random((30, 2)), generator.integers(0, 2, 30)])  # fields in any order
-    theta, direction = (TWO.initial(generator) + generator.standard_normal(TWO.size) for _ in range(2))
-    jacobian, samples, h = TWO.jacobian(theta, x), generator.standard_normal(30), 1e-6
-    quotient = (TWO(theta + h * direction, x) - TWO(theta - h * direction, x)) / (2 * h)
-    assert np.allclose(jacobian @ direction, quotient, rtol=1e-7, atol=1e-7)
-    assert np.allclose(TWO.jvp(theta, x, direction), jacobian @ direction, rtol=1e-12)
-    assert np.allclose(TWO.vjp(theta, x, samples), jacobian.T @ samples, rtol=1e-12)
-    assert np.allclose(TWO.linearize(theta, x).dual_gram(), jacobian @ jacobian.T, rtol=1e-12)
-    moved = TWO(theta, x + h * np.array([1.0, 0, 0])) - TWO(theta, x - h * np.array([1.0, 0, 0]))
-    assert np.allclose(TWO.gradient(theta, x)[:, 0], moved / (2 * h), atol=1e-7)
+    theta, x = TWO.initial(generator) + generator.standard_normal(TWO.size), generator.random((30, 2))
+    samples, jacobian = TWO(theta, x), TWO.linearize(theta, x).jacobian()
     for i, (part, own) in enumerate(zip(TWO.parts, TWO.split(theta), strict=True)):
-        here = x[:, -1] == i
-        assert np.array_equal(TWO(theta, x)[here], part(own, x[here, :2]))
-
-
-def test_points_of_one_field_only():
-    theta, x = TWO.initial(RNG(4)), np.column_stack([RNG(4).random((5, 2)), np.ones(5)])
-    assert np.all(TWO.vjp(theta, x, np.ones(5))[: TWO.parts[0].size] == 0.0)
-    assert np.all(TWO.jacobian(theta, x, out=np.full((5, TWO.size), np.nan))[:, : TWO.parts[0].size] == 0.0)
-    with pytest.raises(InputError, match="number of the field, 0 to 1; it is between 2 and 2"):
-        TWO(theta, x + [0, 0, 1.0])
+        assert np.array_equal(samples[:, i], part(own, x))
+    split = TWO.parts[0].size
+    assert np.all(jacobian[:, 0, split:] == 0.0) and np.all(jacobian[:, 1, :split] == 0.0)
 
 
 def test_bad_parts():
-    for parts, message in (((), "parts is empty"), ((MLP((2, 3, 1)), MLP((1, 3, 1))), r"parts\[1\] has 1 inputs"),
-                           ((MLP((2, 3, 2)),), r"parts\[0\] has 2 inputs and 2 outputs")):
+    for parts, message in (((), "parts is empty"), ((MLP((2, 3, 1)), MLP((1, 3, 1))), r"parts\[1\] has 1 inputs")):
         with pytest.raises(InputError, match=message):
             PerField(parts)
 
@@ -183,6 +170,63 @@ def test_tangent_space_against_dense_algebra(energy):
         derivative = RNG(6).standard_normal(space.size)
         derivative[space.fixed] = 0.0
         assert alignment_error(TWO, theta, space, derivative) < 1e-8
+
+
+SHAPES = {
+    "one mesh": lambda sampling: problem(3, sampling)[0],
+    "vector": lambda sampling: HilbertSpace.h1(
+        skfem.Basis(unit_square(3), skfem.ElementVector(skfem.ElementTriP2())), fixed=np.arange(4), sampling=sampling),
+    "vectors of cells": lambda sampling: HilbertSpace.l2(
+        skfem.Basis(unit_square(3), skfem.ElementVector(skfem.ElementTriP0())), sampling=sampling),
+    "other elements": lambda sampling: ProductSpace(tuple(
+        HilbertSpace.l2(skfem.Basis(unit_square(3), element, intorder=order), sampling=sampling)
+        for element, order in ((skfem.ElementTriP2(), 4), (skfem.ElementTriP1(), 3)))),
+    "other meshes": lambda sampling: ProductSpace(tuple(
+        HilbertSpace.h1(skfem.Basis(unit_square(n), skfem.ElementTriP1()), sampling=sampling) for n in (3, 4))),
+    "samples": lambda sampling: SampleSpace(RNG(0).random((9, 2)), 2, block=np.array([[2.0, 1.0], [1.0, 3.0]])),
+}
+
+
+@pytest.mark.parametrize("sampling", ["quadrature", "nodal"])
+@pytest.mark.parametrize("make", SHAPES.values(), ids=SHAPES.keys())
+def test_spaces_with_components(make, sampling):
+    """One network for all components: projection, its transpose and the Gram matrix against dense algebra."""
+    space, generator = make(sampling), RNG(11)
+    assert isinstance(space, Space) and space.components == 2 and space.points.shape[1] == 2
+    vectors = generator.standard_normal((space.size, 3))
+    vectors[space.fixed] = 0.0
+    samples = space.evaluate(vectors)
+    assert samples.shape == (len(space.points), 2, 3)
+    assert np.allclose(space.project(samples), vectors, atol=1e-12)
+    assert np.allclose(space.evaluate(vectors[:, 0]), samples[..., 0])
+    assert np.allclose((space.evaluation @ vectors).reshape(samples.shape), samples)
+    network = MLP((2, 4, 2), output_scale=1.0)
+    theta, covector = network.initial(generator), generator.standard_normal(space.size)
+    field = network(theta, space.points)
+    assert np.isclose(covector @ space.project(field), np.sum(space.project_transposed(covector) * field))
+    tangent, other = TangentSpace.at(network, theta, space, 7), MatrixFreeTangent.at(network, theta, space)
+    dense = space.project(network.linearize(theta, space.points).jacobian())
+    assert np.allclose(tangent.vectors, dense, rtol=1e-12, atol=1e-13)
+    assert gram_error(network, theta, space) < 1e-10
+    assert np.allclose(other.pull_back(covector), tangent.pull_back(covector), rtol=1e-10, atol=1e-12)
+    directions = [dual_direction(other, covector, 1e-2), primal_direction(tangent, covector, 1e-2)]
+    assert np.allclose(*directions, rtol=1e-6, atol=1e-8 * np.abs(directions[1]).max())
+    for wrong in (MLP((2, 4, 1)), MLP((2, 4, 3))):
+        with pytest.raises(InputError, match="2 components"):
+            realize(wrong, np.zeros(wrong.size), space)
+        with pytest.raises(InputError, match="2 components"):
+            TangentSpace.at(wrong, np.zeros(wrong.size), space)
+
+
+def test_finite_elements_of_several_components():
+    for make in SHAPES.values():
+        if isinstance(space := make("quadrature"), SampleSpace):
+            continue
+        ansatz, x = FiniteElement(space, start=2.0), RNG(12).random((20, 2))
+        assert np.allclose(ansatz(ansatz.initial(), x), 2.0) and ansatz(ansatz.initial(), x).shape == (20, 2)
+        theta = RNG(13).standard_normal(space.size)
+        assert np.allclose(space.interpolation(space.points) @ theta, space.evaluate(theta).ravel())
+        assert np.allclose(prolongate(theta, space, space), theta)
 
 
 def test_checkpoints():
@@ -218,6 +262,13 @@ def test_networks_and_nodal_values_identify_both_fields(energy):
     for i, wanted in enumerate(energy.space.split(truth(energy.space))):
         l2 = HilbertSpace.l2(energy.space.spaces[i].basis)
         assert l2.norm(energy.space.split(neural.m)[i] - wanted) < 0.45 * l2.norm(wanted)
+
+
+def test_one_network_identifies_both_fields(energy):
+    """One network of two outputs lowers the energy as far as two networks do."""
+    network = MLP((2, 8, 8, 2))
+    *_, last = HilbertDescent(energy, network, energy.space, iterations=30).run(network.initial(RNG(0)))
+    assert last.value < 0.05 * last.start_value
 
 
 @pytest.mark.parametrize("kind", ["networks", "nodal"])
@@ -257,8 +308,8 @@ def test_prolongation_of_fields_with_different_elements():
     quadratic, linear = (lambda x: x[:, 0] ** 2 - x[:, 1]), (lambda x: x[:, 0] + 3.0 * x[:, 1])
     nodes = [one.basis.doflocs.T for one in coarse.spaces]
     theta = np.concatenate([quadratic(nodes[0]), linear(nodes[1])])
-    x = np.column_stack([RNG(9).random((40, 2)), RNG(9).integers(0, 2, 40)])
-    assert np.allclose(ansatz(theta, x), np.where(x[:, 2] == 0, quadratic(x), linear(x)), atol=1e-12)
+    x = RNG(9).random((40, 2))
+    assert np.allclose(ansatz(theta, x), np.column_stack([quadratic(x), linear(x)]), atol=1e-12)
     found = prolongate(theta, coarse, fine)
     nodes = [one.basis.doflocs.T for one in fine.spaces]
     assert np.allclose(found, np.concatenate([quadratic(nodes[0]), linear(nodes[1])]), atol=1e-12)

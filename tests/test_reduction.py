@@ -15,7 +15,6 @@ from fem_ngf import (
     ParametricReduction,
     ResidualReduction,
     SampleSpace,
-    Stacked,
     pod,
     taylor_rate,
 )
@@ -125,7 +124,7 @@ def test_training_in_v(kind):
     Five starts end at 0.0055 to 0.0056 (snapshots) and 0.0117 (residual) of the zero map's energy.
     """
     energy, distance = energy_of(kind), energy_of("snapshots")
-    ansatz = Stacked(network(2, 5, 8))
+    ansatz = network(2, 5, 8)
     flow = NaturalGradientFlow(energy, ansatz, energy.space(), method="levenberg-marquardt", damping=1e-2,
                                iterations=40)
     *_, last = flow.run(ansatz.initial(np.random.default_rng(0)))

@@ -20,7 +20,7 @@ from skfem import (
     ElementTriP0,
     ElementTriP1,
     ElementTriP2,
-    ElementVector,
+    ElementTriRT1,
     FacetBasis,
     MeshHex,
     MeshLine,
@@ -304,9 +304,8 @@ BAD = {
     "nodal sampling needs a Lagrange element": lambda: HilbertSpace.l2(
         Basis(MESHES["triangles"], ElementTriMini()), sampling="nodal"),
     "nodal sampling needs": lambda: HilbertSpace.l2(Basis(MESHES["line"], ElementLinePp(3)), sampling="nodal"),
-    "vector element": lambda: HilbertSpace.h1(Basis(MESHES["triangles"], ElementVector(ElementTriP1()))),
-    "the unknown field must be scalar": lambda: HilbertSpace.l2(
-        Basis(MESHES["triangles"], ElementVector(ElementTriP1()))),
+    "neither scalar nor vector": lambda: HilbertSpace.l2(Basis(MESHES["triangles"], ElementTriP1() * ElementTriP1())),
+    "has no gradient": lambda: HilbertSpace.h1(Basis(MESHES["triangles"], ElementTriRT1())),
     r"vector has shape \(3,\)": lambda: HilbertSpace.l2(P1).evaluate(np.zeros(3)),
     r"samples has shape \(3,\)": lambda: HilbertSpace.l2(P1).project(np.zeros(3)),
     r"covector has shape \(3,\)": lambda: HilbertSpace.l2(P1).riesz(np.zeros(3)),

@@ -1,6 +1,7 @@
 """The verifier itself: it must measure right rates for right derivatives and reject wrong ones."""
 
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -48,6 +49,12 @@ def test_rate_of_an_array_valued_function():
         return np.sin(m), np.diag(np.cos(m))
 
     assert abs(taylor_rate(function, np.array([0.4, 0.9, 1.3]), DIRECTION) - 2.0) < 1e-3
+
+
+def test_a_larger_cubic_remainder_does_not_hide_the_rate():
+    """Remainder 1e-6 h^2 + h^3, cut off by noise while the cubic part still counts."""
+    rate = taylor_rate(lambda m: ((1e-3 * m**2 + m**3).sum(), 2e-3 * m + 3 * m**2), np.zeros(1), np.ones(1), noise=1e-9)
+    assert abs(rate - 2.0) < 0.02
 
 
 def test_linear_functions_have_no_remainder():
@@ -207,10 +214,15 @@ def test_a_wrong_jacobian_is_found():
 
     @dataclass(frozen=True)
     class Wrong(MLP):
-        def jacobian(self, theta, x, out=None):
-            result = super().jacobian(theta, x, out)
-            result[:, 0] *= 1.0001
-            return result
+        def linearize(self, theta, x):
+            linear = super().linearize(theta, x)
+
+            def jacobian(out=None):
+                out = linear.jacobian(out)
+                out[:, 0] *= 1.0001
+                return out
+
+            return SimpleNamespace(value=linear.value, jvp=linear.jvp, vjp=linear.vjp, jacobian=jacobian)
 
     ansatz = Wrong((2, 3, 1), output_scale=0.5)
     assert gram_error(ansatz, ansatz.initial(np.random.default_rng(0)), space) > 1e-6

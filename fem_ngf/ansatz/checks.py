@@ -1,4 +1,4 @@
-"""Shape checks and the passage from numpy to torch shared by every ansatz."""
+"""Checks of arguments and fields, and the passage from numpy to torch, shared by every ansatz."""
 
 from __future__ import annotations
 
@@ -66,6 +66,27 @@ def jacobian_buffer(out, q: int, outputs: int, size: int) -> np.ndarray:
         found = f"{getattr(out, 'dtype', type(out).__name__)} of shape {getattr(out, 'shape', ())}"
         raise InputError(f"out is {found}: give a writeable float64 array of shape {shape}")
     return out
+
+
+def checked_box(box, dimension: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Lower and upper corner of a box as tuples; the unit cube for None.
+
+    Raises
+    ------
+    InputError
+        If there are not two corners of `dimension` finite numbers in order.
+    """
+    if box is None:
+        return (0.0,) * dimension, (1.0,) * dimension
+    try:
+        lower, upper = (tuple(float(entry) for entry in np.atleast_1d(corner)) for corner in box)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"box={box!r} must be (lower corner, upper corner)") from error
+    if len(lower) != dimension or len(upper) != dimension:
+        raise InputError(f"box={box!r} must have corners of {dimension} numbers, as many as the network's inputs")
+    if not np.all(np.isfinite(lower + upper)) or not all(a < b for a, b in zip(lower, upper, strict=True)):
+        raise InputError(f"box={box!r} must have finite corners, each lower entry below the upper one")
+    return lower, upper
 
 
 def torch_device(name: str) -> torch.device:

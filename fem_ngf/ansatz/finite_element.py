@@ -9,8 +9,8 @@ import scipy.sparse as sp
 
 from ..errors import InputError
 from ..spaces.locate import gradient_interpolation, interpolation
+from ..spaces.protocol import Space
 from .checks import jacobian_buffer, parameters, points, samples_of
-from .linearized import Recomputed
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class FiniteElement:
 
     Parameters
     ----------
-    space : HilbertSpace
-        Any value with a scalar scikit-fem `basis`, `size`, `points`, `evaluate` and `project`; or a `ProductSpace`.
+    space : HilbertSpace or ProductSpace
+        Its components are those of the ansatz.
     start : float
         Constant value at `initial`.
 
@@ -29,18 +29,18 @@ class FiniteElement:
     The value is linear in theta: the tangent space is the whole space, whatever theta.
     """
 
-    space: object
+    space: Space
     start: float = 0.0
 
     @property
     def inputs(self) -> int:
         """Dimension d of the points."""
-        return self.space.points.shape[1]
+        return self.space.dimension
 
     @property
     def outputs(self) -> int:
-        """Number of components of the value: one."""
-        return 1
+        """Number c of components of the value."""
+        return self.space.components
 
     @property
     def size(self) -> int:
@@ -48,58 +48,88 @@ class FiniteElement:
         return self.space.size
 
     def initial(self, generator: np.random.Generator | None = None) -> np.ndarray:
-        """Coefficients (n,) of the constant `start`; nothing is drawn."""
+        """Coefficients (n,) of the constant `start` in every component; nothing is drawn."""
         if self.space.is_lagrange:
             return np.full(self.size, float(self.start))
-        return self.space.project(np.full(len(self.space.points), float(self.start)))
+        shape = (len(self.space.points), self.outputs)[:1 if self.outputs == 1 else 2]
+        return self.space.project(np.full(shape, float(self.start)))
 
-    def matrix(self, x: np.ndarray):
-        """Sparse Jacobian (q, n) at points x (q, d)."""
-        x, spaces = points(x, self.inputs), getattr(self.space, "spaces", None)
-        if spaces is None:
-            return interpolation(self.space.basis, x)
-        rows = [np.flatnonzero(x[:, -1] == i) for i in range(len(spaces))]
-        blocks = [interpolation(space.basis, x[chosen, :-1]) for space, chosen in zip(spaces, rows, strict=True)]
-        return sp.csr_array(sp.block_diag(blocks, format="csr")[np.argsort(np.concatenate(rows))])
+    def matrix(self, x: np.ndarray) -> sp.csr_array:
+        """Sparse Jacobian (q, n) or (q c, n), the components of a point side by side, at points x (q, d)."""
+        x, own = points(x, self.inputs), self.space.points
+        if x is own or np.array_equal(x, own):
+            return self.space.evaluation
+        return self.space.interpolation(x)
 
     def __call__(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Samples (q,) at points x (q, d); outside the mesh, the value at a point of it next to x."""
-        theta, own = parameters(theta, self.size), self.space.points
-        if x is own or np.array_equal(x, own):
-            return self.space.evaluate(theta)
-        return self.matrix(x) @ theta
+        """Samples (q,) or (q, c) at points x (q, d); outside the mesh, the value at a point of it next to x."""
+        return self.linearize(theta, x).value
 
-    def jacobian(self, theta: np.ndarray, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Values of all basis functions (q, n), dense: for small spaces; use `matrix` otherwise."""
-        parameters(theta, self.size)
-        out = jacobian_buffer(out, len(x), 1, self.size)
-        out[:] = self.matrix(x).toarray()
-        return out
-
-    def jvp(self, theta: np.ndarray, x: np.ndarray, dtheta: np.ndarray) -> np.ndarray:
-        """Samples (q,) of the direction dtheta (n,)."""
-        parameters(theta, self.size)
-        return self(parameters(dtheta, self.size, "dtheta"), x)
-
-    def vjp(self, theta: np.ndarray, x: np.ndarray, samples: np.ndarray) -> np.ndarray:
-        """J^T samples (n,)."""
-        parameters(theta, self.size)
-        return self.matrix(x).T @ samples_of(samples, len(x), 1)[:, 0]
+    def linearize(self, theta: np.ndarray, x: np.ndarray) -> SparseLinearization:
+        """Value and Jacobian at points x (q, d)."""
+        return SparseLinearization(self.matrix(x), parameters(theta, self.size), self.outputs)
 
     def gradient(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Derivative (q, d) with respect to the point, inside the cell that holds it."""
-        theta = parameters(theta, self.size)
-        if hasattr(self.space, "spaces"):
-            raise InputError("space is a product; take the gradient of one field, with FiniteElement of its space")
-        return np.stack([part @ theta for part in gradient_interpolation(self.space.basis, points(x, self.inputs))], 1)
+        """Derivative (q, d) with respect to the point, inside the cell that holds it; of one scalar field.
 
-    def linearize(self, theta: np.ndarray, x: np.ndarray) -> Recomputed:
-        """J as an operator."""
-        return Recomputed(self, parameters(theta, self.size), points(x, self.inputs))
+        Raises
+        ------
+        InputError
+            If the space has several components.
+        """
+        theta = parameters(theta, self.size)
+        if self.outputs > 1:
+            raise InputError(f"space has {self.outputs} components; take the gradient of one of them, in its own space")
+        return np.stack([part @ theta for part in gradient_interpolation(self.space.basis, points(x, self.inputs))], 1)
 
     def as_dict(self) -> dict:
         """Kind, size and start; the space must be given again to `ansatz_from_dict`."""
         return {"kind": "FiniteElement", "size": int(self.size), "start": float(self.start)}
+
+
+@dataclass(frozen=True, eq=False)
+class SparseLinearization:
+    """The `Linearization` of a function that is linear in its parameters.
+
+    Parameters
+    ----------
+    matrix
+        Values of the basis functions, (q, n) or (q c, n).
+    theta
+        Coefficients (n,).
+    outputs
+        Number c of components.
+    """
+
+    matrix: sp.csr_array
+    theta: np.ndarray
+    outputs: int
+
+    @property
+    def value(self) -> np.ndarray:
+        """Samples (q,) or (q, c)."""
+        return self.jvp(self.theta)
+
+    def jvp(self, dtheta: np.ndarray) -> np.ndarray:
+        """J dtheta, samples."""
+        samples = self.matrix @ parameters(dtheta, self.matrix.shape[1], "dtheta")
+        return samples if self.outputs == 1 else samples.reshape(-1, self.outputs)
+
+    def vjp(self, samples: np.ndarray) -> np.ndarray:
+        """J^T samples (n,)."""
+        rows = self.matrix.shape[0]
+        return self.matrix.T @ samples_of(samples, rows // self.outputs, self.outputs).ravel()
+
+    def jacobian(self, out: np.ndarray | None = None) -> np.ndarray:
+        """J (q, n) or (q, c, n), dense: for small spaces; use `matrix` otherwise."""
+        rows, columns = self.matrix.shape
+        out = jacobian_buffer(out, rows // self.outputs, self.outputs, columns)
+        out[:] = self.matrix.toarray().reshape(out.shape)
+        return out
+
+    def dual_gram(self) -> np.ndarray:
+        """J J^T (q, q) or (q c, q c), dense."""
+        return (self.matrix @ self.matrix.T).toarray()
 
 
 def prolongate(theta: np.ndarray, old_space, new_space) -> np.ndarray:
@@ -119,6 +149,6 @@ def prolongate(theta: np.ndarray, old_space, new_space) -> np.ndarray:
     if hasattr(new_space, "spaces"):
         fields = zip(old_space.split(theta), old_space.spaces, new_space.spaces, strict=True)
         return np.concatenate([prolongate(*field) for field in fields])
-    if set(new_space.basis.elem.dofnames) == {"u"}:
-        return interpolation(old_space.basis, new_space.basis.doflocs.T) @ theta
-    return new_space.project(interpolation(old_space.basis, new_space.points) @ theta)
+    if new_space.is_lagrange:
+        return interpolation(old_space.basis, new_space.nodes) @ theta
+    return new_space.project(FiniteElement(old_space)(theta, new_space.points))

@@ -5,17 +5,59 @@ Chaudhari, Pranav and Moura, "Gradient Networks", arXiv 2404.07361 (METHOD secti
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
 
 from ..errors import InputError
-from . import torch_derivatives as functional
-from .gradnet_fields import checked, listed_fields
-from .gradnet_functions import Table, cascaded, cascaded_table, modular, modular_table
-from .gradnet_start import initial_cascaded, initial_modular
+from . import torch_module as functional
+from .checks import checked_box, torch_device
+from .gradnet_functions import (
+    FIXED,
+    NON_DECREASING,
+    Table,
+    cascaded,
+    cascaded_table,
+    initial_cascaded,
+    initial_modular,
+    modular,
+    modular_table,
+)
+
+
+def _checked(net, counts: tuple[str, ...], softmax: bool):
+    """The box of a gradient network in normal form, after checking its other fields.
+
+    Raises
+    ------
+    InputError
+        Naming the first field that cannot be used.
+    """
+    for name in ("dimension", "components", *counts):
+        value = getattr(net, name)
+        entries = value if isinstance(value, tuple) else (value,)
+        if not entries or not all(isinstance(entry, int | np.integer) and entry >= 1 for entry in entries):
+            raise InputError(f"{name}={value!r} must be positive integers")
+    known = ("learnable", *FIXED, *(("softmax",) if softmax else ()))
+    if net.activation not in known:
+        raise InputError(f"activation={net.activation!r} is unknown here: choose one of {', '.join(known)}")
+    if net.monotone and net.activation not in ("learnable", "softmax", *NON_DECREASING):
+        raise InputError(f"activation={net.activation!r} is not monotone: choose another, or monotone=False")
+    if not np.isfinite(net.scale) or net.scale <= 0:
+        raise InputError(f"scale={net.scale!r} must be a positive number")
+    torch_device(net.device)
+    return checked_box(net.box, net.dimension)
+
+
+def _listed_fields(self) -> dict:
+    """Numbers, strings and lists from which `ansatz_from_dict` rebuilds the network (its device apart)."""
+    fields = {**asdict(self), "box": [list(corner) for corner in self.box]}
+    del fields["device"]
+    if isinstance(self.neurons, tuple):
+        fields["neurons"] = list(self.neurons)
+    return {"kind": type(self).__name__, **fields}
 
 
 @dataclass(frozen=True)
@@ -64,12 +106,12 @@ class GradNetC:
     device: str = "cpu"
 
     def __post_init__(self):
-        object.__setattr__(self, "box", checked(self, ("neurons", "layers"), softmax=False))
+        object.__setattr__(self, "box", _checked(self, ("neurons", "layers"), softmax=False))
 
     inputs = outputs = property(lambda self: self.dimension, doc="Dimension d of the points and of the values.")
     size = property(lambda self: self.table.size, doc="Number P of parameters.")
-    __call__, jacobian, gradient = functional.value, functional.jacobian, functional.gradient
-    jvp, vjp, linearize, as_dict = functional.jvp, functional.vjp, functional.linearize, listed_fields
+    __call__, linearize, gradient = functional.value, functional.linearize, functional.gradient
+    as_dict = _listed_fields
 
     @cached_property
     def table(self) -> Table:
@@ -119,12 +161,12 @@ class GradNetM:
         if not isinstance(self.neurons, tuple | list):
             raise InputError(f"neurons={self.neurons!r} must be a tuple, such as (8, 8): one entry for each module")
         object.__setattr__(self, "neurons", tuple(self.neurons))
-        object.__setattr__(self, "box", checked(self, ("neurons",), softmax=True))
+        object.__setattr__(self, "box", _checked(self, ("neurons",), softmax=True))
 
     inputs = outputs = property(lambda self: self.dimension, doc="Dimension d of the points and of the values.")
     size = property(lambda self: self.table.size, doc="Number P of parameters.")
-    __call__, jacobian, gradient = functional.value, functional.jacobian, functional.gradient
-    jvp, vjp, linearize, as_dict = functional.jvp, functional.vjp, functional.linearize, listed_fields
+    __call__, linearize, gradient = functional.value, functional.linearize, functional.gradient
+    as_dict = _listed_fields
 
     @cached_property
     def table(self) -> Table:

@@ -8,13 +8,14 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from ..errors import InputError
 from . import widen as widening
 from .activations import value_and_slope
-from .checks import jacobian_buffer, parameters, points, samples_of, tensor, torch_device
-from .initial import initial_parameters
-from .linearized import Linearized
-from .mlp_fields import normalized_fields
-from .propagate import Affine, affine_maps, backward, blocks, forward, pull, push, write_jacobian
+from .checks import checked_box, parameters, points, tensor, torch_device
+from .propagate import Affine, NetworkLinearization, affine_maps, backward, blocks, forward
+
+PROBES = 256  # random points of the box on which the layers are scaled
+SMALLEST = 1e-8  # a layer of constant inputs is not scaled up beyond this
 
 
 @dataclass(frozen=True)
@@ -120,38 +121,6 @@ class MLP:
             out[block] = forward(self.maps, sigma, weights, self.features(x[block])).cpu().numpy()
         return out[:, 0] if self.outputs == 1 else out
 
-    def jacobian(self, theta: np.ndarray, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """dN/dtheta (q, P) or (q, c, P), written into `out` if given."""
-        weights, x = self._weights(theta), points(x, self.inputs)
-        out = jacobian_buffer(out, len(x), self.outputs, self.size)
-        target = torch.from_numpy(out[:, None, :] if out.ndim == 2 else out)
-        for block in blocks(len(x)):
-            sites = self.sites(weights, x[block])[1]
-            if target.device == weights.device:
-                write_jacobian(sites, target[block])
-            else:
-                there = torch.empty(target[block].shape, dtype=torch.float64, device=weights.device)
-                write_jacobian(sites, there)
-                target[block] = there.to(target.device)
-        return out
-
-    def jvp(self, theta: np.ndarray, x: np.ndarray, dtheta: np.ndarray) -> np.ndarray:
-        """J dtheta, samples (q,) or (q, c), of a direction dtheta (P,); J is not formed."""
-        weights, x = self._weights(theta), points(x, self.inputs)
-        direction, out = self._weights(dtheta, "dtheta"), np.empty((len(x), self.outputs))
-        for block in blocks(len(x)):
-            out[block] = push(self.sites(weights, x[block])[1], direction).cpu().numpy()
-        return out[:, 0] if self.outputs == 1 else out
-
-    def vjp(self, theta: np.ndarray, x: np.ndarray, samples: np.ndarray) -> np.ndarray:
-        """J^T samples (P,) of samples (q,) or (q, c); J is not formed."""
-        weights, x = self._weights(theta), points(x, self.inputs)
-        samples = samples_of(samples, len(x), self.outputs)
-        out = torch.zeros_like(weights)
-        for block in blocks(len(x)):
-            pull(self.sites(weights, x[block])[1], tensor(samples[block], self.device), out)
-        return out.cpu().numpy()
-
     def gradient(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
         """dN/dx (q, d) or (q, c, d)."""
         weights, x = self._weights(theta), points(x, self.inputs)
@@ -162,18 +131,15 @@ class MLP:
             out[block] = self._to_points(z, delta).cpu().numpy()
         return out[:, 0] if self.outputs == 1 else out
 
-    def linearize(self, theta: np.ndarray, x: np.ndarray) -> Linearized:
-        """J at points x (q, d) as an operator on cached activations and deltas (memory O(q x neurons))."""
+    def linearize(self, theta: np.ndarray, x: np.ndarray) -> NetworkLinearization:
+        """Value and Jacobian at points x (q, d)."""
         weights, x = self._weights(theta), points(x, self.inputs)
-        parts = [self.sites(weights, x[block])[:2] for block in blocks(len(x), 4096)]
-        return Linearized(tuple(parts), self.size, self.outputs)
+        sigma = value_and_slope(self.activation)
+        parts = [backward(self.maps, sigma, weights, self.features(x[block]))[:2] for block in blocks(len(x))]
+        return NetworkLinearization(tuple(parts), self.size, self.outputs)
 
-    def sites(self, weights: torch.Tensor, x: np.ndarray):
-        """Value (q, c) and sites (see `propagate`) at one block of points, tensors on the device."""
-        return backward(self.maps, value_and_slope(self.activation), weights, self.features(x))[:2]
-
-    def _weights(self, theta, name: str = "theta") -> torch.Tensor:
-        return tensor(parameters(theta, self.size, name), torch_device(self.device))
+    def _weights(self, theta) -> torch.Tensor:
+        return tensor(parameters(theta, self.size), torch_device(self.device))
 
     def _to_points(self, z: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:
         """Chain rule from features z (q, n) to points: (q, c, n) -> (q, c, d)."""
@@ -202,3 +168,101 @@ class MLP:
 
 def _listed(value):
     return [_listed(item) for item in value] if isinstance(value, tuple) else value
+
+
+# ---- start ----------------------------------------------------------------------------------------------------------
+
+
+def initial_parameters(net, generator: np.random.Generator) -> np.ndarray:
+    """Parameters (P,) of an `MLP` at which its value is ``net.start``.
+
+    Every hidden neuron gets a random direction on its layer's inputs, scaled so
+    that its pre-activation has standard deviation ``net.scale`` (times a factor
+    between 1/2 and 2, log-uniform) over random points of the box, and a bias that
+    puts its zero between the 5 % and 95 % quantiles of these: no neuron starts
+    dead or saturated, at any depth and for any activation.
+    """
+    theta = np.zeros(net.size)
+    lower, upper = (np.array(corner) for corner in net.box)
+    z = net.features(generator.uniform(lower, upper, (PROBES, net.inputs))).cpu()
+    sigma = value_and_slope(net.activation)
+    *hidden, output = net.maps
+    for affine in hidden:
+        affine.matrix(theta)[:], affine.bias(theta)[:] = neurons_across(z.numpy(), affine.rows, net.scale, generator)
+        z = sigma(affine.apply(tensor(theta), z))[0]
+    shape = (output.rows, output.columns)
+    output.matrix(theta)[:] = net.output_scale * generator.standard_normal(shape) / np.sqrt(shape[1])
+    output.bias(theta)[:] = net.start
+    return theta
+
+
+def neurons_across(
+    z: np.ndarray, count: int, steepness: float, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (count, n) and biases (count,) of random neurons whose zeros divide the inputs z (q, n)."""
+    directions = generator.standard_normal((count, z.shape[1]))
+    spread = np.std(z @ directions.T, axis=0)
+    slopes = steepness * 2.0 ** generator.uniform(-1.0, 1.0, count) / np.maximum(spread, SMALLEST)
+    weights = directions * slopes[:, None]
+    levels = generator.uniform(0.05, 0.95, count)
+    offsets = [np.quantile(values, level) for values, level in zip((z @ weights.T).T, levels, strict=True)]
+    return weights, -np.array(offsets)
+
+
+# ---- fields ---------------------------------------------------------------------------------------------------------
+
+
+def normalized_fields(net) -> dict:
+    """The fields of a network as plain tuples and numbers, with defaults filled in.
+
+    Raises
+    ------
+    InputError
+        Naming the first field that cannot be used.
+    """
+    widths = _widths(net.widths)
+    value_and_slope(net.activation)
+    torch_device(net.device)
+    for name in ("frequency_scale", "scale"):
+        if not _finite(getattr(net, name)) or getattr(net, name) <= 0:
+            raise InputError(f"{name}={getattr(net, name)!r} must be a positive number")
+    if not _finite(net.output_scale) or net.output_scale < 0:
+        raise InputError(f"output_scale={net.output_scale!r} must be a number that is not negative")
+    return {
+        "widths": widths, "box": checked_box(net.box, widths[0]), "start": _start(net.start, widths[-1]),
+        "frequencies": _frequencies(net, widths[0]),
+    }
+
+
+def _finite(value) -> bool:
+    return isinstance(value, int | float | np.number) and bool(np.isfinite(value))
+
+
+def _widths(widths) -> tuple[int, ...]:
+    try:
+        result = tuple(int(width) for width in widths)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"widths={widths!r} must be integers such as (2, 8, 8, 1)") from error
+    if len(result) < 2 or min(result) < 1 or any(a != b for a, b in zip(result, widths, strict=True)):
+        raise InputError(f"widths={widths!r} must be at least two positive integers: inputs, hidden layers, outputs")
+    return result
+
+
+def _start(start, outputs: int):
+    values = np.atleast_1d(np.asarray(start, dtype=np.float64))
+    if values.shape not in ((1,), (outputs,)) or not np.all(np.isfinite(values)):
+        raise InputError(f"start={start!r} must be one finite number or {outputs}, one for each output")
+    return float(values[0]) if np.ndim(start) == 0 or outputs == 1 else tuple(float(value) for value in values)
+
+
+def _frequencies(net, dimension: int) -> tuple[tuple[float, ...], ...]:
+    given = net.frequencies
+    if isinstance(given, int | np.integer):
+        if given < 0:
+            raise InputError(f"frequencies={given} must be a number of Fourier features, zero or more")
+        generator = np.random.default_rng(net.frequency_seed)
+        given = net.frequency_scale * generator.standard_normal((int(given), dimension))
+    table = np.asarray(given, dtype=np.float64)
+    if table.size and (table.ndim != 2 or table.shape[1] != dimension or not np.all(np.isfinite(table))):
+        raise InputError(f"frequencies of shape {table.shape} must be vectors of {dimension} numbers")
+    return tuple(tuple(float(entry) for entry in row) for row in table)

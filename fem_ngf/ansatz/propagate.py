@@ -1,4 +1,4 @@
-"""Forward and backward passes of a fully connected network on one block of points.
+"""Forward and backward passes of a fully connected network, and its linearisation.
 
 A network is a chain of affine maps with an activation between them; the flat parameter vector holds the maps one after
 the other. The backward pass collects *sites*: for every map its inputs (q, columns) and its deltas (q, c, rows), the
@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from .activations import Pair
+from .checks import jacobian_buffer, parameters, samples_of, tensor
 
 Sigma = Callable[[torch.Tensor], Pair]
 BLOCK = 1024  # points a block: the block of a Jacobian stays in cache
@@ -139,3 +141,74 @@ def kernel(left: list[Site], right: list[Site]) -> torch.Tensor:
         delta = deltas.reshape(q * c, -1) @ other_deltas.reshape(p * c, -1).T
         total = total + (delta.view(q, c, p, c) * activation[:, None, :, None]).view(q * c, p * c)
     return total
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkLinearization:
+    """The `Linearization` of a network on cached activations and deltas: memory O(q x neurons), far below q x P.
+
+    Parameters
+    ----------
+    parts
+        For each block of points the value (q, c) and the sites.
+    size, outputs
+        Numbers P of parameters and c of components.
+    """
+
+    parts: tuple[tuple[torch.Tensor, list[Site]], ...]
+    size: int
+    outputs: int
+
+    @property
+    def value(self) -> np.ndarray:
+        """Samples (q,) or (q, c)."""
+        return self._joined([value for value, _ in self.parts])
+
+    def jvp(self, dtheta: np.ndarray) -> np.ndarray:
+        """J dtheta, samples (q,) or (q, c)."""
+        direction = tensor(parameters(dtheta, self.size, "dtheta"), self._device)
+        return self._joined([push(sites, direction) for _, sites in self.parts])
+
+    def vjp(self, samples: np.ndarray) -> np.ndarray:
+        """J^T samples (P,)."""
+        counts = [len(value) for value, _ in self.parts]
+        samples = tensor(samples_of(samples, sum(counts), self.outputs), self._device)
+        out = torch.zeros(self.size, dtype=torch.float64, device=self._device)
+        for (_, sites), part in zip(self.parts, torch.split(samples, counts), strict=True):
+            pull(sites, part, out)
+        return out.cpu().numpy()
+
+    def dual_gram(self) -> np.ndarray:
+        """J J^T (q, q), or (q c, q c) with the components of a point side by side; J is not formed.
+
+        Sum over the matrices of (Gram of the inputs) * (Gram of the deltas): O(q^2 neurons) operations.
+        """
+        counts = [self.outputs * len(value) for value, _ in self.parts]
+        stops = np.cumsum([0, *counts])
+        gram = np.empty((stops[-1], stops[-1]))
+        for i, (_, left) in enumerate(self.parts):
+            for j, (_, right) in enumerate(self.parts[:i + 1]):
+                entry = kernel(left, right).cpu().numpy()
+                gram[stops[i]:stops[i + 1], stops[j]:stops[j + 1]] = entry
+                gram[stops[j]:stops[j + 1], stops[i]:stops[i + 1]] = entry.T
+        return gram
+
+    def jacobian(self, out: np.ndarray | None = None) -> np.ndarray:
+        """J (q, P) or (q, c, P) in full."""
+        counts = [len(value) for value, _ in self.parts]
+        out = jacobian_buffer(out, sum(counts), self.outputs, self.size)
+        target = torch.from_numpy(out[:, None, :] if out.ndim == 2 else out)
+        for (_, sites), part in zip(self.parts, torch.split(target, counts), strict=True):
+            there = part if self._device == part.device else torch.empty_like(part, device=self._device)
+            write_jacobian(sites, there)
+            if there is not part:
+                part.copy_(there)
+        return out
+
+    @property
+    def _device(self) -> torch.device:
+        return self.parts[0][0].device
+
+    def _joined(self, parts: list[torch.Tensor]) -> np.ndarray:
+        joined = torch.cat(parts).cpu().numpy()
+        return joined[:, 0] if self.outputs == 1 else joined

@@ -1,4 +1,4 @@
-"""What every ansatz can do."""
+"""What every ansatz and its linearisation can do."""
 
 from __future__ import annotations
 
@@ -8,12 +8,33 @@ import numpy as np
 
 
 @runtime_checkable
-class Ansatz(Protocol):
-    """A parametrised field N_theta on points; frozen, theta a flat float64 vector.
+class Linearization(Protocol):
+    """The Jacobian J = dN/dtheta at q points as an operator: the only derivative of an ansatz with respect to theta.
 
-    With one component (c = 1) samples have shape (q,), Jacobians (q, P) and gradients (q, d);
-    otherwise (q, c), (q, c, P) and (q, c, d).
+    With one component (c = 1) samples have shape (q,) and Jacobians (q, P); otherwise (q, c) and (q, c, P), the
+    components of a point side by side.
     """
+
+    @property
+    def value(self) -> np.ndarray:
+        """Samples N_theta(x)."""
+
+    def jvp(self, dtheta: np.ndarray) -> np.ndarray:
+        """J dtheta, samples, of a direction (P,)."""
+
+    def vjp(self, samples: np.ndarray) -> np.ndarray:
+        """J^T samples (P,)."""
+
+    def jacobian(self, out: np.ndarray | None = None) -> np.ndarray:
+        """J in full, written into `out` if given."""
+
+    def dual_gram(self) -> np.ndarray:
+        """J J^T (q, q), or (q c, q c): the neural tangent kernel of these points."""
+
+
+@runtime_checkable
+class Ansatz(Protocol):
+    """A parametrised field N_theta on points; frozen, theta a flat float64 vector."""
 
     @property
     def inputs(self) -> int:
@@ -31,22 +52,10 @@ class Ansatz(Protocol):
         """Start parameters (P,)."""
 
     def __call__(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Samples at points x (q, d)."""
+        """Samples (q,) or (q, c) at points x (q, d)."""
 
-    def jacobian(self, theta: np.ndarray, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """dN/dtheta, written into `out` if given."""
-
-    def jvp(self, theta: np.ndarray, x: np.ndarray, dtheta: np.ndarray) -> np.ndarray:
-        """J dtheta, samples."""
-
-    def vjp(self, theta: np.ndarray, x: np.ndarray, samples: np.ndarray) -> np.ndarray:
-        """J^T samples (P,)."""
-
-    def gradient(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """dN/dx."""
-
-    def linearize(self, theta: np.ndarray, x: np.ndarray):
-        """J at these points as an operator with value, jvp, vjp, jacobian, dual_gram."""
+    def linearize(self, theta: np.ndarray, x: np.ndarray) -> Linearization:
+        """Value and Jacobian at points x (q, d)."""
 
     def as_dict(self) -> dict:
         """Numbers, strings and lists for checkpoints (see `ansatz_from_dict`)."""

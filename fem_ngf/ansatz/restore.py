@@ -5,16 +5,14 @@ from __future__ import annotations
 import dataclasses
 
 from ..errors import InputError
-from ..spaces.samples import Stacked
 from .finite_element import FiniteElement
 from .gradnet import GradNetC, GradNetM
 from .mlp import MLP
-from .per_field import PerField
 from .torch_module import TorchModule
-from .transforms import BoundaryLift, Transformed
+from .wrappers import BoundaryLift, PerField, Transformed
 
 PLAIN = (MLP, GradNetC, GradNetM)
-WRAPPERS = (Transformed, BoundaryLift, Stacked)
+WRAPPERS = (Transformed, BoundaryLift)
 
 
 def ansatz_from_dict(data: dict, like=None):
@@ -49,8 +47,6 @@ def ansatz_from_dict(data: dict, like=None):
         if len(known) != len(data["parts"]):
             raise InputError(f"like has {len(known)} fields, but data describe {len(data['parts'])}")
         return PerField(tuple(ansatz_from_dict(*pair) for pair in zip(data["parts"], known, strict=True)))
-    if kind is Stacked and like is None:
-        return Stacked(ansatz_from_dict(data["inner"]))
     if kind is Transformed and like is None and fields.get("forward") is not None:
         return Transformed(ansatz_from_dict(data["inner"]), fields["forward"])
     if like is None:

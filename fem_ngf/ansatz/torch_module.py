@@ -1,4 +1,9 @@
-"""Any torch module as an ansatz."""
+"""Any torch module as an ansatz, and derivatives through torch.func.
+
+`value`, `linearize` and `gradient` are methods of whatever is written in torch, in which points do not influence each
+other: they need ``function(theta (P,), x (q, d)) -> (q, c)`` of torch tensors, ``size``, ``inputs``, ``outputs`` and
+``device``.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +15,98 @@ import numpy as np
 import torch
 
 from ..errors import InputError
-from . import torch_derivatives as functional
-from .checks import torch_device
+from .checks import jacobian_buffer, parameters, points, samples_of, tensor, torch_device
+from .propagate import blocks
+
+BLOCK = 4096
+
+
+def value(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Samples (q,) or (q, c) at points x (q, d)."""
+    return linearize(self, theta, x).value
+
+
+def linearize(self, theta: np.ndarray, x: np.ndarray) -> TorchLinearization:
+    """Value and Jacobian at points x (q, d); nothing is computed before it is asked for."""
+    return TorchLinearization(self, tensor(parameters(theta, self.size), self.device), points(x, self.inputs))
+
+
+def gradient(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Derivative (q, d) or (q, c, d) with respect to the points."""
+    weights, x = tensor(parameters(theta, self.size), self.device), points(x, self.inputs)
+    out = np.empty((len(x), self.outputs, self.inputs))
+    pointwise = torch.func.vmap(torch.func.jacrev(lambda point: self.function(weights, point[None])[0]))
+    for block in blocks(len(x), BLOCK):
+        out[block] = pointwise(tensor(x[block], self.device)).detach().cpu().numpy()
+    return out[:, 0] if self.outputs == 1 else out
+
+
+@dataclass(frozen=True, eq=False)
+class TorchLinearization:
+    """The `Linearization` of a torch function; each product is one pass over blocks of points.
+
+    Parameters
+    ----------
+    ansatz
+        With ``function``, ``size``, ``outputs`` and ``device``.
+    weights
+        Parameters (P,) on the device.
+    x
+        Points (q, d).
+    """
+
+    ansatz: object
+    weights: torch.Tensor
+    x: np.ndarray
+
+    @cached_property
+    def value(self) -> np.ndarray:
+        """Samples (q,) or (q, c)."""
+        return self._samples(lambda here: self.ansatz.function(self.weights, here))
+
+    def jvp(self, dtheta: np.ndarray) -> np.ndarray:
+        """J dtheta, samples: the transpose of the reverse pass, which is linear in its cotangent."""
+        direction = tensor(parameters(dtheta, self.ansatz.size, "dtheta"), self.ansatz.device)
+
+        def push(here):
+            value, pull = self._reverse(here)
+            return torch.func.vjp(lambda samples: pull(samples)[0], torch.zeros_like(value))[1](direction)[0]
+
+        return self._samples(push)
+
+    def vjp(self, samples: np.ndarray) -> np.ndarray:
+        """J^T samples (P,), by reverse mode."""
+        samples, out = samples_of(samples, len(self.x), self.ansatz.outputs), torch.zeros_like(self.weights)
+        for block in blocks(len(self.x), BLOCK):
+            here, cotangent = (tensor(array[block], self.ansatz.device) for array in (self.x, samples))
+            out = out + self._reverse(here)[1](cotangent)[0]
+        return out.detach().cpu().numpy()
+
+    def jacobian(self, out: np.ndarray | None = None) -> np.ndarray:
+        """J (q, P) or (q, c, P): reverse mode at each point, vectorised."""
+        out = jacobian_buffer(out, len(self.x), self.ansatz.outputs, self.ansatz.size)
+        target = out[:, None, :] if out.ndim == 2 else out
+        one = torch.func.jacrev(lambda weights, point: self.ansatz.function(weights, point[None])[0])
+        pointwise = torch.func.vmap(one, (None, 0))
+        for block in blocks(len(self.x), BLOCK):
+            target[block] = pointwise(self.weights, tensor(self.x[block], self.ansatz.device)).detach().cpu().numpy()
+        return out
+
+    def dual_gram(self) -> np.ndarray:
+        """J J^T (q, q) or (q c, q c); J is formed."""
+        rows = self.jacobian().reshape(-1, self.ansatz.size)
+        return rows @ rows.T
+
+    def _reverse(self, here: torch.Tensor):
+        """Value (q, c) at a block of points, and the function samples (q, c) -> (J^T samples,)."""
+        return torch.func.vjp(lambda weights: self.ansatz.function(weights, here), self.weights)
+
+    def _samples(self, function) -> np.ndarray:
+        """Samples of a function of blocks of points (q, d) -> (q, c), torch in and out."""
+        out = np.empty((len(self.x), self.ansatz.outputs))
+        for block in blocks(len(self.x), BLOCK):
+            out[block] = function(tensor(self.x[block], self.ansatz.device)).detach().cpu().numpy()
+        return out[:, 0] if self.ansatz.outputs == 1 else out
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +174,7 @@ class TorchModule:
             last.bias.fill_(self.start)
         return torch.cat([value.reshape(-1) for value in dict(fresh.named_parameters()).values()]).numpy()
 
-    __call__, jacobian, gradient = functional.value, functional.jacobian, functional.gradient
-    jvp, vjp, linearize = functional.jvp, functional.vjp, functional.linearize
+    __call__, linearize, gradient = value, linearize, gradient
 
     def function(self, theta: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """The module's value (q, c) at parameters (P,) and points (q, d), torch in and out."""

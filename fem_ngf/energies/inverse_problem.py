@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 
-from ..errors import InputError, SolveError, same_size
+from ..errors import InputError, SolveError, check_positive, same_size
 from ..linalg.operators import BlockDiagonal, Matrix, SymmetricOperator
 from ..spaces.hilbert import HilbertSpace
 
@@ -50,8 +50,7 @@ class InverseProblem:
     weight: float = 1.0
 
     def __post_init__(self):
-        if not (np.isfinite(self.weight) and self.weight > 0):
-            raise InputError(f"weight is {self.weight}; it must be a positive number")
+        check_positive(weight=self.weight)
         data = np.asarray(self.data, dtype=np.float64)
         data = data[:, None] if data.ndim == 1 else data
         expected = (self.observation.matrix.shape[0], self.pde.experiments)

@@ -161,5 +161,5 @@ class AdaptedFlow:
         return AdaptedPath(times, solution.y.T, outputs, costs, int(solution.nfev))
 
     def _svd(self, theta: np.ndarray):
-        jacobian = self.ansatz.jacobian(theta, self.points).reshape(len(self.targets), -1)
+        jacobian = self.ansatz.linearize(theta, self.points).jacobian().reshape(len(self.targets), -1)
         return np.linalg.svd(jacobian, full_matrices=False)

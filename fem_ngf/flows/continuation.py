@@ -84,13 +84,13 @@ class Continuation:
 
     def start(self, theta: np.ndarray) -> Stage:
         """The stage at the start, on the coarsest mesh."""
-        return self._stage(0, self.flows[0].start(theta), ({},) * len(self.flows))
+        return self.stage(0, self.flows[0].start(theta), ({},) * len(self.flows))
 
     def resume(self, ansatz, state: dict) -> Stage:
         """The stage that `Stage.state` described."""
         level = state["level"]
         flow = replace(self.flows[level], ansatz=ansatz)
-        return self._stage(level, flow.resume(ansatz, state["iterate"]), tuple(state["solves"]), state["change"])
+        return self.stage(level, flow.resume(ansatz, state["iterate"]), tuple(state["solves"]), state["change"])
 
     def run(self, start: np.ndarray | Stage) -> Iterator[Stage]:
         """Stages from parameters or from a stage; the last one's iterate has a stop reason."""
@@ -111,7 +111,7 @@ class Continuation:
             return self._next_level(stage)
         flow, before = self.flows[stage.level], stage.iterate
         iterate = flow.step(before)
-        moved = self._stage(stage.level, iterate, stage.solves, stage.change)
+        moved = self.stage(stage.level, iterate, stage.solves, stage.change)
         decrease = before.value - iterate.value
         if iterate.stop_reason:
             return moved
@@ -124,7 +124,8 @@ class Continuation:
             moved = self._measured(moved)
         return replace(moved, iterate=iterate.stopped(LEVEL)) if decrease <= abs(moved.change) else moved
 
-    def _stage(self, level, iterate, solves, change=float("nan")) -> Stage:
+    def stage(self, level: int, iterate: Iterate, solves, change: float = float("nan")) -> Stage:
+        """The stage of an iterate on a level; `solves` are those on all levels, its own are taken from the iterate."""
         solves = tuple(dict(iterate.solves) if i == level else kinds for i, kinds in enumerate(solves))
         return Stage(level, iterate, solves, self._work(solves), change)
 
@@ -154,7 +155,7 @@ class Continuation:
         earlier = stage.solves[level]
         solves = {kind: number + earlier.get(kind, 0) for kind, number in iterate.solves.items()}
         change = (iterate.value - stage.iterate.value) * self._ratio(level)
-        return self._stage(level, replace(iterate, solves=solves), stage.solves, float(change))
+        return self.stage(level, replace(iterate, solves=solves), stage.solves, float(change))
 
     def _ratio(self, level: int) -> float:
         """Expected change from `level` to the next one, relative to the change from the previous to `level`.

@@ -15,7 +15,6 @@ import numpy as np
 from ..linalg.dense import damped_solve
 from ..tangent.dual import damped_projection
 from ..tangent.matrix_free import MatrixFreeTangent, NystromPreconditioner, nystrom, solve
-from ..tangent.tangent_space import TangentSpace
 
 
 @dataclass(frozen=True)
@@ -23,9 +22,9 @@ class DualDirection:
     """The damped natural gradient through the smaller of its two systems."""
 
     damping: float = 1e-6
-    tangent: ClassVar[type] = TangentSpace
+    tangent: ClassVar[type] = MatrixFreeTangent
 
-    def __call__(self, tangent: TangentSpace, derivative: np.ndarray, carried: None = None):
+    def __call__(self, tangent: MatrixFreeTangent, derivative: np.ndarray, carried: None = None):
         """Direction (P,); nothing is carried."""
         return damped_projection(tangent, derivative, self.damping), None
 
@@ -54,11 +53,11 @@ class Spring:
 
     damping: float = 1e-6
     momentum: float = 0.9
-    tangent: ClassVar[type] = TangentSpace
+    tangent: ClassVar[type] = MatrixFreeTangent
 
-    def __call__(self, tangent: TangentSpace, derivative: np.ndarray, carried: np.ndarray | None = None):
+    def __call__(self, tangent: MatrixFreeTangent, derivative: np.ndarray, carried: np.ndarray | None = None):
         """Direction (P,), which is carried on."""
-        if carried is None or len(carried) != tangent.vectors.shape[1]:
+        if carried is None or len(carried) != tangent.ansatz.size:
             direction = damped_projection(tangent, derivative, self.damping)
         else:
             kept = self.momentum * carried
@@ -90,9 +89,9 @@ class FunctionMomentum:
 
     momentum: float = 0.8
     damping: float = 1e-8
-    tangent: ClassVar[type] = TangentSpace
+    tangent: ClassVar[type] = MatrixFreeTangent
 
-    def __call__(self, tangent: TangentSpace, derivative: np.ndarray, carried: np.ndarray | None = None):
+    def __call__(self, tangent: MatrixFreeTangent, derivative: np.ndarray, carried: np.ndarray | None = None):
         """Direction (P,); its function step (n,) is carried on."""
         covector = derivative
         if carried is not None:

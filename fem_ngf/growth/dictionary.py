@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..spaces.hilbert import HilbertSpace
+from ..spaces.protocol import Space
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,13 +39,14 @@ def draw_neurons(z: np.ndarray, count: int, generator: np.random.Generator) -> t
     return weights, -np.sum(weights * through, axis=1)
 
 
-def candidate_vectors(ansatz, theta, space: HilbertSpace, layer: int, weights, biases) -> np.ndarray:
+def candidate_vectors(ansatz, theta, space: Space, layer: int, weights, biases) -> np.ndarray:
     """Tangent functions ``(n, k, j)`` that candidate neurons would add to the space."""
     samples = ansatz.candidate_samples(theta, space.points, layer, weights, biases)
-    return space.project(samples.reshape(len(samples), -1)).reshape(space.size, *samples.shape[1:])
+    side_by_side = samples.reshape(*samples.shape[:-2], -1)
+    return space.project(side_by_side, overwrite=True).reshape(space.size, *samples.shape[-2:])
 
 
-def dictionary(ansatz, theta, space: HilbertSpace, layer: int, functions: int, generator) -> Dictionary:
+def dictionary(ansatz, theta, space: Space, layer: int, functions: int, generator) -> Dictionary:
     """Random candidate neurons of a hidden layer, with about `functions` tangent functions in all."""
     inputs = ansatz.layer_inputs(theta, space.points, layer)
     one = ansatz.candidate_samples(theta, space.points[:1], layer, np.zeros((1, inputs.shape[1])), np.zeros(1))

@@ -113,18 +113,20 @@ def _run(path: str, flags: list[str], function: Callable[..., Case] | None = Non
     from threadpoolctl import threadpool_limits
 
     from . import directory
-    from .execution import run
+    from .execution import Record, run
     from .weighting import choose
 
     folder = identification.options.out or Path("runs") / identification.case.name
     directory.check(folder)
-    rule = identification.options.weight
+    rule, record = identification.options.weight, Record()
     if rule in get_args(RULE):
+        say = _silent if identification.options.quiet else print
         with threadpool_limits(identification.options.threads):
-            chosen = choose(identification, rule, _silent if identification.options.quiet else print)
-        identification, origin = prepare(path, [*flags, "--weight", repr(chosen["value"])], function)
-        origin = replace(origin, weight_choice=chosen)
-    return run(identification, origin, folder)
+            identification, record.stage, record.rows, choice = choose(identification, rule, record.clock, say)
+        flags = [*flags, "--weight", identification.options.weight]
+        origin = replace(origin, flags=tuple(flags), weight_choice=choice)
+        directory.create(folder)
+    return run(identification, origin, folder, record)
 
 
 def _silent(line: str) -> None:
@@ -163,11 +165,25 @@ def _report(folder: str, flags: list[str]) -> int:
 
 
 def _verify(path: str, flags: list[str]) -> int:
+    """Print what `verify_flow` measures on the coarsest mesh in use; 1 if some of it failed."""
     identification, _ = prepare(path, flags, prog="fem-ngf verify")
 
-    from .checks import check
+    import numpy as np
+    from threadpoolctl import threadpool_limits
 
-    return check(identification)
+    from ..verify import verify_flow
+
+    flow, options = identification.continuation.flows[0], identification.options
+    print(f"{identification.case.name}, mesh {identification.levels[0].label}, {options.ansatz} unknown with "
+          f"{flow.ansatz.size} parameters, metric {options.metric}")
+    with threadpool_limits(options.threads):
+        checks = verify_flow(flow, np.random.default_rng(options.seed))
+    print(*checks, sep="\n")
+    if not any("the newton Hessian" in check.name for check in checks):
+        print("this energy has no exact Hessian, and its direction needs none")
+    failed = sum(not check.passed for check in checks)
+    print(f"{failed} of {len(checks)} checks failed" if failed else f"all {len(checks)} checks passed")
+    return 1 if failed else 0
 
 
 def _compare(path: str, flags: list[str]) -> int:

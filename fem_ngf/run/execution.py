@@ -147,6 +147,8 @@ def _advance(identification, folder: Path, record: Record, progress: Progress, s
     known = record.stage
     if known is not None:
         history.write(folder / "history.csv", record.rows)
+        if known.iterate.stop_reason and float(known.level) not in dict(record.series):  # what a rule ended with
+            record.series.append((float(known.level), write_fields_of(identification, known, folder)))
     progress.header(*_opening(identification, folder, known))
     for stage in identification.stages(known, record.clock):
         if stage is known:

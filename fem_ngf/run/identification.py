@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -21,7 +21,7 @@ from ..growth.expansion import Expansion
 from ..growth.grow import seedling
 from .case import Case
 from .options import RunOptions, given_weight
-from .weighting import reweighted_levels
+from .weighting import reweighted
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +56,19 @@ class Identification:
         if options.levels is not None and options.levels > len(case.levels):
             raise InputError(f"levels is {options.levels}; case {case.name} has {len(case.levels)}")
         levels = case.levels[-options.levels:] if options.levels else case.levels
-        levels = reweighted_levels(levels, given_weight(options.weight))
+        weight = given_weight(options.weight)
+        levels = levels if weight is None else reweighted(levels, weight)
         length = case.length if options.length is None else options.length
         spaces = [level.space(options.metric, length, options.sampling) for level in levels]
         flows = tuple(_flow(case, options, level, space) for level, space in zip(levels, spaces, strict=True))
         return cls(case, options, levels, Continuation(flows))
+
+    def at_weight(self, weight: float) -> Identification:
+        """The same with another weight of the regularisation."""
+        levels = reweighted(self.levels, weight)
+        flows = (replace(flow, energy=level.energy)
+                 for flow, level in zip(self.continuation.flows, levels, strict=True))
+        return Identification(self.case, replace(self.options, weight=repr(weight)), levels, Continuation(tuple(flows)))
 
     @property
     def ansatz(self):
@@ -138,4 +146,4 @@ def _flow(case: Case, options: RunOptions, level, space):
 
 def _on_device(ansatz, options: RunOptions):
     has_device = any(f.name == "device" for f in dataclasses.fields(ansatz))
-    return dataclasses.replace(ansatz, device=options.device) if has_device and options.device != "cpu" else ansatz
+    return replace(ansatz, device=options.device) if has_device and options.device != "cpu" else ansatz

@@ -12,12 +12,14 @@ from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
-from skfem import BilinearForm
+from skfem import BilinearForm, ElementVector
 
 from ..errors import InputError, same_size
 from ..linalg.operators import Matrix, SymmetricOperator
 from ..linalg.sobolev import SobolevPower
-from .matrices import gradient_matrix, mass_form, scalar, stiffness_form
+from . import protocol
+from .locate import interpolation
+from .matrices import components_of, gradient_matrix, mass_matrix, stiffness_form
 from .sampling import Sampling, active_dofs, quadrature_sampling
 
 
@@ -28,7 +30,7 @@ class HilbertSpace:
     Parameters
     ----------
     basis
-        scikit-fem basis of a scalar element on cells or facets; `n` unknowns.
+        scikit-fem basis of a scalar or vector element on cells or facets; `n` unknowns.
     inner_product
         :math:`A`, definite on the unknowns that are not fixed.
     fixed
@@ -53,13 +55,13 @@ class HilbertSpace:
     @classmethod
     def l2(cls, basis, *, fixed=(), sampling="quadrature") -> HilbertSpace:
         """L2: ``A = M``."""
-        return cls.from_form(basis, mass_form, fixed=fixed, sampling=sampling)
+        return cls.from_matrix(basis, mass_matrix(basis), fixed=fixed, sampling=sampling)
 
     @classmethod
     def h1(cls, basis, length=1.0, *, fixed=(), sampling="quadrature") -> HilbertSpace:
         """H1 with a length scale: ``A = M + length^2 K``."""
         _positive("length", length)
-        matrix = mass_form.assemble(scalar(basis)) + length**2 * gradient_matrix(basis)
+        matrix = mass_matrix(basis) + length**2 * gradient_matrix(basis)
         return cls.from_matrix(basis, matrix, fixed=fixed, sampling=sampling)
 
     @classmethod
@@ -67,7 +69,7 @@ class HilbertSpace:
         """H1_0: ``A = K`` on functions that vanish at the unknowns `fixed`."""
         if len(fixed) == 0:
             raise InputError("h1_seminorm needs fixed unknowns: without any the constants have norm zero; use h1")
-        return cls.from_matrix(basis, gradient_matrix(scalar(basis)), fixed=fixed, sampling=sampling)
+        return cls.from_matrix(basis, gradient_matrix(basis), fixed=fixed, sampling=sampling)
 
     @classmethod
     def sobolev(cls, basis, s, length=1.0, *, fixed=(), sampling="quadrature") -> HilbertSpace:
@@ -75,9 +77,9 @@ class HilbertSpace:
         _positive("length", length)
         if not -2.0 <= s <= 2.0:
             raise InputError(f"Sobolev order s = {s} is outside [-2, 2]")
-        fixed = _all_fixed(scalar(basis), fixed)
+        fixed = _all_fixed(basis, fixed)
         free = np.setdiff1d(np.arange(basis.N), fixed)
-        mass = mass_form.assemble(basis).tocsr()
+        mass = mass_matrix(basis).tocsr()
         energy = mass + length**2 * gradient_matrix(basis).tocsr()
         return cls(basis, SobolevPower(mass, energy, float(s), free), fixed, sampling)
 
@@ -85,7 +87,7 @@ class HilbertSpace:
     def from_form(cls, basis, form, *, fixed=(), sampling="quadrature", **fields) -> HilbertSpace:
         """Inner product given by a symmetric positive definite scikit-fem bilinear form ``form(u, v, w)``."""
         form = form if isinstance(form, BilinearForm) else BilinearForm(form)
-        return cls.from_matrix(scalar(basis), form.assemble(basis, **fields), fixed=fixed, sampling=sampling)
+        return cls.from_matrix(basis, form.assemble(basis, **fields), fixed=fixed, sampling=sampling)
 
     @classmethod
     def from_matrix(cls, basis, matrix, *, fixed=(), sampling="quadrature") -> HilbertSpace:
@@ -101,7 +103,7 @@ class HilbertSpace:
         return HilbertSpace(self.basis, inner_product, self.fixed, self.sampling)
 
     def __post_init__(self):
-        scalar(self.basis)
+        components_of(self.basis)
         same_size("inner_product", self.inner_product.size, "basis", self.size)
         if self.sampling not in ("quadrature", "nodal"):
             raise InputError(f"sampling is {self.sampling!r}; choose 'quadrature' or 'nodal'")
@@ -111,7 +113,8 @@ class HilbertSpace:
     @property
     def is_lagrange(self) -> bool:
         """True when the unknowns are point values at nodes (hierarchical elements have none)."""
-        return set(self.basis.elem.dofnames) == {"u"} and bool(np.isfinite(self.basis.doflocs).all())
+        element = self.basis.elem.elem if isinstance(self.basis.elem, ElementVector) else self.basis.elem
+        return set(element.dofnames) == {"u"} and bool(np.isfinite(self.basis.doflocs).all())
 
     @cached_property
     def nodal_twin(self) -> HilbertSpace:
@@ -127,6 +130,11 @@ class HilbertSpace:
     def size(self) -> int:
         """Number of unknowns `n` (fixed ones included)."""
         return int(self.basis.N)
+
+    @cached_property
+    def components(self) -> int:
+        """Number ``c`` of components of a function: one, or more for a vector element."""
+        return components_of(self.basis)
 
     @cached_property
     def free(self) -> np.ndarray:
@@ -151,7 +159,7 @@ class HilbertSpace:
     @cached_property
     def mass(self) -> sp.csr_array:
         """Mass matrix ``M`` (n, n)."""
-        return sp.csr_array(mass_form.assemble(self.basis))
+        return sp.csr_array(mass_matrix(self.basis))
 
     @cached_property
     def stiffness(self) -> sp.csr_array:
@@ -164,32 +172,53 @@ class HilbertSpace:
         return quadrature_sampling(self.basis)
 
     @property
+    def nodes(self) -> np.ndarray:
+        """Nodes ``(n / c, d)`` of a Lagrange element; unknown ``i c + j`` is component j at node i."""
+        return self.basis.doflocs.T[::self.components]
+
+    @property
     def points(self) -> np.ndarray:
         """Points ``(q, d)`` where functions are sampled: quadrature points, or nodes for nodal sampling."""
-        return self.quadrature.points if self.sampling == "quadrature" else self.basis.doflocs.T
+        return self.quadrature.points if self.sampling == "quadrature" else self.nodes
 
     @cached_property
     def weights(self) -> np.ndarray:
         """Weights ``(q,)`` of the points; for nodal sampling the lumped mass."""
-        return self.quadrature.weights if self.sampling == "quadrature" else np.asarray(self.mass.sum(axis=1)).ravel()
+        weights = self.quadrature.weights if self.sampling == "quadrature" else self.mass.sum(axis=1)
+        return np.asarray(weights).ravel()[::self.components]
+
+    @cached_property
+    def evaluation(self) -> sp.csr_array:
+        """``B`` (q c, n): coefficients -> samples as rows; the identity for nodal sampling."""
+        return self.quadrature.matrix if self.sampling == "quadrature" else sp.eye_array(self.size, format="csr")
+
+    def interpolation(self, x: np.ndarray) -> sp.csr_array:
+        """Matrix (q c, n) of the values at any points x (q, d), those outside the mesh moved to it."""
+        return interpolation(self.basis, x)
 
     # ---- passages between the three kinds of array --------------------------------------------------------------
 
-    def evaluate(self, vector: np.ndarray) -> np.ndarray:
-        """Samples ``(q,)`` or ``(q, k)`` of the functions with coefficients ``(n,)`` or ``(n, k)``."""
-        vector = _checked("vector", vector, self.size)
-        return self.quadrature.matrix @ vector if self.sampling == "quadrature" else vector.copy()
+    evaluate = protocol.evaluate
 
-    def project(self, samples: np.ndarray) -> np.ndarray:
+    def project(self, samples: np.ndarray, overwrite: bool = False) -> np.ndarray:
         r"""Vector of the L2 projection :math:`\Pi = M^{-1} B^T W` of samples; interpolation for nodal sampling."""
-        samples = _checked("samples", samples, len(self.points))
+        rows = protocol.as_rows(self, samples)
         if self.sampling == "nodal":
-            vector = samples.copy()
+            vector = rows if overwrite else rows.copy()
             vector[self.fixed] = 0.0
             return vector
         quadrature = self.quadrature
-        weights = quadrature.weights if samples.ndim == 1 else quadrature.weights[:, None]
-        return self.project_moments(quadrature.matrix.T @ (weights * samples))
+        weights = quadrature.weights if rows.ndim == 1 else quadrature.weights[:, None]
+        return self.project_moments(quadrature.matrix.T @ (weights * rows))
+
+    def project_transposed(self, covector: np.ndarray) -> np.ndarray:
+        r"""Samples :math:`\Pi^T g = W B M^{-1} g` of a covector; `g` itself for nodal sampling."""
+        free = np.zeros(self.size)
+        free[self.free] = protocol.checked("covector", covector, self.size)[self.free]
+        if self.sampling == "nodal":
+            return protocol.as_samples(self, free)
+        rows = self.quadrature.weights * (self.quadrature.matrix @ self.project_moments(free))
+        return protocol.as_samples(self, rows)
 
     def project_moments(self, moments: np.ndarray) -> np.ndarray:
         """Vector of the L2 projection given the moments ``B^T W samples`` (n,) or (n, k)."""
@@ -199,29 +228,8 @@ class HilbertSpace:
     def _mass(self) -> Matrix:
         return Matrix(self.mass, self.free)
 
-    def apply(self, vector: np.ndarray) -> np.ndarray:
-        """Covector ``A v``."""
-        return self.inner_product.apply(_checked("vector", vector, self.size))
-
-    def riesz(self, covector: np.ndarray) -> np.ndarray:
-        """Vector ``A^-1 g``: the element of H that represents the functional."""
-        return self.inner_product.solve(_checked("covector", covector, self.size))
-
-    def inner(self, v: np.ndarray, w: np.ndarray) -> float:
-        """Inner product of two vectors."""
-        return float(v @ self.apply(w))
-
-    def norm(self, vector: np.ndarray) -> float:
-        """Norm of a vector."""
-        return float(np.sqrt(max(self.inner(vector, vector), 0.0)))
-
-    def dual_norm(self, covector: np.ndarray) -> float:
-        """Norm of a covector, equal to the norm of its Riesz representative."""
-        return float(np.sqrt(max(covector @ self.riesz(covector), 0.0)))
-
-    def gram(self, vectors: np.ndarray) -> np.ndarray:
-        """Gram matrix ``T^T A T`` (k, k) of the columns of ``T`` (n, k)."""
-        return self.inner_product.gram(_checked("vectors", vectors, self.size))
+    apply, riesz, gram = protocol.apply, protocol.riesz, protocol.gram
+    inner, norm, dual_norm = protocol.inner, protocol.norm, protocol.dual_norm
 
 
 def _positive(name: str, value: float) -> None:
@@ -235,10 +243,3 @@ def _all_fixed(basis, fixed) -> np.ndarray:
     if fixed.size and (fixed.min() < 0 or fixed.max() >= basis.N):
         raise InputError(f"fixed unknowns reach from {fixed.min()} to {fixed.max()}; the basis has 0..{basis.N - 1}")
     return np.union1d(fixed, np.setdiff1d(np.arange(basis.N), active_dofs(basis)))
-
-
-def _checked(name: str, array, rows: int) -> np.ndarray:
-    array = np.asarray(array, dtype=np.float64)
-    if array.shape[:1] != (rows,):
-        raise InputError(f"{name} has shape {array.shape}; its first dimension must be {rows}")
-    return array

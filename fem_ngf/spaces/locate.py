@@ -36,8 +36,8 @@ def locate(basis, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def interpolation(basis, x: np.ndarray) -> sp.csr_array:
-    """Matrix (q, n): coefficients of a scalar function -> its values at points x (q, d)."""
-    return _matrix(basis, *locate(basis, x), lambda field: np.asarray(field)[:, 0])
+    """Matrix (q, n) or (q c, n): coefficients -> values at points x (q, d), the components of a point side by side."""
+    return _matrix(basis, *locate(basis, x), lambda field: np.asarray(field)[..., 0])
 
 
 def gradient_interpolation(basis, x: np.ndarray) -> list[sp.csr_array]:
@@ -49,9 +49,13 @@ def gradient_interpolation(basis, x: np.ndarray) -> list[sp.csr_array]:
 def _matrix(basis, cells, reference, pick) -> sp.csr_array:
     dofs = basis.dofs.element_dofs
     fields = (basis.elem.gbasis(basis.mapping, reference[:, :, None], k, tind=cells)[0] for k in range(len(dofs)))
-    values = np.stack([pick(field) for field in fields])
-    rows = np.broadcast_to(np.arange(len(cells)), values.shape)
-    return sp.csr_array((values.ravel(), (rows.ravel(), dofs[:, cells].ravel())), shape=(len(cells), basis.N))
+    values = np.stack([np.atleast_2d(pick(field)).T for field in fields])  # (local, q, c)
+    rows = np.broadcast_to(np.arange(values[0].size).reshape(values.shape[1:]), values.shape)
+    columns = np.broadcast_to(dofs[:, cells, None], values.shape)
+    matrix = sp.csr_array((values.ravel(), (rows.ravel(), columns.ravel())), shape=(values[0].size, basis.N))
+    if values.shape[2] > 1:
+        matrix.eliminate_zeros()
+    return matrix
 
 
 def _nearest(basis, x, candidates):

@@ -1,9 +1,9 @@
-r"""Several fields as one unknown: the product of Hilbert spaces, and an ansatz with one network a field.
+r"""Several fields as one unknown: the product of Hilbert spaces.
 
 The vector of a product concatenates those of its fields, in the order in which a `WeakForm` with several parameter
-fields takes them. Its points are those of every field, one field after the other, with the number of the field as
-last coordinate: functions on the disjoint union of the fields' domains. So flows, tangent spaces and retractions see
-one scalar function, and the fields may have meshes, elements and inner products of their own.
+fields takes them; a sample holds the components of all fields at one point. So flows, tangent spaces and retractions
+see one function with several components, from one network or from one a field, and the fields may have meshes, elements
+and inner products of their own.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import scipy.sparse as sp
 
 from ..errors import InputError, same_size
 from ..linalg.operators import BlockDiagonal, SymmetricOperator
+from . import protocol
 from .sampling import Sampling
 
 
@@ -68,6 +69,11 @@ class ProductSpace:
     def size(self) -> int:
         """Unknowns n of all fields."""
         return sum(self.sizes)
+
+    @property
+    def components(self) -> int:
+        """Number c of components of all fields."""
+        return sum(space.components for space in self.spaces)
 
     @property
     def sampling(self) -> str:
@@ -133,72 +139,84 @@ class ProductSpace:
         return np.setdiff1d(np.arange(self.size), self.fixed)
 
     @cached_property
+    def _places(self) -> tuple[np.ndarray, list]:
+        """Points ``(q, d)`` where any field is sampled, and for each field the numbers of its own."""
+        first, *others = (space.points for space in self.spaces)
+        if all(np.array_equal(first, other) for other in others):
+            return first, [slice(None)] * len(self.spaces)
+        points, numbers = np.unique(np.concatenate([first, *others]), axis=0, return_inverse=True)
+        return points, np.split(numbers.ravel(), np.cumsum([len(space.points) for space in self.spaces])[:-1])
+
+    @property
     def points(self) -> np.ndarray:
-        """Points ``(q, d + 1)`` of all fields; the last coordinate is the number of the field."""
-        return np.concatenate([np.column_stack([space.points, np.full(len(space.points), float(i))])
-                               for i, space in enumerate(self.spaces)])
+        """Points ``(q, d)``: those of the fields, which all components are sampled at."""
+        return self._places[0]
 
     @cached_property
-    def weights(self) -> np.ndarray:
-        """Weights ``(q,)`` of the points."""
-        return np.concatenate([space.weights for space in self.spaces])
+    def evaluation(self) -> sp.csr_array:
+        """``B`` (q c, n): coefficients -> samples as rows."""
+        points, own = self._places
+        if isinstance(own[0], slice):
+            return self._interleaved([space.evaluation for space in self.spaces])
+        return self.interpolation(points)
+
+    def interpolation(self, x: np.ndarray) -> sp.csr_array:
+        """Matrix (q c, n) of the values at any points x (q, d), those outside a field's mesh moved to it."""
+        return self._interleaved([space.interpolation(x) for space in self.spaces])
+
+    def _interleaved(self, matrices) -> sp.csr_array:
+        """Block-diagonal matrix of the fields' (q c_i, n_i), its rows ordered point by point."""
+        stacked = sp.block_diag(matrices, format="csr")
+        counts = [space.components for space in self.spaces]
+        starts = np.cumsum([0, *(matrix.shape[0] for matrix in matrices[:-1])])
+        rows = [start + np.arange(matrix.shape[0]).reshape(-1, count)
+                for start, matrix, count in zip(starts, matrices, counts, strict=True)]
+        return sp.csr_array(stacked)[np.concatenate(rows, axis=1).ravel()]
 
     @cached_property
     def quadrature(self) -> Sampling:
-        """Quadrature of all fields."""
-        parts = [space.quadrature for space in self.spaces]
-        matrix = sp.block_diag([part.matrix for part in parts], format="csr")
-        return Sampling(self.points, np.concatenate([part.weights for part in parts]), sp.csr_array(matrix))
+        """Quadrature of all fields: a row has the weight of its own field, zero where that is not sampled."""
+        weights = np.zeros((len(self.points), self.components))
+        for space, rows, columns in self._fields():
+            weights[rows, columns] = space.quadrature.weights.reshape(-1, space.components)
+        return Sampling(self.points, weights.ravel(), self.evaluation)
+
+    def _fields(self):
+        """For each field its space, the numbers of its points, and its components, to index samples (q, c)."""
+        stops = np.cumsum([space.components for space in self.spaces])
+        return zip(self.spaces, self._places[1],
+                   [slice(stop - space.components, stop) for stop, space in zip(stops, self.spaces, strict=True)],
+                   strict=True)
 
     def split(self, vector: np.ndarray) -> list[np.ndarray]:
         """Vectors of the fields."""
-        return _split(vector, self.sizes)
+        return np.split(protocol.checked("vector", vector, self.size), np.cumsum(self.sizes)[:-1])
 
-    def evaluate(self, vector: np.ndarray) -> np.ndarray:
-        """Samples ``(q,)`` or ``(q, k)``."""
-        return np.concatenate([space.evaluate(v) for space, v in zip(self.spaces, self.split(vector), strict=True)])
+    evaluate = protocol.evaluate
 
-    def project(self, samples: np.ndarray) -> np.ndarray:
-        """Vector of samples ``(q,)`` or ``(q, k)``, field by field."""
-        parts = _split(samples, [len(space.points) for space in self.spaces])
-        return np.concatenate([space.project(part) for space, part in zip(self.spaces, parts, strict=True)])
+    def project(self, samples: np.ndarray, overwrite: bool = False) -> np.ndarray:
+        """Vector of samples ``(q, c)`` or ``(q, c, k)``, field by field."""
+        samples = protocol.checked_samples(self, samples)
+        whole = samples[:, None] if self.components == 1 else samples
+        parts = [(space, whole[rows, columns]) for space, rows, columns in self._fields()]
+        return np.concatenate([space.project(part[:, 0] if space.components == 1 else part, overwrite)
+                               for space, part in parts])
+
+    def project_transposed(self, covector: np.ndarray) -> np.ndarray:
+        """The transpose of `project`: samples ``(q, c)`` of a covector."""
+        samples = np.zeros((len(self.points), self.components))
+        for (space, rows, columns), part in zip(self._fields(), self.split(covector), strict=True):
+            found = space.project_transposed(part).reshape(-1, space.components)
+            if isinstance(rows, slice):
+                samples[rows, columns] = found
+            else:
+                np.add.at(samples[:, columns], rows, found)
+        return samples.reshape(protocol.sample_shape(self))
 
     def project_moments(self, moments: np.ndarray) -> np.ndarray:
         """Vector of the L2 projection given the moments ``B^T W samples``."""
         parts = zip(self.spaces, self.split(moments), strict=True)
         return np.concatenate([space.project_moments(part) for space, part in parts])
 
-    def apply(self, vector: np.ndarray) -> np.ndarray:
-        """Covector ``A v``."""
-        return self.inner_product.apply(_checked("vector", vector, self.size))
-
-    def riesz(self, covector: np.ndarray) -> np.ndarray:
-        """Vector ``A^-1 g``."""
-        return self.inner_product.solve(_checked("covector", covector, self.size))
-
-    def inner(self, v: np.ndarray, w: np.ndarray) -> float:
-        """Inner product of two vectors."""
-        return float(v @ self.apply(w))
-
-    def norm(self, vector: np.ndarray) -> float:
-        """Norm of a vector."""
-        return float(np.sqrt(max(self.inner(vector, vector), 0.0)))
-
-    def dual_norm(self, covector: np.ndarray) -> float:
-        """Norm of a covector."""
-        return float(np.sqrt(max(covector @ self.riesz(covector), 0.0)))
-
-    def gram(self, vectors: np.ndarray) -> np.ndarray:
-        """Gram matrix of columns ``(n, k)``."""
-        return self.inner_product.gram(_checked("vectors", vectors, self.size))
-
-
-def _checked(name: str, array: np.ndarray, rows: int) -> np.ndarray:
-    array = np.asarray(array, dtype=np.float64)
-    if array.shape[:1] != (rows,):
-        raise InputError(f"{name} has shape {array.shape}; the fields together need {rows} rows")
-    return array
-
-
-def _split(array: np.ndarray, sizes) -> list[np.ndarray]:
-    return np.split(_checked("array", array, int(sum(sizes))), np.cumsum(sizes)[:-1])
+    apply, riesz, gram = protocol.apply, protocol.riesz, protocol.gram
+    inner, norm, dual_norm = protocol.inner, protocol.norm, protocol.dual_norm

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 
 from ..errors import InputError, same_size
 from ..linalg.operators import Diagonal, Kronecker, Matrix, SymmetricOperator
+from . import protocol
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,83 +117,23 @@ class SampleSpace:
         """L2 of the data set, component by component: ``diag(w) kron I`` (N c, N c)."""
         return sp.csr_array(sp.diags_array(np.repeat(self.weights, self.components)))
 
-    def project(self, samples: np.ndarray) -> np.ndarray:
-        """Vector ``(N c,)`` of samples ``(N,)``, ``(N, c)`` or ``(N c,)``; columns ``(N c, k)`` pass through."""
-        samples = np.asarray(samples, dtype=np.float64)
-        if samples.size == self.size:
-            return samples.reshape(self.size).copy()
-        if samples.shape[:1] != (self.size,):
-            raise InputError(f"samples have shape {samples.shape}; {self.size} rows are needed")
-        return samples.copy()
+    @property
+    def evaluation(self) -> sp.csr_array:
+        """The identity: vectors are samples, point by point."""
+        return sp.eye_array(self.size, format="csr")
 
     def evaluate(self, vector: np.ndarray) -> np.ndarray:
-        """Samples ``(N,)`` or ``(N, c)`` of a vector."""
-        return vector.copy() if self.components == 1 else vector.reshape(-1, self.components).copy()
+        """Samples ``(N,)`` or ``(N, c)`` of a vector; a last axis holds several functions."""
+        return protocol.as_samples(self, protocol.checked("vector", vector, self.size).copy())
 
-    def apply(self, vector: np.ndarray) -> np.ndarray:
-        """Covector ``A v``."""
-        return self.inner_product.apply(vector)
+    def project(self, samples: np.ndarray, overwrite: bool = False) -> np.ndarray:
+        """Vector ``(N c,)`` of samples ``(N,)`` or ``(N, c)``; a last axis holds several functions."""
+        rows = protocol.as_rows(self, samples)
+        return rows if overwrite else rows.copy()
 
-    def riesz(self, covector: np.ndarray) -> np.ndarray:
-        """Vector ``A^-1 g``."""
-        return self.inner_product.solve(covector)
+    def project_transposed(self, covector: np.ndarray) -> np.ndarray:
+        """The transpose of `project`: a covector as samples."""
+        return self.evaluate(covector)
 
-    def inner(self, v: np.ndarray, w: np.ndarray) -> float:
-        """Inner product of two vectors."""
-        return float(v @ self.apply(w))
-
-    def norm(self, vector: np.ndarray) -> float:
-        """Norm of a vector."""
-        return float(np.sqrt(max(self.inner(vector, vector), 0.0)))
-
-    def dual_norm(self, covector: np.ndarray) -> float:
-        """Norm of a covector."""
-        return float(np.sqrt(max(covector @ self.riesz(covector), 0.0)))
-
-    def gram(self, vectors: np.ndarray) -> np.ndarray:
-        """Gram matrix of columns ``(N c, k)``."""
-        return self.inner_product.gram(vectors)
-
-
-@dataclass(frozen=True)
-class Stacked:
-    """An ansatz with several components as one of scalar samples: the components of a point side by side.
-
-    Parameters
-    ----------
-    inner : Ansatz
-        With c components: samples ``(q, c)`` become ``(q c,)``, Jacobians ``(q, c, P)`` become ``(q c, P)``.
-    """
-
-    inner: object
-
-    inputs = property(lambda self: self.inner.inputs, doc="Dimension of the points.")
-    outputs = property(lambda self: 1, doc="Flows see one component.")
-    size = property(lambda self: self.inner.size, doc="Number of parameters.")
-
-    def initial(self, generator: np.random.Generator) -> np.ndarray:
-        """Start parameters of the inner ansatz."""
-        return self.inner.initial(generator)
-
-    def __call__(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Samples ``(q c,)``."""
-        return self.inner(theta, x).ravel()
-
-    def jacobian(self, theta: np.ndarray, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """``(q c, P)``."""
-        shape = (len(x), self.inner.outputs, self.size)
-        inner = None if out is None or self.inner.outputs == 1 else out.reshape(shape)
-        return self.inner.jacobian(theta, x, inner).reshape(-1, self.size)
-
-    def jvp(self, theta: np.ndarray, x: np.ndarray, dtheta: np.ndarray) -> np.ndarray:
-        """Samples ``(q c,)`` of a direction."""
-        return self.inner.jvp(theta, x, dtheta).ravel()
-
-    def vjp(self, theta: np.ndarray, x: np.ndarray, samples: np.ndarray) -> np.ndarray:
-        """``J^T samples`` of samples ``(q c,)``."""
-        c = self.inner.outputs
-        return self.inner.vjp(theta, x, samples if c == 1 else samples.reshape(-1, c))
-
-    def as_dict(self) -> dict:
-        """The inner ansatz, for checkpoints."""
-        return {"kind": "Stacked", "inner": self.inner.as_dict()}
+    apply, riesz, gram = protocol.apply, protocol.riesz, protocol.gram
+    inner, norm, dual_norm = protocol.inner, protocol.norm, protocol.dual_norm

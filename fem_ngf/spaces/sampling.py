@@ -18,9 +18,10 @@ class Sampling:
     points
         ``(q, d)``, ordered element by element.
     weights
-        ``(q,)``, Jacobian determinant included.
+        ``(q,)`` or ``(q c,)``, one for each row of the matrix, Jacobian determinant included.
     matrix
-        ``(q, n)``: takes the coefficients of a function to its values at the points.
+        ``(q, n)`` or ``(q c, n)``: takes the coefficients of a function to its values at the points, the components of
+        a point side by side.
     """
 
     points: np.ndarray
@@ -34,21 +35,23 @@ class Sampling:
     def moment_blocks(self, size: int) -> list[MomentBlock]:
         """The rows of ``B^T W`` that blocks of at most `size` points contribute to, computed once per size."""
         if size not in self._blocks:
-            starts = range(0, len(self.weights), size)
-            self._blocks[size] = [self._block(start, min(start + size, len(self.weights))) for start in starts]
+            starts = range(0, len(self.points), size)
+            self._blocks[size] = [self._block(start, min(start + size, len(self.points))) for start in starts]
         return self._blocks[size]
 
     def _block(self, start: int, stop: int) -> MomentBlock:
-        rows = self.matrix[start:stop]
+        components = len(self.weights) // len(self.points)
+        chosen = slice(start * components, stop * components)
+        rows = self.matrix[chosen]
         dofs, local = np.unique(rows.indices, return_inverse=True)
-        data = rows.data * np.repeat(self.weights[start:stop], np.diff(rows.indptr))
-        weighted = sp.csr_array((data, local, rows.indptr), shape=(stop - start, dofs.size))
+        data = rows.data * np.repeat(self.weights[chosen], np.diff(rows.indptr))
+        weighted = sp.csr_array((data, local, rows.indptr), shape=(rows.shape[0], dofs.size))
         return MomentBlock(slice(start, stop), dofs, sp.csr_array(weighted.T))
 
 
 @dataclass(frozen=True, eq=False)
 class MomentBlock:
-    """``moments[dofs] += matrix @ samples[points]`` for one block of quadrature points."""
+    """``moments[dofs] += matrix @ rows`` for the samples of one block of quadrature points, as rows."""
 
     points: slice
     dofs: np.ndarray
@@ -56,19 +59,21 @@ class MomentBlock:
 
 
 def quadrature_sampling(basis) -> Sampling:
-    """Sampling of a scalar scikit-fem basis (cells or facets)."""
-    shapes = [np.asarray(field[0]) for field in basis.basis]
+    """Sampling of a scikit-fem basis of scalar or vector functions (cells or facets)."""
     elements, per_element = basis.dx.shape
-    shapes = [np.broadcast_to(shape, (elements, per_element)) for shape in shapes]
-    local = len(shapes)
-    data = np.stack(shapes, axis=-1).reshape(elements * per_element, local)
-    dofs = np.repeat(basis.element_dofs[:local].T, per_element, axis=0)
-    indptr = np.arange(elements * per_element + 1) * local
-    matrix = sp.csr_array((data.ravel(), dofs.ravel(), indptr), shape=(elements * per_element, basis.N))
+    shapes = [np.asarray(field[0]) for field in basis.basis]
+    components = shapes[0].shape[0] if shapes[0].ndim == 3 else 1
+    shapes = [np.broadcast_to(shape, (components, elements, per_element)) for shape in shapes]
+    local, rows = len(shapes), elements * per_element * components
+    data = np.stack(shapes, axis=-1).transpose(1, 2, 0, 3).reshape(rows, local)
+    dofs = np.repeat(basis.element_dofs[:local].T, per_element * components, axis=0)
+    matrix = sp.csr_array((data.ravel(), dofs.ravel(), np.arange(rows + 1) * local), shape=(rows, basis.N))
+    if components > 1:
+        matrix.eliminate_zeros()  # a basis function of a vector element has one component
     matrix.sort_indices()
     points = np.asarray(basis.global_coordinates())
     points = points.reshape(points.shape[0], -1).T
-    return Sampling(np.ascontiguousarray(points), basis.dx.ravel(), matrix)
+    return Sampling(np.ascontiguousarray(points), np.repeat(basis.dx.ravel(), components), matrix)
 
 
 def active_dofs(basis) -> np.ndarray:

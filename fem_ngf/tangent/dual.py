@@ -11,6 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..linalg.dense import damped_solve
+from ..spaces.protocol import as_samples
+from .matrix_free import MatrixFreeTangent
 from .tangent_space import TangentSpace
 
 
@@ -19,8 +21,8 @@ def primal_direction(tangent: TangentSpace, covector: np.ndarray, damping: float
     return damped_solve(tangent.matrix, tangent.pull_back(covector), damping)
 
 
-def dual_direction(tangent: TangentSpace, covector: np.ndarray, damping: float) -> np.ndarray:
-    """The same direction from an n x n matrix.
+def dual_direction(tangent: MatrixFreeTangent, covector: np.ndarray, damping: float) -> np.ndarray:
+    """The same direction from an n x n matrix: ``T T^T`` comes from the network's dual Gram matrix.
 
     Parameters
     ----------
@@ -30,13 +32,17 @@ def dual_direction(tangent: TangentSpace, covector: np.ndarray, damping: float) 
         ``lambda``, positive unless the rows of ``T`` on the free unknowns are independent.
     """
     space, free = tangent.space, tangent.space.free
-    images = space.apply(tangent.vectors)[free]
+    half = space.project(as_samples(space, tangent.jacobian.dual_gram()))
+    kernel = space.project(as_samples(space, np.ascontiguousarray(half.T)), overwrite=True)
+    images = space.apply(np.ascontiguousarray(space.apply(kernel).T))[np.ix_(free, free)]
     metric = np.asarray(space.apply(np.eye(space.size)))[np.ix_(free, free)]
-    coefficients = damped_solve(images @ images.T + damping * metric, covector[free])
-    return images.T @ coefficients
+    coefficients = np.zeros(space.size)
+    coefficients[free] = damped_solve(images + damping * metric, covector[free])
+    return tangent.pull_back(space.apply(coefficients))
 
 
-def damped_projection(tangent: TangentSpace, covector: np.ndarray, damping: float) -> np.ndarray:
+def damped_projection(tangent: MatrixFreeTangent, covector: np.ndarray, damping: float) -> np.ndarray:
     """The direction by the smaller system."""
-    rows, columns = tangent.vectors.shape
-    return (dual_direction if rows < columns else primal_direction)(tangent, covector, damping)
+    if tangent.space.size < tangent.ansatz.size:
+        return dual_direction(tangent, covector, damping)
+    return primal_direction(tangent.dense, covector, damping)

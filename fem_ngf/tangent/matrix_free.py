@@ -11,13 +11,16 @@ Z. Frangella, J. A. Tropp, M. Udell, Randomized Nystrom preconditioning, SIAM J.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from ..ansatz.protocol import Linearization
 from ..errors import SolveError
 from ..linalg.cg import CGResult, pcg
 from ..linalg.dense import nystrom_factor
-from ..spaces.hilbert import HilbertSpace
+from ..spaces.protocol import Space
+from .tangent_space import TangentSpace
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,17 +31,28 @@ class MatrixFreeTangent:
     ----------
     space
         Ambient space.
-    jacobian
-        The network's Jacobian at the points of the space as an operator (see `Ansatz.linearize`).
+    ansatz, theta
+        The network and its parameters (P,).
     """
 
-    space: HilbertSpace
-    jacobian: object
+    space: Space
+    ansatz: object
+    theta: np.ndarray
 
     @classmethod
-    def at(cls, ansatz, theta: np.ndarray, space: HilbertSpace) -> MatrixFreeTangent:
+    def at(cls, ansatz, theta: np.ndarray, space: Space) -> MatrixFreeTangent:
         """Tangent space of ``theta -> realize(ansatz, theta, space)``; memory O(q x neurons)."""
-        return cls(space, ansatz.linearize(theta, space.points))
+        return cls(space, ansatz, theta)
+
+    @cached_property
+    def jacobian(self) -> Linearization:
+        """The network's Jacobian at the points of the space as an operator."""
+        return self.ansatz.linearize(self.theta, self.space.points)
+
+    @cached_property
+    def dense(self) -> TangentSpace:
+        """The same space with its tangent vectors."""
+        return TangentSpace.at(self.ansatz, self.theta, self.space)
 
     def push_forward(self, dtheta: np.ndarray) -> np.ndarray:
         """Vector ``T d`` (n,) of a parameter direction (P,)."""
@@ -46,14 +60,7 @@ class MatrixFreeTangent:
 
     def pull_back(self, covector: np.ndarray) -> np.ndarray:
         """``T^T g`` (P,) of a covector (n,)."""
-        space = self.space
-        if space.sampling == "nodal":
-            covector = covector.copy()
-            covector[space.fixed] = 0.0
-            return self.jacobian.vjp(covector)
-        moments = np.zeros(space.size)
-        moments[space.free] = space.project_moments(covector)[space.free]
-        return self.jacobian.vjp(space.weights * space.evaluate(moments))
+        return self.jacobian.vjp(self.space.project_transposed(covector))
 
     def gram_product(self, dtheta: np.ndarray) -> np.ndarray:
         """``G d`` (P,)."""

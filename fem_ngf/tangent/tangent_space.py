@@ -11,12 +11,12 @@ import scipy.sparse as sp
 from ..ansatz.finite_element import FiniteElement
 from ..errors import InputError
 from ..linalg.dense import damped_solve, orthonormalize
-from ..spaces.hilbert import HilbertSpace
+from ..spaces.protocol import Space, sample_shape
 
 BLOCK = 2048
 
 
-def realize(ansatz, theta: np.ndarray, space: HilbertSpace) -> np.ndarray:
+def realize(ansatz, theta: np.ndarray, space: Space) -> np.ndarray:
     r"""Vector ``m = \Pi N_theta`` (n,) of the network's projection onto the space.
 
     For a finite-element ansatz the parameters are the coefficients.
@@ -27,32 +27,31 @@ def realize(ansatz, theta: np.ndarray, space: HilbertSpace) -> np.ndarray:
             raise InputError(f"theta has shape {m.shape}; the finite-element space has {space.size} unknowns")
         m[space.fixed] = 0.0
         return m
-    return space.project(ansatz(theta, space.points))
+    return space.project(ansatz(theta, space.points), overwrite=True)
 
 
-def tangent_vectors(ansatz, theta: np.ndarray, space: HilbertSpace, block: int = BLOCK) -> np.ndarray:
+def tangent_vectors(ansatz, theta: np.ndarray, space: Space, block: int = BLOCK) -> np.ndarray:
     r"""Tangent functions :math:`T = \Pi [\partial N/\partial\theta_1 .. \partial N/\partial\theta_P]` (n, P).
 
     The Jacobian is formed for one block of points at a time and its moments
     ``B^T W J`` are added up, so that memory stays O(n P).
     """
-    points = space.points
     if space.sampling == "nodal":
-        vectors = ansatz.jacobian(theta, points)
-        vectors[space.fixed] = 0.0
-        return vectors
+        return space.project(ansatz.linearize(theta, space.points).jacobian(), overwrite=True)
     return space.project_moments(tangent_moments(ansatz, theta, space, block))
 
 
-def tangent_moments(ansatz, theta: np.ndarray, space: HilbertSpace, block: int = BLOCK) -> np.ndarray:
+def tangent_moments(ansatz, theta: np.ndarray, space: Space, block: int = BLOCK) -> np.ndarray:
     """``B^T W J`` (n, P), streamed over blocks of quadrature points."""
-    points = space.points
+    points, components = space.points, space.components
+    if ansatz.outputs != components:
+        raise InputError(f"the ansatz has {ansatz.outputs} outputs; the space has {components} components")
     moments = np.zeros((space.size, ansatz.size))
-    buffer = np.empty((min(block, len(points)), ansatz.size))
+    buffer = np.empty((min(block, len(points)), *sample_shape(space)[1:], ansatz.size))
     for part in space.quadrature.moment_blocks(block):
         here = points[part.points]
-        jacobian = ansatz.jacobian(theta, here, out=buffer[: len(here)])
-        moments[part.dofs] += part.matrix @ jacobian
+        jacobian = ansatz.linearize(theta, here).jacobian(out=buffer[: len(here)])
+        moments[part.dofs] += part.matrix @ jacobian.reshape(-1, ansatz.size)
     return moments
 
 
@@ -68,11 +67,11 @@ class TangentSpace:
         ``T`` (n, P); the sparse identity for a finite-element ansatz.
     """
 
-    space: HilbertSpace
+    space: Space
     vectors: np.ndarray | sp.csr_array
 
     @classmethod
-    def at(cls, ansatz, theta: np.ndarray, space: HilbertSpace, block: int = BLOCK) -> TangentSpace:
+    def at(cls, ansatz, theta: np.ndarray, space: Space, block: int = BLOCK) -> TangentSpace:
         """Tangent space of ``theta -> realize(ansatz, theta, space)``."""
         theta = np.asarray(theta, dtype=np.float64)
         if theta.shape != (ansatz.size,):
@@ -93,7 +92,7 @@ class TangentSpace:
         """Gram matrix ``G = T^T A T`` (P, P) in the inner product of the space; A itself if `is_full`."""
         return self.gram()
 
-    def gram(self, space: HilbertSpace | None = None):
+    def gram(self, space: Space | None = None):
         """Gram matrix of the tangent vectors in the inner product of `space` (default: the ambient one)."""
         space = self.space if space is None else space
         if self.is_full:

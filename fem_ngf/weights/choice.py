@@ -1,13 +1,13 @@
-"""The values that the rules exchange: one run at one weight, and the weight that was chosen."""
+"""What the rules exchange: the minimiser at one weight, and the weight that was chosen."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..errors import InputError
+from ..flows.continuation import Continuation, Stage
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,15 +23,10 @@ class WeightedRun:
     roughness
         Its regularisation at weight one.
     start
-        What the next run can start from (parameters, an iterate): the rules only hand it on.
+        From where the next run can start, here a `Stage`: the rules hand it on; cross-validation looks at its
+        linearisation.
     solves
         PDE solves of this run.
-    work
-        The same, weighted by the size of the state.
-    linearization
-        At the minimiser; needed by generalised cross-validation only.
-    converged
-        False for a run that ended early.
     """
 
     weight: float
@@ -39,9 +34,6 @@ class WeightedRun:
     roughness: float
     start: object = None
     solves: int = 0
-    work: float = 0.0
-    linearization: object = None
-    converged: bool = True
 
 
 Solve = Callable[[float, object], WeightedRun]
@@ -87,16 +79,36 @@ class WeightChoice:
         return sum(run.solves for run in self.runs)
 
 
-def checked_positive(**numbers: float) -> None:
-    """Raise an `InputError` that names the first argument which is not a positive number."""
-    for name, value in numbers.items():
-        if not (np.isfinite(value) and value > 0):
-            raise InputError(f"{name} is {value}; it must be a positive number")
+def flow_solver(flows: Sequence, theta: np.ndarray, observe: Callable[[float, Stage], None] | None = None) -> Solve:
+    """The function ``solve(weight, start) -> WeightedRun`` for a problem on one mesh or several.
 
+    The first run (start None) begins at `theta` and passes through all meshes; later ones begin where an earlier run
+    ended, on the finest mesh.
 
-def sorted_runs(runs) -> list[WeightedRun]:
-    """Runs by increasing weight."""
-    return sorted(runs, key=lambda run: run.weight)
+    Parameters
+    ----------
+    flows
+        One a mesh, coarse to fine, with an inverse problem as ``energy``, which gets the weights.
+    theta
+        Parameters of the first flow's ansatz.
+    observe
+        Called with the weight and every stage.
+    """
+
+    def solve(weight: float, start) -> WeightedRun:
+        continuation = Continuation(tuple(replace(flow, energy=replace(flow.energy, weight=weight)) for flow in flows))
+        if start is None:
+            first = continuation.start(theta)
+        else:
+            finest = replace(continuation.flows[-1], ansatz=start.iterate.ansatz)
+            first = continuation.stage(len(flows) - 1, finest.start(start.iterate.theta), ({},) * len(flows))
+        for stage in continuation.run(first):
+            if observe is not None:
+                observe(weight, stage)
+        terms = stage.iterate.terms
+        return WeightedRun(weight, terms["misfit"], terms["regularization"] / weight, stage, stage.total_solves)
+
+    return solve
 
 
 def nearest(runs, weight: float) -> WeightedRun:
@@ -106,5 +118,5 @@ def nearest(runs, weight: float) -> WeightedRun:
 
 def run_curve(runs) -> dict[str, np.ndarray]:
     """Weight, misfit and roughness of runs, by increasing weight."""
-    return {name: np.array([getattr(run, name) for run in sorted_runs(runs)])
-            for name in ("weight", "misfit", "roughness")}
+    ordered = sorted(runs, key=lambda run: run.weight)
+    return {name: np.array([getattr(run, name) for run in ordered]) for name in ("weight", "misfit", "roughness")}

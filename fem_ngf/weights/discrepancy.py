@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from ..errors import InputError
-from .choice import Solve, WeightChoice, checked_positive, nearest, run_curve
+from ..errors import InputError, check_positive
+from .choice import Solve, WeightChoice, nearest, run_curve
 
 
 def expected_misfit(noise, std) -> float:
@@ -80,7 +80,7 @@ def discrepancy(solve: Solve, weight: float, target: float, *, tolerance: float 
     width
         Ratio of the weights of a bracket that is narrow enough.
     """
-    checked_positive(weight=weight, target=target, tolerance=tolerance)
+    check_positive(weight=weight, target=target, tolerance=tolerance)
     made = [solve(weight, None)]
     excess = {weight: _excess(made[0], target)}
     low, high = None, None  # weights with too small and too large a misfit

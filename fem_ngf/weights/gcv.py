@@ -15,8 +15,9 @@ from dataclasses import replace
 import numpy as np
 from scipy.optimize import minimize_scalar
 
+from ..errors import check_positive
 from ..tangent.tangent_space import TangentSpace
-from .choice import Solve, WeightChoice, WeightedRun, checked_positive, nearest, run_curve
+from .choice import Solve, WeightChoice, WeightedRun, nearest, run_curve
 from .model import WeightModel, weight_model
 
 
@@ -30,7 +31,7 @@ def gcv(solve: Solve, weight: float, *, space=None, variance=None, reach: float 
     Parameters
     ----------
     solve
-        See `fem_ngf.weights.choice.Solve`; its runs must have a linearisation, and for a network an iterate as start.
+        See `flow_solver`.
     weight
         Where the search starts; better too large than too small.
     space
@@ -45,7 +46,7 @@ def gcv(solve: Solve, weight: float, *, space=None, variance=None, reach: float 
     runs
         Largest number of runs.
     """
-    checked_positive(weight=weight)
+    check_positive(weight=weight)
     made, models, following = [], [], weight
     while len(made) < runs:
         run = solve(following, nearest(made, following).start if made else None)
@@ -66,8 +67,9 @@ def gcv(solve: Solve, weight: float, *, space=None, variance=None, reach: float 
 
 
 def _model(run: WeightedRun, space, variance) -> WeightModel:
-    tangent = None if space is None else TangentSpace.at(run.start.ansatz, run.start.theta, space)
-    return weight_model(run.linearization, run.weight, tangent=tangent, variance=variance)
+    iterate = run.start.iterate
+    tangent = None if space is None else TangentSpace.at(iterate.ansatz, iterate.theta, space)
+    return weight_model(iterate.linearization, tangent=tangent, variance=variance)
 
 
 def _minimiser(model: WeightModel, weight: float, reach: float) -> float:

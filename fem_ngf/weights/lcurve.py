@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.interpolate import make_smoothing_spline
 
-from ..errors import InputError
-from .choice import Solve, WeightChoice, checked_positive, nearest, run_curve
+from ..errors import InputError, check_positive
+from .choice import Solve, WeightChoice, nearest, run_curve
 
 SMOOTHING = 0.05
 """Weight of the squared second derivative in the splines through the curve, whose length is the number of runs."""
@@ -76,7 +76,7 @@ def lcurve(solve: Solve, weights) -> WeightChoice:
     """
     weights = np.sort(np.asarray(weights, dtype=np.float64))
     for weight in weights:
-        checked_positive(weight=weight)
+        check_positive(weight=weight)
     if len(weights) < 5 or not np.allclose(np.diff(np.log(weights), 2), 0.0, atol=1e-6):
         raise InputError(f"weights are {weights.tolist()}; give five at least, evenly spaced in the logarithm")
     made = []

@@ -38,8 +38,8 @@ class WeightModel:
 
     Parameters
     ----------
-    misfit, roughness
-        Values at the linearisation.
+    misfit
+        Value at the linearisation.
     hessian, penalty
         Diagonals ``(r,)`` of ``H`` and ``R``.
     slope, pull
@@ -51,7 +51,6 @@ class WeightModel:
     """
 
     misfit: float
-    roughness: float
     hessian: np.ndarray
     penalty: np.ndarray
     slope: np.ndarray
@@ -68,11 +67,6 @@ class WeightModel:
         step = self.step(weight)
         return self.misfit + float(self.slope @ step + 0.5 * step @ (self.hessian * step))
 
-    def roughness_at(self, weight: float) -> float:
-        """Predicted regularisation, at weight one, of the minimiser at a weight."""
-        step = self.step(weight)
-        return self.roughness + float(self.pull @ step + 0.5 * step @ (self.penalty * step))
-
     def degrees(self, weight: float) -> float:
         """Degrees of freedom: trace of the influence matrix ``F (H + wR)^-1 F^T``, F the whitened sensitivities."""
         return float(np.sum(self.hessian / (self.hessian + weight * self.penalty)))
@@ -87,14 +81,14 @@ class WeightModel:
         return misfit / left**2 if left > 0 and misfit > 0 else float("inf")
 
 
-def weight_model(linearization, weight: float, *, tangent=None, variance=None, threshold: float = 1e-2,
+def weight_model(linearization, *, tangent=None, variance=None, threshold: float = 1e-2,
                  generator: np.random.Generator | None = None) -> WeightModel:
-    r"""Model around the minimiser at one weight.
+    r"""Model around the minimiser at the weight of the energy.
 
     Parameters
     ----------
     linearization
-        Of an inverse problem whose regularisation has the weight `weight`.
+        Of an inverse problem.
     tangent
         Tangent space of a network: the minimisers are then sought in it, at the price of one tangent solve a
         parameter and experiment. Default: among all vectors.
@@ -104,9 +98,9 @@ def weight_model(linearization, weight: float, *, tangent=None, variance=None, t
         With weights ``W`` and variances ``S`` the fitted share of the noise is
         :math:`\mathrm{tr}(J (H + wR)^{-1} J^T W S W) / \mathrm{tr}(W S)`, which is trace / number for ``S = W^{-1}``.
     threshold, generator
-        Of the range finder, see `fem_ngf.uq.eigen`; eigenvalues are relative to the regularisation at `weight`.
+        Of the range finder, see `fem_ngf.uq.eigen`; eigenvalues are relative to the regularisation at its weight.
     """
-    counts = linearization.energy.counts
+    counts, weight = linearization.energy.counts, linearization.energy.weight
     before, inner = counts.total, linearization.preconditioner
     pull = linearization.regularization_derivative
     if tangent is not None and not tangent.is_full:
@@ -125,9 +119,9 @@ def weight_model(linearization, weight: float, *, tangent=None, variance=None, t
     weighted, basis = weighted @ directions, basis @ directions
     spread, total = _spread(linearization, variance)
     noise = values / total if spread is None else np.einsum("ij,i,ij->j", weighted, spread, weighted) / total
-    return WeightModel(linearization.terms["misfit"], linearization.terms["regularization"] / weight, values,
-                       (1.0 - values) / weight, basis.T @ (linearization.derivative - pull), basis.T @ pull / weight,
-                       noise, counts.total - before)
+    return WeightModel(linearization.terms["misfit"], values, (1.0 - values) / weight,
+                       basis.T @ (linearization.derivative - pull), basis.T @ pull / weight, noise,
+                       counts.total - before)
 
 
 def _sensitivities(linearization, basis: np.ndarray) -> np.ndarray:
