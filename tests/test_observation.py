@@ -31,7 +31,8 @@ from fem_ngf import (
     unit_square,
     whole_field,
 )
-from fem_ngf.data.observation import boundary_mass, locate
+from fem_ngf.data.observation import boundary_mass
+from fem_ngf.spaces.locate import interpolation, locate
 
 HALVES = unit_square(4).with_subdomains({"west": lambda x: x[0] < 0.5, "south": lambda x: x[1] < 0.25})
 
@@ -53,14 +54,14 @@ def skewed_quads():
 def test_quadrature_points_are_found_and_evaluated(mesh, element):
     basis = Basis(mesh, element)
     points = np.asarray(basis.global_coordinates()).reshape(mesh.dim(), -1).T
-    assert np.array_equal(locate(mesh, points), np.repeat(np.arange(mesh.nelements), basis.dx.shape[1]))
+    assert np.array_equal(locate(mesh, points).cells, np.repeat(np.arange(mesh.nelements), basis.dx.shape[1]))
     u = np.random.default_rng(1).standard_normal(basis.N)
     assert np.abs(point_values(basis, points)(u) - np.asarray(basis.interpolate(u)).ravel()).max() < 1e-12
 
 
 def test_every_node_is_inside_its_mesh():
     for mesh in (unit_square(9), disk(0.115, 0.02), unit_cube(3), skewed_quads()):
-        cells = locate(mesh, mesh.p.T)
+        cells = locate(mesh, mesh.p.T).cells
         assert all(node in mesh.t[:, cell] for node, cell in enumerate(cells))
 
 
@@ -68,11 +69,12 @@ def test_long_thin_cells_whose_centres_are_far_away():
     points = np.array([[0, 0], [1, 0], [1, 1], [0, 1], *[[0.0, y] for y in np.linspace(0.01, 0.99, 60)]]).T
     mesh = unit_square(1)
     for y in points[1, 4:]:  # many small cells at the left end
-        mesh = mesh.refined(np.array([locate(mesh, np.array([[1e-6, y]]))[0]]))
+        mesh = mesh.refined(np.array([locate(mesh, np.array([[1e-6, y]])).cells[0]]))
     queries = np.random.default_rng(2).random((500, 2))
-    cells = locate(mesh, queries)
-    local = mesh.mapping().invF(queries.T[:, :, None], tind=cells)[:, :, 0]
-    assert (cells >= 0).all() and min(local.min(), 1 - local.sum(axis=0).max()) > -1e-9
+    places = locate(mesh, queries)
+    local = mesh.mapping().invF(queries.T[:, :, None], tind=places.cells)[:, :, 0]
+    assert np.all(places.distance == 0.0) and min(local.min(), 1 - local.sum(axis=0).max()) > -1e-9
+    assert np.array_equal(local, places.reference)
 
 
 def test_points_outside_are_named():
@@ -80,12 +82,13 @@ def test_points_outside_are_named():
     points = np.array([[0.5, 0.5], [1.5, 0.2], [0.3, -1e-3], [1.0, 1.0], [7.0, 8.0], [9.0, 9.0]])
     with pytest.raises(InputError, match=r"4 of 6 lie outside the mesh: 1 at \(1.5, 0.2\), 2 at .*, 4 at \(7, 8\);"):
         point_values(basis, points)
-    assert np.array_equal(locate(basis.mesh, points) < 0, [False, True, True, False, True, True])
+    assert np.array_equal(locate(basis.mesh, points).distance > 0, [False, True, True, False, True, True])
     hole = Basis(l_shape(3), ElementTriP1())
     with pytest.raises(InputError, match="1 of 1 lie outside"):
         point_values(hole, np.array([[0.5, 0.5]]))
-    nearest = locate(basis.mesh, np.array([[1.1, 1.0]]), outside="nearest")
-    assert np.abs(basis.mesh.p[:, basis.mesh.t[:, nearest]].max(axis=1) - 1.0).max() == 0.0
+    nearest = np.array([[1.1, 1.0]])
+    assert locate(basis.mesh, nearest).distance == pytest.approx([0.1])
+    assert interpolation(basis, nearest) @ (basis.doflocs[0] + 2.0 * basis.doflocs[1]) == pytest.approx([3.0])
 
 
 @pytest.mark.parametrize("points", [np.zeros(2), np.zeros((0, 2)), np.zeros((3, 3)), np.array([[0.1, np.nan]])])

@@ -12,10 +12,11 @@ from skfem import BilinearForm, CellBasis
 
 from ..errors import InputError
 from ..linalg.operators import Matrix
+from ..spaces.locate import interpolation
 from ..spaces.matrices import mass_form
 from ..spaces.sampling import quadrature_sampling
 from .noise import GaussianNoise
-from .observation import Observation, evaluation_matrix, locate, point_values, whole_field
+from .observation import Observation, point_values, whole_field
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +135,7 @@ def project_field(fine_basis, vector: np.ndarray, coarse_basis) -> Projection:
     The product of both spaces' functions is integrated on the fine mesh: exact
     where that mesh is a refinement of the coarse one, a quadrature otherwise.
     Parts of the fine mesh outside the coarse one (curved boundaries) use the
-    nearest coarse cell.
+    nearest points of it.
 
     Parameters
     ----------
@@ -148,8 +149,7 @@ def project_field(fine_basis, vector: np.ndarray, coarse_basis) -> Projection:
         raise InputError(f"vector has {len(vector)} rows; the fine basis has {fine_basis.N} unknowns")
     order = fine_basis.elem.maxdeg + max(fine_basis.elem.maxdeg, coarse_basis.elem.maxdeg)
     fine = quadrature_sampling(CellBasis(fine_basis.mesh, fine_basis.elem, intorder=order))
-    cells = locate(coarse_basis.mesh, fine.points, outside="nearest")
-    coarse = evaluation_matrix(coarse_basis, fine.points, cells)
+    coarse = interpolation(coarse_basis, fine.points)
     samples = fine.matrix @ vector
     weighted = (samples.T * fine.weights).T
     moments = coarse.T @ weighted

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.spatial import cKDTree
-from skfem import BilinearForm, FacetBasis, LinearForm, MappingAffine
+from skfem import BilinearForm, FacetBasis, LinearForm
 
 from ..errors import InputError
 from ..meshes import boundary, subdomain
+from ..spaces.locate import interpolation, locate
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,13 +65,15 @@ def point_values(basis, points: np.ndarray) -> Observation:
         A point lies outside the mesh (the first few are named), or is not finite.
     """
     points = _checked_points(basis.mesh, points)
-    cells = locate(basis.mesh, points)
-    if (outside := np.flatnonzero(cells < 0)).size:
+    places = locate(basis.mesh, points)
+    if (outside := np.flatnonzero(places.distance > 0)).size:
         some = ", ".join(f"{i} at ({', '.join(f'{x:.6g}' for x in points[i])})" for i in outside[:3])
         raise InputError(f"points: {outside.size} of {len(points)} lie outside the mesh: {some}; "
                          "remove them or use a mesh that contains them")
-    matrix = evaluation_matrix(basis, points, cells)
-    return Observation(matrix, np.tile(points, (matrix.shape[0] // len(points), 1)))
+    matrix, count = interpolation(basis, points, places), len(points)
+    components = matrix.shape[0] // count
+    by_component = np.arange(matrix.shape[0]).reshape(count, components).T.ravel()
+    return Observation(sp.csr_array(matrix[by_component]), np.tile(points, (components, 1)))
 
 
 def as_function(basis, vector: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
@@ -120,78 +122,3 @@ def _checked_points(mesh, points) -> np.ndarray:
     if not np.isfinite(points).all():
         raise InputError(f"points has {np.sum(~np.isfinite(points).all(axis=1))} rows that are not finite")
     return points
-
-
-def evaluation_matrix(basis, points: np.ndarray, cells: np.ndarray) -> sp.csr_array:
-    """Sparse map of coefficients to values at `points` ``(n, d)`` that lie in `cells` ``(n,)``."""
-    mapping = basis.mesh._mapping()
-    local = _local(mapping, points, cells)
-    shapes = [np.asarray(basis.elem.gbasis(mapping, local, i, tind=cells)[0]) for i in range(basis.Nbfun)]
-    components = shapes[0].size // len(points)
-    rows = np.tile(np.arange(components * len(points)), basis.Nbfun)
-    columns = basis.element_dofs[:, np.tile(cells, components)].ravel()
-    data = np.concatenate([shape.ravel() for shape in shapes])
-    return sp.csr_array((data, (rows, columns)), shape=(components * len(points), basis.N))
-
-
-def locate(mesh, points: np.ndarray, *, outside: str = "mark", tolerance: float = 1e-9) -> np.ndarray:
-    """Cell that holds each point.
-
-    Parameters
-    ----------
-    points
-        ``(n, d)``.
-    outside
-        What a point outside the mesh gets: ``"mark"``: -1; ``"nearest"``: the
-        nearest cell (fields on it are then extrapolated).
-    tolerance
-        How far outside, in reference coordinates, a point still counts as inside.
-
-    Returns
-    -------
-    cells
-        ``(n,)``.
-    """
-    mapping = mesh._mapping()
-    centres = mesh.p[:, mesh.t].mean(axis=1).T
-    radius = np.sqrt(((mesh.p[:, mesh.t] - centres.T[:, None, :]) ** 2).sum(axis=0)).max()
-    tree = cKDTree(centres)
-    best, excess = np.full(len(points), -1), np.full(len(points), np.inf)
-    todo, tried = np.arange(len(points)), 0
-    while todo.size and tried < mesh.nelements:
-        count = min(max(8, 4 * tried), mesh.nelements)
-        distance, near = (np.reshape(a, (todo.size, count)) for a in tree.query(points[todo], k=count))
-        for rank in range(tried, count):
-            still = np.flatnonzero(excess[todo] > tolerance)
-            which, cells = todo[still], near[still, rank]
-            found = _excess(mesh, _local(mapping, points[which], cells))
-            better = found < excess[which]
-            best[which[better]], excess[which[better]] = cells[better], found[better]
-        tried = count
-        todo = todo[(excess[todo] > tolerance) & (distance[:, -1] <= 1.5 * radius)]  # no farther centre can own a point
-    return np.where((excess <= tolerance) | (outside == "nearest"), best, -1)
-
-
-def _local(mapping, points: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """Reference coordinates ``(d, n, 1)``; nan where the inverse of a curved cell's map does not converge."""
-    x = points.T[:, :, None]
-    if isinstance(mapping, MappingAffine):
-        return mapping.invF(x, tind=cells)
-    local = np.full(x.shape, 1.0 / (x.shape[0] + 1))
-    for _ in range(30):  # scikit-fem's own Newton iteration clips, and so never converges outside a cell
-        missing = x - mapping.F(local, cells)
-        step = np.einsum("ijkl,jkl->ikl", mapping.invDF(local, cells), missing)
-        local = np.clip(local + step, -2.0, 3.0)
-        if np.abs(step).max(initial=0.0) < 1e-13:
-            break
-    return np.where(np.abs(step).max(axis=0) < 1e-9, local, np.nan)
-
-
-def _excess(mesh, local: np.ndarray) -> np.ndarray:
-    """How far outside its reference cell each point ``(d, n, 1)`` lies: at most zero inside, inf where unknown."""
-    local = local[:, :, 0]
-    simplex = {"Triangular": 2, "Tetrahedral": 3}.get(mesh.refdom.name, 0)  # others: boxes
-    faces = [-local.min(axis=0), *(local[simplex:] - 1.0)]
-    if simplex:
-        faces.append(local[:simplex].sum(axis=0) - 1.0)
-    return np.nan_to_num(np.max(faces, axis=0), nan=np.inf)
