@@ -8,14 +8,14 @@ import scipy.sparse as sp
 from skfem import Basis, ElementTriP1
 
 from fem_ngf import HilbertSpace, InputError, Matrix, SolveError, unit_square
-from fem_ngf.linalg.dense import nystrom_factor, orthonormalize
+from fem_ngf.linalg.dense import orthonormalize
+from fem_ngf.linalg.low_rank import LowRankPlus, nystrom_factor
 from fem_ngf.linalg.operators import (
     Actions,
     BlockDiagonal,
     Diagonal,
     Inverse,
     Kronecker,
-    LowRankPlus,
     Squared,
 )
 

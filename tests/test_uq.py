@@ -20,7 +20,7 @@ from fem_ngf import (
 )
 from fem_ngf.linalg.operators import Diagonal
 from fem_ngf.uq.eigen import BLOCK, generalized_spectrum
-from fem_ngf.uq.subspace import restrict
+from fem_ngf.uq.laplace import restrict
 
 
 @pytest.fixture(scope="module", params=[1, 2])

@@ -8,8 +8,9 @@ import numpy as np
 
 from ..ansatz.finite_element import FiniteElement
 from ..errors import SolveError
-from ..linalg.dense import damped_solve, marquardt_shift, nystrom_factor
-from ..linalg.operators import LowRankPlus, SymmetricOperator
+from ..linalg.dense import damped_solve, marquardt_shift
+from ..linalg.low_rank import LowRankPlus, nystrom_factor
+from ..linalg.operators import SymmetricOperator
 from ..tangent.tangent_space import realize, tangent_vectors
 from .search import damping_after, gain_ratio
 

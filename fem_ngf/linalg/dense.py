@@ -1,4 +1,4 @@
-"""Dense linear algebra on the columns of tall matrices: Gram matrices, orthonormal bases, damped solves, Nystrom."""
+"""Dense linear algebra on the columns of tall matrices: Gram matrices, orthonormal bases, damped solves."""
 
 from __future__ import annotations
 
@@ -133,33 +133,3 @@ def marquardt_shift(diagonal: np.ndarray, damping: float) -> np.ndarray:
     D. W. Marquardt, An algorithm for least-squares estimation of nonlinear parameters, J. SIAM 11 (1963).
     """
     return damping * (diagonal + 1e-3 * diagonal.mean())
-
-
-def nystrom_factor(vectors: np.ndarray, images: np.ndarray, tolerance: float = 1e-10) -> np.ndarray:
-    r"""``F`` (n, r) with ``F F^T`` the Nystrom approximation :math:`Y (V^T Y)^+ Y^T` of an operator H, ``Y = H V``.
-
-    It equals H on the span of V, is not above H, and zero where H V is: no factor is left where nothing of ``V^T Y``
-    is positive.
-
-    Parameters
-    ----------
-    vectors, images
-        ``V``, ``Y`` (n, k); V of comparable lengths.
-    tolerance
-        Eigenvalues of ``V^T Y`` below this part of the largest are left out.
-
-    Raises
-    ------
-    SolveError
-        When V or Y is not finite.
-
-    References
-    ----------
-    A. Gittens, M. Mahoney, Revisiting the Nystrom method for improved large-scale machine learning, JMLR 17 (2016).
-    """
-    core = symmetric_product(vectors, images)
-    if not np.isfinite(core).all():
-        raise SolveError("the images of a sketch have entries that are not finite")
-    eigenvalues, rotation = np.linalg.eigh(core)
-    keep = eigenvalues > tolerance * max(eigenvalues.max(initial=0.0), 0.0)
-    return images @ (rotation[:, keep] / np.sqrt(eigenvalues[keep]))

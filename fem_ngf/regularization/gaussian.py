@@ -18,7 +18,7 @@ from .tikhonov import check_kind
 
 @dataclass(frozen=True, eq=False)
 class Gaussian:
-    r""":math:`N(\bar m, C)`, made by `bilaplacian`, `independent` or `fem_ngf.uq.subspace.restrict`.
+    r""":math:`N(\bar m, C)`, made by `bilaplacian`, `independent` or `fem_ngf.uq.laplace.restrict`.
 
     Parameters
     ----------

@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..errors import InputError
+from ..linalg.operators import SymmetricOperator
 
 
 @runtime_checkable
@@ -25,7 +26,7 @@ class Space(Protocol):
 
     components: int
     sampling: str
-    inner_product: object
+    inner_product: SymmetricOperator
 
     @property
     def size(self) -> int:

@@ -18,7 +18,7 @@ import numpy as np
 from ..ansatz.protocol import Linearization
 from ..errors import SolveError
 from ..linalg.cg import CGResult, pcg
-from ..linalg.dense import nystrom_factor
+from ..linalg.low_rank import nystrom_factor
 from ..spaces.protocol import Space
 from .tangent_space import TangentSpace
 

@@ -14,10 +14,11 @@ from functools import cached_property
 import numpy as np
 
 from ..errors import InputError
-from ..linalg.operators import LowRankPlus
+from ..linalg.dense import orthonormalize
+from ..linalg.low_rank import LowRankPlus
+from ..linalg.operators import Actions
 from ..regularization.gaussian import Gaussian
-from .eigen import Spectrum, misfit_spectrum
-from .subspace import restrict
+from .eigen import DEPENDENT, Spectrum, misfit_spectrum
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,3 +151,29 @@ def laplace(linearization, prior=None, *, tangent=None, rank: int | None = None,
     spectrum = misfit_spectrum(linearization, prior.precision, rank=rank, threshold=threshold,
                                oversampling=oversampling, generator=generator, kind=kind)
     return LaplaceApproximation(linearization.m, prior, spectrum)
+
+
+def restrict(prior: Gaussian, tangent) -> Gaussian:
+    r"""The prior given that ``m`` lies in ``mean + span(T)``: covariance :math:`Q Q^T`, Q orthonormal in ``C^-1``.
+
+    With tangent vectors ``T`` it is the Gaussian of :math:`T d`, where ``d`` has the precision :math:`T^T C^{-1} T`. On
+    the subspace the precision is that of the whole space.
+
+    Parameters
+    ----------
+    prior
+        The Gaussian on the whole space.
+    tangent
+        `fem_ngf.tangent.TangentSpace` of a network; of a finite-element ansatz it is the whole space and the prior
+        is returned as it is.
+
+    Notes
+    -----
+    Tangent vectors that are linearly dependent to rounding, in the norm of
+    the prior, are left out; the rank is then below the number of parameters.
+    """
+    if tangent.is_full:
+        return prior
+    basis = orthonormalize(np.asarray(tangent.vectors), prior.precision, tolerance=DEPENDENT)
+    precision = Actions(prior.size, prior.precision.apply, lambda covector: basis @ (basis.T @ covector))
+    return Gaussian(prior.mean, precision, basis)
