@@ -20,7 +20,7 @@ import torch
 from fem_ngf import Identification, RunOptions
 from fem_ngf.run.identification import Clock
 from fem_ngf.run.loading import load_function
-from fem_ngf.run.summary import relative_error
+from fem_ngf.run.results import relative_error
 
 CASE = Path(__file__).resolve().parents[1] / "cases" / "conductivity.py"
 METHODS = {

@@ -104,11 +104,11 @@ from .regularization.tikhonov import Tikhonov as Tikhonov
 from .regularization.total_variation import TotalVariation as TotalVariation
 from .run.case import Case as Case
 from .run.case import Level as Level
+from .run.case import SampleLevel as SampleLevel
 from .run.case import levels as levels
 from .run.cli import main as main
 from .run.identification import Identification as Identification
 from .run.options import RunOptions as RunOptions
-from .run.sample_level import SampleLevel as SampleLevel
 from .spaces.hilbert import HilbertSpace as HilbertSpace
 from .spaces.matern import sobolev_samples as sobolev_samples
 from .spaces.product import ProductSpace as ProductSpace

@@ -23,7 +23,7 @@ from fem_ngf import (
     verify_energy,
 )
 from fem_ngf.run.loading import load_function
-from fem_ngf.run.summary import relative_error
+from fem_ngf.run.results import relative_error
 
 CASES = Path(__file__).resolve().parents[1] / "cases"
 MESHES = CASES.parent / "meshes"

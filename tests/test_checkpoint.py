@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from fem_ngf import InputError
-from fem_ngf.run import checkpoint
 from fem_ngf.run.cli import command
+from fem_ngf.run.record import load_checkpoint, save_checkpoint
 
 CASE = str(Path(__file__).with_name("small_case.py"))
 ROOT = Path(__file__).parents[1]
@@ -49,8 +49,8 @@ def same_end(folder, whole):
 
 def test_what_is_saved_is_loaded(tmp_path):
     content = {"a": np.arange(3), "b": [1, 2.5, "x", None, True], "c": {"t": torch.ones(2), 0: (np.float64(3.0),)}}
-    checkpoint.save(tmp_path, content)
-    found = checkpoint.load(tmp_path)
+    save_checkpoint(tmp_path, content)
+    found = load_checkpoint(tmp_path)
     assert isinstance(found["a"], np.ndarray) and found["a"].tolist() == [0, 1, 2]
     assert found["b"] == content["b"] and found["c"][0] == (3.0,)
     assert torch.equal(found["c"]["t"], content["c"]["t"])
@@ -160,4 +160,4 @@ def test_changed_data_are_noticed(tmp_path, capsys):
 def test_a_damaged_checkpoint_is_an_input_error(tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"half a check")
     with pytest.raises(InputError, match="no readable checkpoint"):
-        checkpoint.load(tmp_path)
+        load_checkpoint(tmp_path)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import skfem
@@ -17,6 +18,7 @@ from ..linalg.operators import SymmetricOperator
 from ..model import Model
 from ..regularization.gaussian import Gaussian
 from ..spaces.hilbert import HilbertSpace
+from ..spaces.samples import SampleSpace
 
 Fields = dict[str, tuple[skfem.AbstractBasis, np.ndarray]]
 
@@ -149,6 +151,53 @@ def _level(label: str, discrete, data, regularization, weight: float, truth) -> 
                  truth=None if truth is None else discrete.nodal(truth),
                  noise_std=data.noise_std if measured and state.mesh is data.basis.mesh else None,
                  matrices={"prior": prior.precision} if isinstance(prior, Gaussian) else {})
+
+
+@dataclass(frozen=True, eq=False)
+class SampleLevel:
+    """The counterpart of `Level` for a `SampleSpace` or a `ProductSpace`.
+
+    Parameters
+    ----------
+    label
+        Name of the data set in tables.
+    energy
+        `fem_ngf.energies.Energy` on vectors of the sample space.
+    spaces
+        Sample spaces that ``--metric`` may name.
+    truth
+        The true vector ``(N c,)``, if it is known.
+    fields
+        Linearization -> fields to export by name, each ``(basis, vector)``.
+    """
+
+    label: str
+    energy: object
+    spaces: Mapping[str, SampleSpace]
+    truth: np.ndarray | None = None
+    fields: Callable[[object], Fields] = field(default=lambda linearization: {})
+
+    @property
+    def basis(self) -> SimpleNamespace:
+        """What a `Case` asks of a basis: ``mesh.p`` with as many rows as the points have coordinates."""
+        points = next(iter(self.spaces.values())).points
+        return SimpleNamespace(mesh=SimpleNamespace(p=points.T))
+
+    def space(self, metric: str = "l2", length: float = 1.0, sampling: str = "nodal") -> SampleSpace:
+        """The sample space of that name; `length` and `sampling` have no meaning here.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        if metric not in self.spaces:
+            raise InputError(f"metric is {metric!r}; this case knows {', '.join(self.spaces)}")
+        return self.spaces[metric]
+
+    def exports(self, linearization) -> Fields:
+        """The case's fields."""
+        return dict(self.fields(linearization))
 
 
 @dataclass(frozen=True, eq=False)

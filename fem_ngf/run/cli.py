@@ -93,8 +93,8 @@ def prepare(path: str, flags: Sequence[str], function: Callable[..., Case] | Non
 
     from threadpoolctl import threadpool_limits
 
-    from .execution import Origin
     from .identification import Identification
+    from .record import Origin
 
     function = function or load_function(path)
     before = time.process_time()
@@ -112,12 +112,12 @@ def _run(path: str, flags: list[str], function: Callable[..., Case] | None = Non
 
     from threadpoolctl import threadpool_limits
 
-    from . import directory
-    from .execution import Record, run
+    from .execution import run
+    from .record import Record, check_folder, create_folder
     from .weighting import choose
 
     folder = identification.options.out or Path("runs") / identification.case.name
-    directory.check(folder)
+    check_folder(folder)
     rule, record = identification.options.weight, Record()
     if rule in get_args(RULE):
         say = _silent if identification.options.quiet else print
@@ -125,7 +125,7 @@ def _run(path: str, flags: list[str], function: Callable[..., Case] | None = Non
             identification, record.stage, record.rows, choice = choose(identification, rule, record.clock, say)
         flags = [*flags, "--weight", identification.options.weight]
         origin = replace(origin, flags=tuple(flags), weight_choice=choice)
-        directory.create(folder)
+        create_folder(folder)
     return run(identification, origin, folder, record)
 
 
@@ -135,10 +135,10 @@ def _silent(line: str) -> None:
 
 def _restored(folder: str, flags: Sequence[str] = ()):
     """Identification, origin and record of a run directory."""
-    from . import checkpoint
-    from .execution import Origin, resumed
+    from .execution import resumed
+    from .record import Origin, load_checkpoint
 
-    content = checkpoint.load(folder)
+    content = load_checkpoint(folder)
     origin = content["origin"]
     if not Path(origin["folder"]).is_dir():
         raise InputError(f"{folder} was started in {origin['folder']}, which does not exist any more")

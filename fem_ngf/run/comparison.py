@@ -10,9 +10,10 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from ..errors import InputError, SolveError
-from . import directory, history
+from . import history
 from .identification import Clock, Identification
-from .summary import relative_error
+from .record import check_folder, create_folder
+from .results import relative_error
 
 METHODS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("neural, Gauss-Newton, all meshes", ()),
@@ -42,7 +43,7 @@ def compare(prepare: Callable[[list[str]], Identification], budget: float) -> in
     """
     first = prepare([])
     folder = first.options.out or Path("runs") / f"{first.case.name}-compare"
-    directory.check(folder, NAMES)
+    check_folder(folder, NAMES)
     histories, results = {}, []
     for name, flags in METHODS:
         if len(first.case.levels) == 1 and name.endswith("all meshes"):
@@ -55,7 +56,7 @@ def compare(prepare: Callable[[list[str]], Identification], budget: float) -> in
             result = {"failed": " ".join(str(error).split())}
         results.append({"method": name, "flags": " ".join(flags), **result})
     results = judged(results, histories)
-    directory.create(folder, NAMES)
+    create_folder(folder, NAMES)
     write(folder, results, histories)
     print(f"\n{markdown(results)}\ntables and picture: {folder / 'compare.md'}, {folder / 'compare.png'}")
     return 0

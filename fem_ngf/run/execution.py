@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+import signal
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
@@ -13,57 +13,11 @@ from threadpoolctl import threadpool_limits
 from ..errors import InputError
 from ..flows.continuation import Stage
 from ..flows.iterate import EXHAUSTED
-from . import checkpoint, directory, history
-from . import summary as summaries
+from . import history
+from .history import Progress
 from .identification import Clock, Identification
-from .interruption import Interrupted, Signals
-from .progress import Progress
-from .results import write_fields_of, write_results
-
-CHECKPOINT_SHARE = 0.05  # of the wall time, at most
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a run came from, so that it can be built again.
-
-    Parameters
-    ----------
-    path
-        Case file.
-    folder
-        Working directory, to which the paths among the flags refer.
-    flags
-        Command-line flags.
-    arguments
-        The case function's arguments, as text or numbers.
-    setup_cpu_seconds
-        Process CPU seconds to build the case and its spaces.
-    weight_choice
-        How a rule chose the weight, see `weighting.choose`; empty if none did.
-    """
-
-    path: str
-    folder: str
-    flags: tuple[str, ...] = ()
-    arguments: dict = field(default_factory=dict)
-    setup_cpu_seconds: float = 0.0
-    weight_choice: dict = field(default_factory=dict)
-
-
-@dataclass
-class Record:
-    """What a run has left behind so far."""
-
-    stage: Stage | None = None
-    rows: list[dict] = field(default_factory=list)
-    series: list[tuple[float, list[str]]] = field(default_factory=list)
-    clock: Clock = field(default_factory=Clock)
-
-    def state(self) -> dict:
-        """What a checkpoint holds of it."""
-        return {"stage": self.stage.state(), "rows": self.rows, "series": self.series, "cpu": self.clock.cpu,
-                "wall": self.clock.wall}
+from .record import Origin, Record, Saver, create_folder
+from .results import summarize, write_fields_of, write_results, write_summary
 
 
 def run(identification: Identification, origin: Origin, folder: Path, record: Record | None = None) -> int:
@@ -87,7 +41,7 @@ def run(identification: Identification, origin: Origin, folder: Path, record: Re
     """
     record = Record() if record is None else record
     progress = Progress(identification.options.quiet)
-    saver = _Saver(folder, lambda: {"origin": vars(origin), **record.state()})
+    saver = Saver(folder, lambda: {"origin": vars(origin), **record.state()})
     with Signals() as signals, threadpool_limits(identification.options.threads):
         try:
             _advance(identification, folder, record, progress, saver, signals)
@@ -142,7 +96,7 @@ def report(identification: Identification, origin: Origin, folder: Path, record:
     return 0
 
 
-def _advance(identification, folder: Path, record: Record, progress: Progress, saver: _Saver, signals: Signals) -> None:
+def _advance(identification, folder: Path, record: Record, progress: Progress, saver: Saver, signals: Signals) -> None:
     """All iterations; each is recorded as a whole before a signal is heeded."""
     known = record.stage
     if known is not None:
@@ -155,7 +109,7 @@ def _advance(identification, folder: Path, record: Record, progress: Progress, s
             continue
         with signals.held():
             if record.stage is None:
-                directory.create(folder)
+                create_folder(folder)
             record.stage = stage
             label, kappa = identification.levels[stage.level].label, identification.options.kappa
             record.rows.append(history.row(stage, len(record.rows), label, record.clock.cpu,
@@ -167,24 +121,6 @@ def _advance(identification, folder: Path, record: Record, progress: Progress, s
             progress.line(record.rows[-1])
 
 
-class _Saver:
-    """Writes checkpoints: the first at once, then as often as they take only a small share of the time."""
-
-    def __init__(self, folder: Path, content: Callable[[], dict]):
-        self._folder, self._content = folder, content
-        self._last, self._cost = float("-inf"), 0.0
-
-    def save_if_cheap(self) -> None:
-        if time.perf_counter() - self._last >= min(self._cost / CHECKPOINT_SHARE, 1.0):
-            self.save()
-
-    def save(self) -> None:
-        start = time.perf_counter()
-        checkpoint.save(self._folder, self._content())
-        self._last = time.perf_counter()
-        self._cost = self._last - start
-
-
 def _interrupted(stop, identification, origin, folder, record, progress, saver) -> int:
     if record.stage is None:
         progress.result(f"interrupted by {stop} before the first iterate; nothing was written")
@@ -193,8 +129,8 @@ def _interrupted(stop, identification, origin, folder, record, progress, saver) 
         saver.save()
         history.write(folder / "history.csv", record.rows)
         reason = f"interrupted by {stop}"
-        result = summaries.summarize(identification, record.stage, record.rows, record.clock, _settings(origin), reason)
-        summaries.write(folder / "summary.json", result)
+        result = summarize(identification, record.stage, record.rows, record.clock, _settings(origin), reason)
+        write_summary(folder / "summary.json", result)
         progress.result(f"{reason} after step {record.rows[-1]['step']}; go on with: fem-ngf resume {folder}")
     return stop.code
 
@@ -223,3 +159,50 @@ def _closing(result: dict, folder: Path) -> list[str]:
             *(f"{what:<10}{folder / name}" for what, name in
               (("picture:", "picture.png"), ("report:", "report.html"), ("ParaView:", "fields.pvd"))
               if (folder / name).exists())]
+
+
+# ---- signals --------------------------------------------------------------------------------------------------------
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run was asked to stop; `code` is the exit code of the process (128 + signal)."""
+
+    def __init__(self, number: int):
+        super().__init__(signal.Signals(number).name)
+        self.code = 128 + number
+
+
+class Signals:
+    """Turns Ctrl-C and SIGTERM into `Interrupted`; what happens inside `held` is finished before."""
+
+    def __init__(self):
+        self._pending = 0
+        self._held = False
+
+    def __enter__(self):
+        allowed = threading.current_thread() is threading.main_thread()
+        self._before = {number: signal.signal(number, self._arrived) for number in _SIGNALS if allowed}
+        return self
+
+    def __exit__(self, *error):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def held(self):
+        """A stretch of work that a signal does not cut."""
+        self._pending, self._held = 0, True
+        try:
+            yield
+        finally:
+            self._held = False
+        if self._pending:
+            raise Interrupted(self._pending)
+
+    def _arrived(self, number, frame):
+        self._pending = number
+        if not self._held:
+            raise Interrupted(number)

@@ -1,12 +1,19 @@
-"""The files at the end of a run: fields, pictures, report, summary."""
+"""The end of a run: its result in numbers, fields, pictures and a report."""
 
 from __future__ import annotations
 
+import json
+import math
+import platform
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numpy as np
+
 from ..flows.continuation import Stage
-from . import summary as summaries
-from .identification import Identification
+from .identification import Clock, Identification
+
+_PACKAGES = ("fem_ngf", "scikit-fem", "torch", "numpy", "scipy", "meshio")
 
 
 def write_fields_of(identification: Identification, stage: Stage, folder: Path) -> list[str]:
@@ -28,7 +35,7 @@ def write_results(identification: Identification, record, folder: Path, settings
     folder
         The run directory.
     settings
-        See `summary.summarize`.
+        See `summarize`.
     reason
         Why the run ended, if the flow did not end it.
 
@@ -40,13 +47,13 @@ def write_results(identification: Identification, record, folder: Path, settings
     from ..output.vtk import write_series
 
     stage = record.stage
-    summary = summaries.summarize(identification, stage, record.rows, record.clock, settings, reason)
+    summary = summarize(identification, stage, record.rows, record.clock, settings, reason)
     if identification.case.outcome is not None:
         summary |= identification.case.outcome(stage.iterate.linearization, folder)
     write_series(folder / "fields.pvd", [(time, [folder / name for name in names]) for time, names in record.series])
     if not identification.options.bare:
         _write_pictures(identification, record, folder, summary)
-    summaries.write(folder / "summary.json", summary)
+    write_summary(folder / "summary.json", summary)
     return summary
 
 
@@ -62,3 +69,102 @@ def _write_pictures(identification: Identification, record, folder: Path, summar
     choice = summary.get("weight_choice")
     write_report(folder / "report.html", summary, record.rows, picture, png(convergence_figure(record.rows)), title,
                  png(weight_figure(choice)) if choice else None)
+
+
+# ---- in numbers -----------------------------------------------------------------------------------------------------
+
+
+def summarize(identification: Identification, stage: Stage, rows: list[dict], clock: Clock, settings: dict,
+              stop_reason: str | None = None) -> dict:
+    """Everything that a reader or a script wants to know about a run.
+
+    Parameters
+    ----------
+    identification, stage
+        What ran, and where it ended.
+    rows
+        The history.
+    clock
+        Time of the identification; ``setup_cpu_seconds`` and ``settings`` come from `settings`.
+    settings
+        ``{"arguments": .., "setup_cpu_seconds": .., "command": ..}``.
+    stop_reason
+        Why it stopped, if not for a reason of the flow's own.
+    """
+    iterate, options = stage.iterate, identification.options
+    alignments = [row["alignment"] for row in rows if row["alignment"] != ""]
+    result = {
+        "case": identification.case.name,
+        "energy": iterate.value,
+        **{name: iterate.terms.get(name) for name in ("misfit", "regularization")},
+        "terms": dict(iterate.terms),
+        "relative_error": relative_error(identification, stage),
+        "parameters": iterate.parameters,
+        "unknowns": len(iterate.m),
+        "state_unknowns": identification.levels[stage.level].energy.work_per_solve,
+        "iterations": rows[-1]["step"],
+        "pde_solves": _solves(stage.solves),
+        "pde_solves_per_level": [
+            {"mesh": level.label, "state_unknowns": level.energy.work_per_solve, **_solves([kinds])}
+            for level, kinds in zip(identification.levels, stage.solves, strict=True)],
+        "pde_work": stage.work,
+        "gradient_norm": iterate.gradient_norm,
+        "alignment": alignments[-1] if alignments else None,
+        "stop_reason": stop_reason or iterate.stop_reason,
+        "converged": stop_reason is None and stage.level == len(identification.levels) - 1 and iterate.converged,
+        "cpu_seconds": clock.cpu,
+        "wall_seconds": clock.wall,
+        "setup_cpu_seconds": settings["setup_cpu_seconds"],
+        "seed": options.seed,
+        "settings": {**settings["arguments"], **options.as_dict(), "command": settings["command"]},
+        "versions": versions(),
+    }
+    if settings.get("weight_choice"):
+        result["weight_choice"] = settings["weight_choice"]
+    return _jsonable(result)
+
+
+def relative_error(identification: Identification, stage: Stage) -> float | None:
+    """``||m - truth|| / ||truth||`` in L2, None without a truth."""
+    truth, m = identification.levels[stage.level].truth, stage.iterate.m
+    if truth is None:
+        return None
+    mass = identification.continuation.flows[stage.level].space.mass
+    error = m - truth
+    return float(np.sqrt((error @ (mass @ error)) / (truth @ (mass @ truth))))
+
+
+def versions() -> dict[str, str]:
+    """Python's and the packages' versions."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def write_summary(path: Path, summary: dict) -> None:
+    """Write a summary under a temporary name and rename it."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    temporary.replace(path)
+
+
+def _solves(levels) -> dict[str, int]:
+    kinds = {kind: sum(level.get(kind, 0) for level in levels) for kind in ("forward", "adjoint", "incremental")}
+    return {**kinds, "total": sum(kinds.values())}
+
+
+def _jsonable(value):
+    """The same without numpy, paths and numbers that JSON does not know."""
+    if isinstance(value, dict):
+        return {str(key): _jsonable(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(part) for part in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
