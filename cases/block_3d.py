@@ -4,10 +4,8 @@ r"""Conductivity of a block of tetrahedra from sensors inside it.
     \min_m \tfrac12 \sum_i \frac{(u(x_i) - d_i)^2}{\sigma^2} + \tfrac\alpha2 \|\nabla m\|_{L^2}^2
     \quad\text{subject to}\quad -\nabla\cdot(e^m \nabla u) = 0
 
-in the unit cube, with u = 0 at the bottom (y = 0), a unit flux through the top
-(y = 1) and insulated sides. State and parameter
-in P1; synthetic data from P2 on the same mesh, at a grid of sensors, with
-normal noise.
+in the unit cube, with u = 0 at the bottom (y = 0), a unit flux through the top (y = 1) and insulated sides. State and
+parameter in P1; synthetic data from P2 on the same mesh, at a grid of sensors, with normal noise.
 """
 
 from dataclasses import replace
@@ -40,10 +38,8 @@ def case(cells: int = 12, alpha: float = 40.0, noise: float = 0.01, noise_seed: 
         Cells a side of the finest mesh; the coarser ones have half as many, down to 6.
     alpha
         Weight of the regularisation.
-    noise
-        Standard deviation of the synthetic noise, relative to the largest measured value.
-    noise_seed
-        Seed of the synthetic noise.
+    noise, noise_seed
+        Standard deviation, relative to the largest measured value, and seed of the synthetic noise.
     sensors
         Sensors a side of the grid.
     data

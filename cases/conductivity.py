@@ -4,26 +4,22 @@ r"""Conductivity of the unit square from a noisy state: the problem "poisson_noi
     \min_\kappa \|u - u_d\|_{L^2}^2 + \alpha \|\nabla\kappa\|_{L^2}^2
     \quad\text{subject to}\quad -\nabla\cdot(\kappa \nabla u) = f, \quad u = 0 \text{ on the boundary.}
 
-The unknown is the conductivity itself, not its logarithm; where it is not
-positive the equation has no solution and the step that led there is rejected.
-True fields, and the source f that belongs to them:
+The unknown is the conductivity itself, not its logarithm; where it is not positive the equation has no solution and the
+step that led there is rejected. True fields, and the source f that belongs to them:
 
 .. math::
     u = \sin(\pi x)\sin(\pi y), \qquad \kappa = \frac{1}{1 + x^2y^2 + (x-1)^2(y-1)^2}.
 
-As in the authors' code: neither term of the energy has a factor 1/2; the data
-are the exact state plus a P1 function with independent normal nodal values of
-standard deviation :math:`\|u\|_{L^2}/10`, boundary nodes included; state in P1
-on n x n x 2 triangles, n = 80; alpha = 1e-4; a network 2-30-1 with the logistic
-function. Here kappa is projected to P1 before it enters the equation, and the
-exact state enters through its L2 projection (a constant of 1e-7 or less in
-the energy).
+As in the authors' code: neither term of the energy has a factor 1/2; the data are the exact state plus a P1 function
+with independent normal nodal values of standard deviation :math:`\|u\|_{L^2}/10`, boundary nodes included; state in P1
+on n x n x 2 triangles, n = 80; alpha = 1e-4; a network 2-30-1 with the logistic function. Here kappa is projected to P1
+before it enters the equation, and the exact state enters through its L2 projection (a constant of 1e-7 or less in the
+energy).
 
 References
 ----------
-S. K. Mitusch, S. W. Funke, M. Kuchta, Hybrid FEM-NN models: Combining
-artificial neural networks with the finite element method, J. Comput. Phys.
-446 (2021), arXiv 2101.00962, Section 3.
+S. K. Mitusch, S. W. Funke, M. Kuchta, Hybrid FEM-NN models: Combining artificial neural networks with the finite
+element method, J. Comput. Phys. 446 (2021), arXiv 2101.00962, Section 3.
 """
 
 import numpy as np

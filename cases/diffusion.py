@@ -4,21 +4,15 @@ r"""Log-diffusivity of the unit square from a noisy observation of the whole sta
     \min_m \tfrac12 \|u - u_d\|_{L^2}^2 + \tfrac\gamma2 \|\nabla m\|_{L^2}^2
     \quad\text{subject to}\quad -\nabla\cdot(e^m \nabla u) = 1, \quad u = 0 \text{ on the boundary.}
 
-State in P2 and parameter in P1 on n x n x 2 triangles. The truth is log 9
-outside and log 2 inside the disc of radius 0.2 at the centre; the search starts
-from log 2. Synthetic data: the state on a mesh of twice as many cells, with
-normal noise at every interior node.
-
-With a file of nodal values on the finest mesh the misfit is the one above, and
-the coarser meshes see the L2 projection of the data. Values at any other
-points are point observations: the misfit is then
-:math:`\frac12 \sum (u(x_i) - d_i)^2 / \sigma_i^2`.
+State in P2 and parameter in P1 on n x n x 2 triangles. The truth is log 9 outside and log 2 inside the disc of radius
+0.2 at the centre; the search starts from log 2. Synthetic data: the state on a mesh of twice as many cells, with normal
+noise at every interior node. Coarser meshes see the L2 projection of the data. With a file of values at other points
+than the nodes of the finest mesh the misfit is :math:`\frac12 \sum (u(x_i) - d_i)^2 / \sigma_i^2`.
 
 References
 ----------
-U. Villa, N. Petra, O. Ghattas, hIPPYlib: an extensible software framework for
-large-scale inverse problems, ACM TOMS 47 (2021); its model problem
-PoissonDeterministic.
+U. Villa, N. Petra, O. Ghattas, hIPPYlib: an extensible software framework for large-scale inverse problems, ACM TOMS 47
+(2021); its model problem PoissonDeterministic.
 """
 
 from pathlib import Path

@@ -39,12 +39,8 @@ def case(data: Path | None = None, reference: Path | None = None, mesh: Path | N
 
     Parameters
     ----------
-    data
-        File of the challenge with the target; without files the tank is synthetic.
-    reference
-        File with the empty tank.
-    mesh
-        File with the mesh.
+    data, reference, mesh
+        Files of the challenge: the target, the empty tank, the mesh. Without them the tank is synthetic.
     level
         1 to 7; level l does without electrodes 1..2(l - 1).
     truth

@@ -4,15 +4,11 @@ r"""Conductivity of a plate with holes from temperatures on its boundary, in two
     \min_m \tfrac12 \sum_{j=1}^2 \sum_i \frac{(u_j(x_i) - d_{ij})^2}{\sigma_{j}^2} + \tfrac\alpha2 \|\nabla m\|_{L^2}^2
     \quad\text{subject to}\quad -\nabla\cdot(e^m \nabla u_j) = 0
 
-with u = 0 at the right end in both experiments. In the first the left end is
-held at u = 1; in the second it is held at 0 and a unit flux enters through the
-top. Everything else, the rims of the holes included, is insulated. Measured are
-the temperatures at the mesh's nodes on the bottom, the top and the rims.
-
-The mesh comes from gmsh; its names of boundaries (left, right, bottom, top,
-holes) say where what happens. Only the second experiment knows the size of the
-conductivity; both together know its shape. Data come from a mesh refined once
-more, with another element.
+with u = 0 at the right end in both experiments. In the first the left end is held at u = 1; in the second it is held at
+0 and a unit flux enters through the top. Everything else, the rims of the holes included, is insulated. Measured are
+the temperatures at the mesh's nodes on the bottom, the top and the rims. Only the second experiment knows the size of
+the conductivity; both together know its shape. The mesh and the names of its boundaries come from gmsh, the synthetic
+data from a mesh refined once more, with another element.
 """
 
 from dataclasses import replace
@@ -51,10 +47,8 @@ def case(mesh: Path | None = None, refinements: int = 1, alpha: float = 15.0, no
         How often the mesh is refined: the continuation runs over all of them.
     alpha
         Weight of the regularisation.
-    noise
-        Standard deviation of the synthetic noise, relative to each experiment's largest temperature.
-    noise_seed
-        Seed of the synthetic noise.
+    noise, noise_seed
+        Standard deviation, relative to each experiment's largest temperature, and seed of the synthetic noise.
     data
         File of measurements instead: .npz with points (n, 2), values (n, 2) and optionally std.
     """

@@ -4,9 +4,8 @@ r"""Unknown reaction coefficient of a nonlinear equation from point sensors.
     \min_q \tfrac12 \sum_i \frac{(u(x_i) - d_i)^2}{\sigma_i^2} + \tfrac\alpha2 \|\nabla q\|_{L^2}^2
     \quad\text{subject to}\quad -\Delta u + q\,u + u^3 = 10, \quad \partial_n u = 0
 
-on the unit square. The unknown is q itself, of either sign: the cubic term
-keeps the equation solvable where q is moderately negative, and a q for which
-Newton's method fails is a rejected step. Synthetic data: a finer mesh, sensors
+on the unit square. The unknown is q itself, of either sign: the cubic term keeps the equation solvable where q is
+moderately negative, and a q for which Newton's method fails is a rejected step. Synthetic data: a finer mesh, sensors
 on a grid, normal noise.
 """
 
@@ -40,10 +39,8 @@ def case(cells: int = 32, alpha: float = 0.5, noise: float = 0.005, noise_seed: 
         Cells a side of the finest mesh; the coarser ones have half as many, down to about 16.
     alpha
         Weight of the regularisation.
-    noise
-        Standard deviation of the synthetic noise, relative to the largest measured value.
-    noise_seed
-        Seed of the synthetic noise.
+    noise, noise_seed
+        Standard deviation, relative to the largest measured value, and seed of the synthetic noise.
     sensors
         Sensors a side of the grid.
     data

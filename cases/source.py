@@ -4,14 +4,11 @@ r"""Unknown source from sensors in part of the domain: what the norm of the prio
     \min_f \tfrac12 \sum_i \frac{(u(x_i) - d_i)^2}{\sigma_i^2} + \tfrac\alpha2 \|f\|_H^2
     \quad\text{subject to}\quad -\Delta u = f, \quad u = 0 \text{ on the boundary of the unit square,}
 
-with :math:`\|f\|_H^2 = \|f\|_{L^2}^2`, or :math:`\|f\|_{L^2}^2 + l^2 \|\nabla f\|_{L^2}^2` (l = 0.15). The same
-inner product is the metric of the search. True source: one bump among the
-sensors, which form a grid in x < `reach`, and one beyond them. With H = L2 the
-minimiser is a multiple of the adjoint state: zero on the boundary, harmonic
-wherever no sensor is (so no bump can arise there), peaked at the sensors. With
-H = H1 it is smooth, and continues beyond the sensors.
-
-Compare ``--metric l2`` with ``--metric h1`` in the pictures.
+with :math:`\|f\|_H^2 = \|f\|_{L^2}^2`, or :math:`\|f\|_{L^2}^2 + l^2 \|\nabla f\|_{L^2}^2` (l = 0.15). The same inner
+product is the metric of the search. True source: one bump among the sensors, which form a grid in x < `reach`, and one
+beyond them. With H = L2 the minimiser is a multiple of the adjoint state: zero on the boundary, harmonic wherever no
+sensor is (so no bump can arise there), peaked at the sensors. With H = H1 it is smooth, and continues beyond the
+sensors. Compare ``--metric l2`` with ``--metric h1`` in the pictures.
 """
 
 from pathlib import Path
@@ -48,12 +45,9 @@ def case(cells: int = 32, metric: Literal["l2", "h1"] = "h1", alpha: float | Non
     metric
         Norm of the prior and of the search: l2 or h1.
     alpha
-        Weight of the regularisation; by default 20 for h1 and 100 for l2, with which both fit the data as well as the
-        noise allows.
-    noise
-        Standard deviation of the synthetic noise, relative to the largest measured value.
-    noise_seed
-        Seed of the synthetic noise.
+        Weight of the regularisation; default: 20 for h1 and 100 for l2, which fit the data as well as the noise allows.
+    noise, noise_seed
+        Standard deviation, relative to the largest measured value, and seed of the synthetic noise.
     sensors
         Sensors a side of the grid.
     reach

@@ -4,20 +4,15 @@ r"""Log-permeability of an aquifer from fifty pressures in wells, with an anisot
     \min_m \sum_i \frac{(u(x_i) - d_i)^2}{2\sigma^2} + \tfrac12 \|m - \bar m\|_{C^{-1}}^2
     \quad\text{subject to}\quad -\nabla\cdot(e^m \nabla u) = 0,
 
-u = y on top and bottom, no flux left and right. State in P2 and parameter in
-P1 on n x n x 2 triangles. The prior is bilaplacian,
-:math:`C^{-1} = L M^{-1} L`, :math:`L = \gamma K_\Theta + \delta M + \beta M_{\partial\Omega}`,
-with layers that run at 45 degrees. The result is exported with the standard
-deviation of its Laplace approximation.
-
-Synthetic data: the truth is a sample of the prior on a mesh of twice as many
-cells, observed at random points with 1 % noise.
+u = y on top and bottom, no flux left and right. State in P2 and parameter in P1 on n x n x 2 triangles. The prior is
+bilaplacian, :math:`C^{-1} = L M^{-1} L`, :math:`L = \gamma K_\Theta + \delta M + \beta M_{\partial\Omega}`, with layers
+that run at 45 degrees. The result is exported with the standard deviation of its Laplace approximation. Synthetic data:
+the truth is a sample of the prior on a mesh of twice as many cells, observed at random points with 1 % noise.
 
 References
 ----------
-U. Villa, N. Petra, O. Ghattas, hIPPYlib: an extensible software framework for
-large-scale inverse problems, ACM TOMS 47 (2021); its model problem
-SubsurfaceBayesian, from which geometry and prior are taken.
+U. Villa, N. Petra, O. Ghattas, hIPPYlib: an extensible software framework for large-scale inverse problems, ACM TOMS 47
+(2021); its model problem SubsurfaceBayesian, from which geometry and prior are taken.
 """
 
 from pathlib import Path

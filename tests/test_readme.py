@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fem_ngf import HilbertDescent
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 
@@ -49,6 +51,23 @@ def test_tutorial_runs_and_grows(tmp_path, monkeypatch):
     assert iterate.terms["misfit"] == pytest.approx(150.0, abs=40.0)  # 300 values with normal noise
     assert space.norm(iterate.m - truth) < 0.35 * space.norm(truth)
     assert (tmp_path / "runs" / "tutorial" / "plate.pvd").is_file()
+
+
+def test_templates_for_own_parts_run_and_fit_together():
+    blocks = python_blocks(ROOT / "docs" / "own.md")
+    assert len(blocks) == 6 and max(len(block.splitlines()) for block in blocks) <= 20
+    after = executed("\n".join(blocks), "own")
+    flow, space = HilbertDescent(after["energy"], after["network"], after["space"], stagnation=1e-3), after["space"]
+    assert [str(check) for check in after["checks"] if not check.passed] == []
+    truth = after["discrete"].nodal(lambda x: np.sin(3.0 * x[0]) * x[1])
+    misfit_of_truth = flow.energy.linearize(truth).terms["misfit"]
+    for theta in (after["iterate"].theta, *(flow.ansatz.initial(np.random.default_rng(seed)) for seed in (1, 2))):
+        *_, iterate = flow.run(theta)
+        assert iterate.terms["misfit"] < 1.3 * misfit_of_truth
+        error = iterate.m - truth
+        assert error @ space.mass @ error < 0.35**2 * (truth @ space.mass @ truth)
+    case = after["case"](cells=8)
+    assert [level.label for level in case.levels] == ["8 x 8"] and case.levels[0].energy.weight == 1.0
 
 
 def test_readme_table_is_what_compare_wrote():
