@@ -1,4 +1,4 @@
-"""The two ways in which a computation may end without a result, and checks of what the user gave."""
+"""The two ways in which a computation may end without a result, and checks of sizes, numbers and kinds."""
 
 import math
 
@@ -29,3 +29,9 @@ def check_positive(**numbers: float) -> None:
     for name, value in numbers.items():
         if not (math.isfinite(value) and value > 0):
             raise InputError(f"{name} is {value}; it must be a positive number")
+
+
+def check_kind(kind: str) -> None:
+    """InputError unless the kind of Hessian is known."""
+    if kind not in ("gauss-newton", "newton"):
+        raise InputError(f"kind is {kind!r}; choose 'gauss-newton' or 'newton'")

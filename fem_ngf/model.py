@@ -13,8 +13,7 @@ from .energies.inverse_problem import InverseProblem
 from .errors import InputError
 from .forms.weak_form import WeakForm
 from .meshes import boundary
-from .pde.state import State
-from .pde.stationary import StationaryProblem
+from .pde.stationary import StationaryProblem, StationaryState
 from .spaces.hilbert import HilbertSpace
 from .spaces.product import ProductSpace
 
@@ -178,7 +177,7 @@ class Discretization:
             return np.concatenate([_nodal(basis, each) for basis, each in zip(self.parameter, m, strict=True)])
         return _nodal(self.parameter, m)
 
-    def solve(self, m, start=None) -> State:
+    def solve(self, m, start=None) -> StationaryState:
         """The state for a parameter, given as for `nodal`; `start` as for `StationaryProblem.solve`."""
         return self.equation.solve(self.nodal(m), start)
 

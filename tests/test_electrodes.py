@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skfem import CellBasis, ElementTriP1, ElementTriP2
 
-from fem_ngf import ElectrodeModel, InputError, SolveError, disk, taylor_rate
+from fem_ngf import ElectrodeModel, InputError, SolveError, disk
 
 ELECTRODES = 8
 NAMES = tuple(f"electrode{l + 1}" for l in range(ELECTRODES))
@@ -99,44 +99,18 @@ def test_reciprocity():
     assert np.abs(resistance - resistance.T).max() < 1e-12
 
 
-@pytest.mark.parametrize("element", [ElementTriP1, ElementTriP2])
-def test_tangent_adjoint_and_taylor(element):
+def test_adjoints_of_voltages_alone_cost_no_further_solve():
+    """They are combinations of the fields of all patterns, and equal what a block with other covectors gives."""
     rng = np.random.default_rng(0)
-    currents = adjacent() @ rng.standard_normal((ELECTRODES - 1, 3))
-    problem = model(element=element(), currents=currents)
-    m, dm = bump(problem), rng.standard_normal((problem.parameter_size, 2))
-    state = problem.solve(m)
-    du = state.tangent(dm)
-    assert np.allclose(du[:, :, 1], state.tangent(dm[:, 1]), atol=1e-12)
-    everywhere = rng.standard_normal(state.u.shape)
-    voltages = everywhere.copy()
+    problem = model(currents=adjacent())
+    state = problem.solve(bump(problem))
+    voltages = rng.standard_normal(state.u.shape)
     voltages[:problem.state.N] = 0.0
-    for covector in (everywhere, voltages):
-        pulled = state.adjoint(covector)
-        assert np.allclose(np.einsum("nkb,nk->b", du, covector), pulled @ dm, rtol=1e-9)
-    block = np.stack([everywhere, voltages], axis=2)
-    assert np.allclose(state.adjoint(block)[:, 1], state.adjoint(voltages), atol=1e-10)
-    for covector in (everywhere, voltages):
-        def functional(at, covector=covector):
-            solved = problem.solve(at)
-            return float(np.sum(covector * solved.u)), solved.adjoint(covector)
-        assert abs(taylor_rate(functional, m, dm[:, 0]) - 2.0) < 0.05
-
-
-def test_residual_and_second_derivatives():
-    rng = np.random.default_rng(1)
-    problem = model(currents=adjacent()[:, :2])
-    m, dm, h = bump(problem), rng.standard_normal(problem.parameter_size), 1e-5
-    state, p = problem.solve(m), rng.standard_normal((problem.state_size, 2))
-    seconds = state.second_derivatives(p)
-    for k, second in enumerate(seconds):
-        def slope(at, k=k):  # d/dm of p^T K(m) u by differences in one direction
-            return p[:, k] @ (problem.matrix(at) @ state.u[:, k])
-        change = (problem.matrix(m + h * dm) @ p[:, k] - problem.matrix(m - h * dm) @ p[:, k]) / (2 * h)
-        assert np.allclose(second.um @ dm, change, atol=1e-6 * np.abs(change).max())
-        curvature = (slope(m + 1e-3 * dm) - 2 * slope(m) + slope(m - 1e-3 * dm)) / 1e-6
-        assert np.isclose(dm @ (second.mm @ dm), curvature, rtol=1e-3)
-        assert second.uu.nnz == 0
+    before = problem.counts.total
+    alone = state.adjoint(voltages)
+    assert problem.counts.total == before
+    block = np.stack([rng.standard_normal(state.u.shape), voltages], axis=2)
+    assert np.allclose(state.adjoint(block)[:, 1], alone, atol=1e-10)
 
 
 def test_sensitivities_by_adjoint_fields_equal_finite_differences():

@@ -106,7 +106,7 @@ def test_adjoint_identity(observe, shape):
     basis = Basis(HALVES, ElementTriP2())
     observation = observe(basis)
     generator = np.random.default_rng(4)
-    u, r = generator.standard_normal((basis.N, *shape)), generator.standard_normal((observation.size, *shape))
+    u, r = generator.standard_normal((basis.N, *shape)), generator.standard_normal((observation.shape[0], *shape))
     left, right = np.sum(observation(u) * r), np.sum(u * observation.transpose(r))
     assert observation(u).shape == r.shape and abs(left - right) <= 1e-13 * np.linalg.norm(u) * np.linalg.norm(r)
 

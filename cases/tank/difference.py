@@ -13,8 +13,7 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sparse
 
-from fem_ngf import ElectrodeModel, InputError, Observation
-from fem_ngf.forms.weak_form import SecondDerivatives
+from fem_ngf import ElectrodeModel, InputError, MatrixObservation
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +55,12 @@ class DifferenceModel:
 
     @property
     def state_size(self):
-        """Unknowns of one solve (for comparisons of work)."""
+        """Number of voltages."""
+        return len(self.voltages_from_resistance)
+
+    @property
+    def work_per_solve(self):
+        """Unknowns of one solve."""
         return self.electrodes.state_size
 
     @property
@@ -79,9 +83,9 @@ class DifferenceModel:
         return self.voltages(self.electrodes.solve(self.reference))
 
     @cached_property
-    def everything(self) -> Observation:
+    def everything(self) -> MatrixObservation:
         """The observation that takes the whole state."""
-        return Observation(sparse.eye_array(len(self.voltages_from_resistance), format="csr"))
+        return MatrixObservation(sparse.eye_array(len(self.voltages_from_resistance), format="csr"))
 
     def voltages(self, solved) -> np.ndarray:
         """(k n_pat,) voltages of a solved electrode model."""
@@ -139,6 +143,6 @@ class DifferenceState:
         """F'(w)^T covector."""
         return self.pull_back(self.adjoint_state(covector))
 
-    def second_derivatives(self, p) -> list[SecondDerivatives]:
+    def second_order(self, du, dm, p):
         """Not available: use Gauss-Newton."""
         raise InputError("direction: difference imaging has no exact Hessian; use direction 'gauss-newton'")

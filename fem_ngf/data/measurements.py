@@ -16,7 +16,8 @@ from ..spaces.locate import interpolation
 from ..spaces.matrices import mass_form
 from ..spaces.sampling import quadrature_sampling
 from .noise import GaussianNoise
-from .observation import Observation, point_values, whole_field
+from .observation import MatrixObservation, point_values, whole_field
+from .protocol import Noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,7 @@ class Measurements:
     std: np.ndarray | None = None
     likelihood: Callable[[np.ndarray], object] = GaussianNoise.from_std
 
-    def on(self, basis) -> tuple[Observation, np.ndarray, object]:
+    def on(self, basis) -> tuple[MatrixObservation, np.ndarray, Noise]:
         """Observation of a state in `basis`, values and noise model: what an `InverseProblem` compares.
 
         Raises
@@ -74,7 +75,7 @@ class WholeField:
     scale: float = 1.0
     noise_std: np.ndarray | None = None
 
-    def on(self, basis) -> tuple[Observation, np.ndarray, GaussianNoise]:
+    def on(self, basis) -> tuple[MatrixObservation, np.ndarray, GaussianNoise]:
         """Observation, data and noise model for a state in `basis`.
 
         Other meshes than the data's see their L2 projection; the misfit includes the part that their space cannot fit.

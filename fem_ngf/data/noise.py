@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from ..errors import InputError
+from ..errors import InputError, check_kind
 
 Action = Callable[[np.ndarray], np.ndarray]
 
@@ -65,7 +65,7 @@ class GaussianNoise:
 
     def hessian(self, r: np.ndarray, kind: str = "gauss-newton") -> Action:
         """``dr -> P dr``; the same for both kinds."""
-        _check_kind(kind)
+        check_kind(kind)
         dimensions = np.ndim(r)
         return lambda dr: self._apply(np.asarray(dr, dtype=np.float64), dimensions)
 
@@ -120,7 +120,7 @@ class StudentNoise:
 
     def hessian(self, r: np.ndarray, kind: str = "gauss-newton") -> Action:
         """Weights (``"gauss-newton"``) or second derivatives (``"newton"``) times ``dr``."""
-        _check_kind(kind)
+        check_kind(kind)
         weights = self.weights(r)
         if kind == "newton":
             square = _scaled(r, self.std) ** 2
@@ -169,7 +169,7 @@ class HuberNoise:
 
     def hessian(self, r: np.ndarray, kind: str = "gauss-newton") -> Action:
         """Weights (``"gauss-newton"``) or second derivatives (``"newton"``, zero for outliers) times ``dr``."""
-        _check_kind(kind)
+        check_kind(kind)
         weights = self.weights(r)
         if kind == "newton":
             weights = np.where(np.abs(_scaled(r, self.std)) <= self.threshold, weights, 0.0)
@@ -206,11 +206,6 @@ def _check_rows(r: np.ndarray, rows: int) -> None:
 def _check_broadcast(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
     if array.ndim and array.shape != shape[: array.ndim] and array.shape != (*shape[:1], 1)[: len(shape)]:
         raise InputError(f"{name} has shape {array.shape}; the observations have shape {shape}")
-
-
-def _check_kind(kind: str) -> None:
-    if kind not in ("gauss-newton", "newton"):
-        raise InputError(f"kind is {kind!r}; choose 'gauss-newton' or 'newton'")
 
 
 def _positive(name: str, value) -> np.ndarray:

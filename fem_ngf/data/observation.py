@@ -15,7 +15,7 @@ from ..spaces.locate import interpolation, locate
 
 
 @dataclass(frozen=True, eq=False)
-class Observation:
+class MatrixObservation:
     """A linear map from the state to what is measured.
 
     Parameters
@@ -30,9 +30,9 @@ class Observation:
     points: np.ndarray | None = None
 
     @property
-    def size(self) -> int:
-        """Number of observations of one experiment."""
-        return self.matrix.shape[0]
+    def shape(self) -> tuple[int, int]:
+        """``(n_obs, n_u)``."""
+        return self.matrix.shape
 
     def __call__(self, u: np.ndarray) -> np.ndarray:
         """``(n_u, ...) -> (n_obs, ...)``."""
@@ -51,12 +51,12 @@ def _times(matrix, array: np.ndarray, name: str) -> np.ndarray:
     return (matrix @ columns).reshape(matrix.shape[0], *array.shape[1:])
 
 
-def whole_field(basis) -> Observation:
+def whole_field(basis) -> MatrixObservation:
     """Every coefficient of the state; combine with the mass matrix for an L2 misfit."""
-    return Observation(sp.eye_array(basis.N, format="csr"), np.asarray(basis.doflocs).T)
+    return MatrixObservation(sp.eye_array(basis.N, format="csr"), np.asarray(basis.doflocs).T)
 
 
-def point_values(basis, points: np.ndarray) -> Observation:
+def point_values(basis, points: np.ndarray) -> MatrixObservation:
     """Values of the state at `points` ``(n, d)``; a vector state gives all first components, then all second ones.
 
     Raises
@@ -73,7 +73,7 @@ def point_values(basis, points: np.ndarray) -> Observation:
     matrix, count = interpolation(basis, points, places), len(points)
     components = matrix.shape[0] // count
     by_component = np.arange(matrix.shape[0]).reshape(count, components).T.ravel()
-    return Observation(sp.csr_array(matrix[by_component]), np.tile(points, (components, 1)))
+    return MatrixObservation(sp.csr_array(matrix[by_component]), np.tile(points, (components, 1)))
 
 
 def as_function(basis, vector: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
@@ -81,21 +81,21 @@ def as_function(basis, vector: np.ndarray) -> Callable[[np.ndarray], np.ndarray]
     return lambda x: point_values(basis, np.reshape(x, (len(x), -1)).T)(vector).reshape(np.shape(x)[1:])
 
 
-def subdomain_averages(basis, names) -> Observation:
+def subdomain_averages(basis, names) -> MatrixObservation:
     """Mean of the state over each of the named subdomains."""
     names = [names] if isinstance(names, str) else list(names)
     rows = []
     for name in names:
         part = basis.with_elements(subdomain(basis.mesh, name))
         rows.append(_shape_integral.assemble(part) / part.dx.sum())
-    return Observation(sp.csr_array(np.array(rows)))
+    return MatrixObservation(sp.csr_array(np.array(rows)))
 
 
-def boundary_trace(basis, name: str) -> Observation:
+def boundary_trace(basis, name: str) -> MatrixObservation:
     """Coefficients of the state on a named boundary, in increasing order; see :func:`boundary_mass`."""
     dofs = np.sort(basis.get_dofs(boundary(basis.mesh, name)).flatten())
     matrix = sp.csr_array((np.ones(dofs.size), (np.arange(dofs.size), dofs)), shape=(dofs.size, basis.N))
-    return Observation(matrix, np.asarray(basis.doflocs).T[dofs])
+    return MatrixObservation(matrix, np.asarray(basis.doflocs).T[dofs])
 
 
 def boundary_mass(basis, name: str) -> sp.csr_array:

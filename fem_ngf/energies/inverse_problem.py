@@ -8,8 +8,11 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 
+from ..data.protocol import Noise, Observation
 from ..errors import InputError, SolveError, check_positive, same_size
 from ..linalg.operators import BlockDiagonal, Matrix, SymmetricOperator
+from ..pde.protocol import PDE, State
+from ..regularization.protocol import Regularization
 from ..spaces.hilbert import HilbertSpace
 
 
@@ -20,15 +23,15 @@ class InverseProblem:
     Parameters
     ----------
     pde
-        ``solve(m) -> State`` (see `fem_ngf.pde`), ``n_m`` parameters, ``k`` experiments.
+        Maps a parameter ``(n_m,)`` to the states ``(n_u, k)`` of k experiments.
     observation
         Linear map from states ``(n_u, k)`` to observations ``(n_obs, k)``.
     data
         ``(n_obs,)`` or ``(n_obs, k)``.
     noise
-        Noise model with ``value``, ``derivative`` and ``hessian`` of the residual ``(n_obs, k)``.
+        Misfit of the residual ``(n_obs, k)``.
     regularization
-        ``value``, ``derivative`` and ``hessian`` on parameter vectors ``(n_m,)``.
+        Functional of parameter vectors ``(n_m,)``.
     space
         Hilbert space of the parameter: its mass completes a regularisation
         with a null space to a preconditioner.
@@ -38,14 +41,14 @@ class InverseProblem:
     Raises
     ------
     InputError
-        If the data have the wrong shape or are not finite, or the weight is not positive.
+        If two of these do not fit (the message names both sizes), the data are not finite or the weight not positive.
     """
 
-    pde: object
-    observation: object
+    pde: PDE
+    observation: Observation
     data: np.ndarray
-    noise: object
-    regularization: object
+    noise: Noise
+    regularization: Regularization
     space: HilbertSpace
     weight: float = 1.0
 
@@ -53,11 +56,14 @@ class InverseProblem:
         check_positive(weight=self.weight)
         data = np.asarray(self.data, dtype=np.float64)
         data = data[:, None] if data.ndim == 1 else data
-        expected = (self.observation.matrix.shape[0], self.pde.experiments)
+        expected = (self.observation.shape[0], self.pde.experiments)
+        same_size("observation", self.observation.shape[1], "the state of pde", self.pde.state_size)
+        same_size("the parameter of pde", self.pde.parameter_size, "space", self.space.size)
         if data.shape != expected:
             raise InputError(f"data have shape {data.shape}; {expected} (observations, experiments) is needed")
         if not np.isfinite(data).all():
             raise InputError(f"data contain {np.count_nonzero(~np.isfinite(data))} values that are not finite")
+        self.noise.value(np.zeros(data.shape))  # an InputError when it is a model of other data
         object.__setattr__(self, "data", data)
         same_size("regularization", self.regularization.size, "space", self.space.size)
 
@@ -84,7 +90,7 @@ class InverseProblem:
     @property
     def work_per_solve(self) -> int:
         """State unknowns: the unit in which solves on different meshes are compared."""
-        return self.pde.state_size
+        return self.pde.work_per_solve
 
     def __call__(self, m: np.ndarray) -> float:
         """Value; costs the forward solves."""
@@ -132,7 +138,7 @@ class InverseLinearization:
 
     energy: InverseProblem
     m: np.ndarray
-    state: object
+    state: State
     residual: np.ndarray
     value: float
     terms: dict[str, float]
@@ -173,16 +179,8 @@ class InverseLinearization:
         covector = energy.observation.transpose(weight(energy.observation(du)))
         if kind == "gauss-newton":
             return state.adjoint(covector, kind="incremental")
-        extra = np.zeros_like(v)
-        covector = np.array(covector)
-        for j, second in enumerate(self._second_derivatives):
-            covector[:, j] += second.uu @ du[:, j] + second.um @ v
-            extra += second.um.T @ du[:, j] + second.mm @ v
-        return state.adjoint(covector, kind="incremental") + extra
-
-    @cached_property
-    def _second_derivatives(self):
-        return self.state.second_derivatives(self.adjoint)
+        on_state, on_parameter = state.second_order(du, v, self.adjoint)
+        return state.adjoint(covector + on_state, kind="incremental") + on_parameter
 
     def regularization_hessian(self, kind: str = "gauss-newton") -> SymmetricOperator:
         """Hessian of the regularisation at its weight; it may be semi-definite, see `preconditioner`."""

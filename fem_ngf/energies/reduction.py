@@ -22,7 +22,7 @@ import scipy.sparse as sp
 
 from ..errors import InputError
 from ..linalg.operators import Matrix, SymmetricOperator
-from ..pde.counts import SolveCounts
+from ..pde.protocol import SolveCounts
 from ..spaces.samples import SampleSpace
 from .smooth import SmoothLinearization, convexity_modulus, finite_array, linearized
 

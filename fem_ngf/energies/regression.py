@@ -12,7 +12,7 @@ from scipy.sparse.linalg import LinearOperator
 from ..data.observation import point_values
 from ..errors import InputError
 from ..linalg.operators import Matrix, SymmetricOperator
-from ..pde.counts import SolveCounts
+from ..pde.protocol import SolveCounts
 from ..spaces.hilbert import HilbertSpace
 from .smooth import SmoothLinearization, convexity_modulus, finite_array, linearized
 

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from ..errors import InputError
 from ..forms.functional import Functional
 from ..linalg.operators import Matrix, SymmetricOperator
-from ..pde.counts import SolveCounts
+from ..pde.protocol import SolveCounts
 from ..spaces.hilbert import HilbertSpace
 from .smooth import SmoothLinearization, convexity_modulus, finite_array, linearized
 

@@ -1,7 +1,7 @@
 """Stationary problems ``R(u, m) = load``: linear and nonlinear, one or several experiments with one parameter.
 
-The solution is the linearisation point: `StationaryProblem.solve` returns a `State`, whose `tangent` and `adjoint`
-are exact for the discrete problem.
+The solution is the linearisation point: `StationaryProblem.solve` returns a `StationaryState`, whose `tangent` and
+`adjoint` are exact for the discrete problem.
 
 References
 ----------
@@ -13,9 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import InputError, SolveError
-from .counts import SolveCounts
 from .operator import FreeOperator
-from .state import State
+from .protocol import SolveCounts
 
 
 class StationaryProblem:
@@ -68,19 +67,29 @@ class StationaryProblem:
                                       definite=definite, backend=backend)
         self._checked_linear, self._last = not linear, None
 
+    @property
+    def parameter_size(self):
+        """Number n_m of parameter unknowns."""
+        return self.form.parameter_size
+
+    @property
+    def work_per_solve(self):
+        """Unknowns n_u of one linear solve."""
+        return self.state_size
+
     def solve(self, m, start=None):
         """Solve for the parameter m (n_m,).
 
         Parameters
         ----------
         m : vector (n_m,)
-        start : State, (n_u,) or (n_u, k), optional
+        start : StationaryState, (n_u,) or (n_u, k), optional
             Where Newton's method starts. Otherwise it starts from the last converged state, and from the Dirichlet
             values alone when there is none or when that fails. Linear problems need no start.
 
         Returns
         -------
-        State
+        StationaryState
 
         Raises
         ------
@@ -88,8 +97,8 @@ class StationaryProblem:
             When a coefficient overflows, the operator is singular or Newton's method does not converge.
         """
         m = np.array(m, dtype=float)
-        if m.shape != (self.form.parameter_size,):
-            raise InputError(f"m has shape {m.shape}; this problem needs ({self.form.parameter_size},)")
+        if m.shape != (self.parameter_size,):
+            raise InputError(f"m has shape {m.shape}; this problem needs ({self.parameter_size},)")
         if not np.all(np.isfinite(m)):
             raise SolveError("m has entries that are not finite")
         if self.linear:
@@ -117,7 +126,7 @@ class StationaryProblem:
         u = self.lift - solver.solve(residual)
         if not self._checked_linear:
             self._check_linear(u[:, 0], m, matrix, constant)
-        return State(self, m, u, (solver,))
+        return StationaryState(self, m, u, (solver,))
 
     def _check_linear(self, u, m, matrix, constant):
         expected = matrix @ u + constant
@@ -127,7 +136,7 @@ class StationaryProblem:
         self._checked_linear = True
 
     def _start(self, start):
-        u = start.u if isinstance(start, State) else _columns("start", start, self.state_size)
+        u = start.u if isinstance(start, StationaryState) else _columns("start", start, self.state_size)
         if u.shape[1] not in (1, self.experiments):
             raise InputError(f"start has {u.shape[1]} columns; give one an experiment ({self.experiments})")
         return np.broadcast_to(u, self.lift.shape)
@@ -135,7 +144,7 @@ class StationaryProblem:
     def _solve_nonlinear(self, m, start):
         columns = [self._newton(m, start[:, j], j) for j in range(self.experiments)]
         self._last = np.stack(columns, axis=1)
-        return State(self, m, self._last, None)
+        return StationaryState(self, m, self._last, None)
 
     def _newton(self, m, start, experiment):
         """Newton's method with back-tracking on the residual's norm, for one experiment: u (n_u,)."""
@@ -182,6 +191,129 @@ class StationaryProblem:
             raise
         residual[self.dirichlet] = 0.0
         return residual
+
+
+class StationaryState:
+    """Solution of a stationary problem for one parameter, with its tangent and adjoint.
+
+    Attributes
+    ----------
+    m : (n_m,)
+    u : (n_u, k)
+        One column an experiment.
+
+    Notes
+    -----
+    With ``K = dR/du`` and ``B = dR/dm`` at (u, m): ``tangent`` is ``du = -K^-1 B dm``, and ``adjoint`` its transpose,
+    ``c -> -B^T K^-T c``. Both are made when first asked for and kept.
+    """
+
+    def __init__(self, problem, m, u, solvers):
+        self.problem, self.m, self.u = problem, m, u
+        self.m.setflags(write=False)
+        self.u.setflags(write=False)
+        self._solvers = solvers                   # one for all experiments, one each, or None: not yet made
+        self._parameter_tangents = None
+        self._second = None                       # p and the second derivatives of p^T R, for the p asked for last
+
+    @property
+    def solvers(self):
+        """Factorisations of dR/du: one shared by all experiments (linear problems) or one an experiment."""
+        if self._solvers is None:
+            self._solvers = tuple(self.problem.factorize(column, self.m) for column in self.u.T)
+        return self._solvers
+
+    @property
+    def parameter_tangents(self):
+        """dR/dm of each experiment, csr (n_u, n_m)."""
+        if self._parameter_tangents is None:
+            self._parameter_tangents = [self.problem.form.parameter_tangent(column, self.m) for column in self.u.T]
+        return self._parameter_tangents
+
+    def tangent(self, dm):
+        """Derivative of the state in direction(s) dm.
+
+        Parameters
+        ----------
+        dm : vector (n_m,) or (n_m, b)
+
+        Returns
+        -------
+        du : (n_u, k) or (n_u, k, b), zero on the Dirichlet dofs
+
+        Counted as k (or k b) incremental solves.
+        """
+        dm = np.asarray(dm, dtype=float)
+        if dm.ndim not in (1, 2) or dm.shape[0] != self.m.size:
+            raise InputError(f"dm has shape {dm.shape}; give ({self.m.size},) or ({self.m.size}, b)")
+        rhs = -np.stack([matrix @ dm for matrix in self.parameter_tangents], axis=1)
+        self.problem.counts.incremental += rhs[0].size
+        return self._solve(rhs, "solve")
+
+    def adjoint_state(self, covector, kind="adjoint"):
+        """Adjoint state p: ``K^T p = -covector``, zero on the Dirichlet dofs.
+
+        Parameters
+        ----------
+        covector : (n_u, k) or (n_u, k, b)
+        kind : {"adjoint", "incremental"}
+            How to count the solves: for a derivative, or inside a Hessian action.
+
+        Returns
+        -------
+        p : shape of covector
+        """
+        covector = self._checked("covector", covector)
+        if kind not in ("adjoint", "incremental"):
+            raise InputError(f"kind is {kind!r}; choose 'adjoint' or 'incremental'")
+        setattr(self.problem.counts, kind, getattr(self.problem.counts, kind) + covector[0].size)
+        return self._solve(-covector, "solve_transposed")
+
+    def pull_back(self, p):
+        """Covector on m of adjoint state(s) p (n_u, k) or (n_u, k, b): the sum over experiments of (dR/dm)^T p."""
+        p = self._checked("p", p)
+        return sum(matrix.T @ p[:, j] for j, matrix in enumerate(self.parameter_tangents))
+
+    def adjoint(self, covector, kind="adjoint"):
+        """Transpose of `tangent`: covector(s) on u (n_u, k[, b]) to covector(s) on m (n_m[, b])."""
+        return self.pull_back(self.adjoint_state(covector, kind))
+
+    def second_order(self, du, dm, p):
+        """Second derivative of ``p^T R(u, m)`` in direction(s) (du, dm).
+
+        Parameters
+        ----------
+        du : (n_u, k) or (n_u, k, b)
+        dm : vector (n_m,) or (n_m, b)
+        p : (n_u, k)
+
+        Returns
+        -------
+        on_state, on_parameter : covectors of the shapes of du and dm
+
+        No solve. The matrices of the last p are kept: the actions of one Hessian share them.
+        """
+        seconds, (du, dm) = self._second_derivatives(self._checked("p", p)), (np.asarray(du), np.asarray(dm))
+        on_state = np.stack([second.uu @ du[:, j] + second.um @ dm for j, second in enumerate(seconds)], axis=1)
+        return on_state, sum(second.um.T @ du[:, j] + second.mm @ dm for j, second in enumerate(seconds))
+
+    def _second_derivatives(self, p):
+        """One `SecondDerivatives` of ``p_j^T R(u_j, m)`` an experiment."""
+        if self._second is None or not np.array_equal(self._second[0], p):
+            form, columns = self.problem.form, range(p.shape[1])
+            self._second = p.copy(), [form.second_derivatives(self.u[:, j], self.m, p[:, j]) for j in columns]
+        return self._second[1]
+
+    def _solve(self, rhs, method):
+        if len(self.solvers) == 1:
+            return getattr(self.solvers[0], method)(rhs)
+        return np.stack([getattr(solver, method)(rhs[:, j]) for j, solver in enumerate(self.solvers)], axis=1)
+
+    def _checked(self, name, array):
+        array = np.asarray(array, dtype=float)
+        if array.ndim not in (2, 3) or array.shape[:2] != self.u.shape:
+            raise InputError(f"{name} has shape {array.shape}; give {self.u.shape}, or one more axis for a block")
+        return array
 
 
 def _norm(residual):

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from ..errors import InputError
+from ..errors import InputError, check_kind
 from ..linalg.operators import Diagonal, SymmetricOperator
-from .tikhonov import check_kind
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,27 +1,13 @@
-"""What a regularisation is, and the quadratic one: Tikhonov in any Hilbert space."""
+"""The quadratic regularisation: Tikhonov in any Hilbert space."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, check_kind, check_positive
 from ..linalg.operators import Matrix, SymmetricOperator
-
-
-class Regularization(Protocol):
-    """What an energy adds to the misfit: a functional of vectors ``(n,)`` of `size` n.
-
-    Its Hessian is positive semi-definite for kind ``"gauss-newton"`` and exact for ``"newton"``.
-    """
-
-    @property
-    def size(self) -> int: ...
-    def value(self, m: np.ndarray) -> float: ...
-    def derivative(self, m: np.ndarray) -> np.ndarray: ...
-    def hessian(self, m: np.ndarray, kind: str = "gauss-newton") -> SymmetricOperator: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +32,7 @@ class Tikhonov:
     operator: SymmetricOperator = field(init=False, repr=False)
 
     def __post_init__(self):
-        check_weight(self.weight)
+        check_positive(weight=self.weight)
         operator = getattr(self.metric, "inner_product", self.metric)
         if not isinstance(operator, SymmetricOperator):
             if len(getattr(operator, "shape", ())) != 2:
@@ -70,15 +56,3 @@ class Tikhonov:
     def hessian(self, m: np.ndarray, kind: str = "gauss-newton") -> SymmetricOperator:
         check_kind(kind)
         return self.weight * self.operator
-
-
-def check_weight(weight: float) -> None:
-    """InputError unless the weight is a positive number."""
-    if not (np.isfinite(weight) and weight > 0):
-        raise InputError(f"weight is {weight}; it must be a positive number")
-
-
-def check_kind(kind: str) -> None:
-    """InputError unless the kind of Hessian is known."""
-    if kind not in ("gauss-newton", "newton"):
-        raise InputError(f"kind is {kind!r}; choose 'gauss-newton' or 'newton'")

@@ -9,9 +9,8 @@ import scipy.sparse as sp
 from skfem import BilinearForm, Functional, LinearForm
 from skfem.helpers import dot, grad
 
-from ..errors import InputError
+from ..errors import InputError, check_kind, check_positive
 from ..linalg.operators import Matrix
-from .tikhonov import check_kind, check_weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +43,7 @@ class TotalVariation:
     epsilon: float
 
     def __post_init__(self):
-        check_weight(self.weight)
+        check_positive(weight=self.weight)
         if not (np.isfinite(self.epsilon) and self.epsilon > 0):
             raise InputError(f"epsilon is {self.epsilon}; it must be a positive number (a small gradient of m)")
 
