@@ -21,13 +21,14 @@ test-kernels: $(VENV)/.installed
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/sphinx-build -b html -W --keep-going docs docs/_build/html
 	@echo "documentation: docs/_build/html/index.html"
 
 clean:
-	rm -rf docs/_build build dist .pytest_cache .ruff_cache
+	rm -rf docs/_build build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -115,8 +115,9 @@ def subdomain(mesh, name: str) -> np.ndarray:
 
 
 def _named(names: dict | None, what: str, name: str) -> np.ndarray:
-    if name not in (names or {}):
-        known = ", ".join(sorted(names or {})) or f"none, the mesh has no named {what}"
+    names = names or {}
+    if name not in names:
+        known = ", ".join(sorted(names)) or f"none, the mesh has no named {what}"
         raise InputError(f"unknown {what} {name!r}; known: {known}")
     return names[name]
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -98,8 +99,8 @@ def taylor_rate(function: Callable, m: np.ndarray, direction: np.ndarray, *, noi
     sizes, remainders = _remainders(function, m, direction, value, slope)
     if not sizes:
         raise InputError("the function fails at every step along the direction; give a shorter direction")
-    error = max(noise * max(np.max(np.abs(value)), np.max(np.abs(slope))), np.max(np.abs(function(m)[0] - value)))
-    clear = np.flatnonzero(np.array(remainders) <= 1000 * error)
+    floor = max(noise * max(np.max(np.abs(value)), np.max(np.abs(slope))), np.max(np.abs(function(m)[0] - value)))
+    clear = np.flatnonzero(np.array(remainders) <= 1000 * floor)
     last = clear[0] if clear.size else len(sizes)
     if last < 2:
         return float("inf")
@@ -109,7 +110,8 @@ def taylor_rate(function: Callable, m: np.ndarray, direction: np.ndarray, *, noi
 
 def _remainders(function, m, direction, value, slope) -> tuple[list[float], list[float]]:
     """Step sizes, each half the one before, and the remainders of first order there; failing long steps left out."""
-    sizes, remainders = [], []
+    sizes: list[float] = []
+    remainders: list[float] = []
     for size in 0.5 ** np.arange(HALVINGS):
         try:
             ahead = function(m + size * direction)[0]
@@ -175,13 +177,13 @@ def alignment_error(ansatz, theta: np.ndarray, space, derivative: np.ndarray) ->
     matrix = space.apply(np.eye(space.size))[np.ix_(free, free)]
     upper = scipy.linalg.cholesky(0.5 * (matrix + matrix.T))
     gradient = scipy.linalg.solve_triangular(upper, derivative[free], trans=1)
-    vectors = tangent.vectors.toarray() if tangent.is_full else tangent.vectors
-    columns = upper @ vectors[free]
+    vectors: Any = tangent.vectors
+    columns = upper @ (vectors.toarray() if tangent.is_full else vectors)[free]
     columns = columns / np.maximum(np.linalg.norm(columns, axis=0), np.finfo(float).tiny)
     left, singular, _ = np.linalg.svd(columns, full_matrices=False)
     kept = left[:, singular**2 > len(singular) * np.finfo(float).eps * singular[0] ** 2]
     expected = np.linalg.norm(kept.T @ gradient) / np.linalg.norm(gradient)
-    return abs(tangent.alignment(derivative) - expected)
+    return float(abs(tangent.alignment(derivative) - expected))
 
 
 def verify_energy(energy, ansatz, theta: np.ndarray, space, generator: np.random.Generator,
@@ -284,5 +286,5 @@ def _parameter_rate(energy, ansatz, theta, space, generator) -> Check:
         return here.value, TangentSpace.at(ansatz, parameters, space).pull_back(here.derivative)
 
     direction = generator.standard_normal(ansatz.size)
-    direction *= 0.1 * max(np.linalg.norm(theta), 1e-3) / np.linalg.norm(direction)
+    direction *= 0.1 * max(float(np.linalg.norm(theta)), 1e-3) / np.linalg.norm(direction)
     return _rate("Taylor rate in the parameters", taylor_rate(function, theta, direction))

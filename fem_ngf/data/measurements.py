@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -70,7 +71,7 @@ class WholeField:
         Standard deviations of `values`, zero where they are exact; for the rules that choose a weight.
     """
 
-    basis: object
+    basis: Any
     values: np.ndarray
     scale: float = 1.0
     noise_std: np.ndarray | None = None

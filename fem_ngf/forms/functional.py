@@ -34,7 +34,7 @@ class Functional:
     Examples
     --------
     >>> import skfem
-    >>> from fem_ngf.helpers import dot, grad
+    >>> from fem_ngf import dot, grad
     >>> basis = skfem.Basis(skfem.MeshTri().refined(2), skfem.ElementTriP1())
     >>> energy = Functional(lambda m, w: 0.5 * dot(grad(m), grad(m)), basis)
     >>> round(energy.value(basis.doflocs[0]), 12)

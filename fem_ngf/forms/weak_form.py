@@ -66,7 +66,7 @@ class WeakForm:
     Examples
     --------
     >>> import skfem, torch
-    >>> from fem_ngf.helpers import dot, grad
+    >>> from fem_ngf import dot, grad
     >>> basis = skfem.Basis(skfem.MeshTri().refined(2), skfem.ElementTriP2())
     >>> form = WeakForm(lambda u, v, m, w: torch.exp(m) * dot(grad(u), grad(v)) - v, basis, skfem.ElementTriP1())
     >>> form.state_size, form.parameter_size

@@ -26,7 +26,7 @@ _HEX = [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (1, 1,
         (0.5, 0, 0), (1, 0.5, 0), (0.5, 1, 0), (0, 0.5, 0), (0.5, 0, 1), (1, 0.5, 1), (0.5, 1, 1), (0, 0.5, 1),
         (0, 0, 0.5), (1, 0, 0.5), (1, 1, 0.5), (0, 1, 0.5), (0, 0.5, 0.5), (1, 0.5, 0.5), (0.5, 0, 0.5),
         (0.5, 1, 0.5), (0.5, 0.5, 0), (0.5, 0.5, 1), (0.5, 0.5, 0.5)]
-_CELLS = {
+_CELLS: dict[type, tuple[tuple[str, int], tuple[str, int], list]] = {
     refdom.RefLine: (("line", 2), ("line3", 3), [(0,), (1,), (0.5,)]),
     refdom.RefTri: (("triangle", 3), ("triangle6", 6), _TRIANGLE),
     refdom.RefQuad: (("quad", 4), ("quad9", 9), _QUAD),
@@ -118,9 +118,9 @@ def _write(path: Path, nodes: NodalMesh, fields: Fields) -> None:
 
 def _vtk_order(nodes: NodalMesh) -> tuple[str, np.ndarray]:
     """meshio's name of the cells, and the nodes of scikit-fem's cell in VTK's order."""
-    *kinds, wanted = _CELLS[nodes.mesh.elem.refdom]
-    kind, count = kinds[nodes.order - 1]
-    distances = np.abs(np.array(wanted[:count], dtype=float)[:, :, None] - nodes.reference[None]).sum(axis=1)
+    linear, quadratic, wanted = _CELLS[nodes.mesh.elem.refdom]
+    kind, count = linear if nodes.order == 1 else quadratic
+    distances = np.abs(np.array(wanted[:count], dtype=np.float64)[:, :, None] - nodes.reference[None]).sum(axis=1)
     order = distances.argmin(axis=1)
     if not np.allclose(distances.min(axis=1), 0.0) or len(set(order)) != nodes.reference.shape[1]:
         raise InputError(f"the nodes of {kind} cells are not where VTK has them")

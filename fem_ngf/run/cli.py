@@ -68,7 +68,8 @@ def _dispatch(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(USAGE, end="")
         return 0 if argv else 2
-    commands = {"run": _run, "resume": _resume, "verify": _verify, "compare": _compare, "report": _report}
+    commands: dict[str, Callable[[str, list[str]], int]] = {
+        "run": _run, "resume": _resume, "verify": _verify, "compare": _compare, "report": _report}
     if argv[0] not in commands:
         raise InputError(f"unknown command {argv[0]!r}; choose one of {', '.join(commands)}")
     wants = "DIR" if argv[0] in ("resume", "report") else "CASE.py"
@@ -123,7 +124,7 @@ def _run(path: str, flags: list[str], function: Callable[..., Case] | None = Non
         say = _silent if identification.options.quiet else print
         with threadpool_limits(identification.options.threads):
             identification, record.stage, record.rows, choice = choose(identification, rule, record.clock, say)
-        flags = [*flags, "--weight", identification.options.weight]
+        flags = [*flags, "--weight", str(identification.options.weight)]
         origin = replace(origin, flags=tuple(flags), weight_choice=choice)
         create_folder(folder)
     return run(identification, origin, folder, record)

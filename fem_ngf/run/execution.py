@@ -75,17 +75,17 @@ def resumed(identification: Identification, content: dict, folder: Path) -> Reco
 
 def unblocked(identification: Identification, record: Record) -> Record:
     """The record with the stop reason taken away when more iterations than before are allowed."""
-    iterate = record.stage.iterate
-    flow = identification.continuation.flows[record.stage.level]
+    iterate = record.reached.iterate
+    flow = identification.continuation.flows[record.reached.level]
     if iterate.stop_reason != EXHAUSTED or iterate.step >= flow.iterations:
         return record
-    stage = replace(record.stage, iterate=iterate.stopped(""))
+    stage = replace(record.reached, iterate=iterate.stopped(""))
     return Record(stage, record.rows, record.series[:-1], record.clock)
 
 
 def report(identification: Identification, origin: Origin, folder: Path, record: Record) -> int:
     """Write fields, pictures, report and summary of a checkpoint."""
-    stage = record.stage
+    stage = record.reached
     finished = stage.iterate.stop_reason and stage.level == len(identification.levels) - 1
     if not stage.iterate.stop_reason:
         record.series.append((float(stage.level), write_fields_of(identification, stage, folder)))

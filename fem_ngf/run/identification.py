@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -123,14 +124,15 @@ class Clock:
 def _flow(case: Case, options: RunOptions, level, space):
     nodal = options.ansatz == "finite-element"
     network = seedling(case.ansatz, options.start_width) if options.grow else case.ansatz
-    ansatz = FiniteElement(space, case.start) if nodal else _on_device(network, options)
+    ansatz = FiniteElement(space, case.start or 0.0) if nodal else _on_device(network, options)
     tuned = options.flow == case.defaults.get("flow", RunOptions.flow)
-    wanted = dict(case.tuning) if tuned else {}
+    wanted: dict[str, Any] = dict(case.tuning) if tuned else {}
     names = ("iterations", "tolerance", "stagnation", "direction", "method")
     wanted |= {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.grow:
         wanted["expansion"] = Expansion(trigger=options.trigger, selection=options.growth,
                                         max_parameters=options.max_parameters, seed=options.seed)
+    kind: type
     if options.flow == "hilbert-descent":
         kind = HilbertDescent
     elif options.flow == "natural-gradient":

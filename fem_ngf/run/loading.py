@@ -58,10 +58,12 @@ def preferences(path: str | Path) -> dict[str, object]:
     """The run options that a case file sets in ``defaults={...}``, as far as its text tells their values."""
     found: dict[str, object] = {}
     for node in ast.walk(_parsed(Path(path))):
-        keyword = isinstance(node, ast.keyword) and node.arg == "defaults"
-        if keyword or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "defaults"):
-            entries = zip(node.value.keys, node.value.values, strict=True) if isinstance(node.value, ast.Dict) else ()
-            found |= {key.value: _constant(value) for key, value in entries if isinstance(key, ast.Constant)}
+        if not isinstance(node, ast.keyword | ast.Assign) or not isinstance(node.value, ast.Dict):
+            continue
+        name = node.arg if isinstance(node, ast.keyword) else ast.unparse(node.targets[0])
+        if name == "defaults":
+            entries = zip(node.value.keys, node.value.values, strict=True)
+            found |= {str(key.value): _constant(value) for key, value in entries if isinstance(key, ast.Constant)}
     return found
 
 
@@ -96,6 +98,7 @@ def load_function(path: str | Path) -> Callable[..., Case]:
     if str(path.resolve().parent) not in sys.path:  # a case may have modules beside it, as any script
         sys.path.append(str(path.resolve().parent))
     spec = importlib.util.spec_from_file_location(f"fem_ngf_case_{path.stem}", path.resolve())
+    assert spec is not None and spec.loader is not None, "the suffix is .py"
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

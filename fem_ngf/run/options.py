@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from ..errors import InputError
 
@@ -124,7 +124,7 @@ class RunOptions:
             raise InputError(f"method {self.method!r} is for flow 'natural-gradient', not {self.flow!r}")
 
     @classmethod
-    def merged(cls, defaults: Mapping[str, object], given: Mapping[str, object]) -> RunOptions:
+    def merged(cls, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> RunOptions:
         """What the user gave, else what the case prefers, else the general default.
 
         Raises
@@ -148,7 +148,7 @@ class RunOptions:
         return {name: str(value) if isinstance(value, Path) else value for name, value in plain.items()}
 
 
-def check_values(values: Mapping[str, object]) -> None:
+def check_values(values: Mapping[str, Any]) -> None:
     """Check every option by itself, so that a wrong one is told before the case is built.
 
     Raises

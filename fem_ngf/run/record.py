@@ -59,9 +59,15 @@ class Record:
     series: list[tuple[float, list[str]]] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
 
+    @property
+    def reached(self) -> Stage:
+        """The last stage of a run that has one."""
+        assert self.stage is not None, "the run has no iterate yet"
+        return self.stage
+
     def state(self) -> dict:
         """What a checkpoint holds of it."""
-        return {"stage": self.stage.state(), "rows": self.rows, "series": self.series, "cpu": self.clock.cpu,
+        return {"stage": self.reached.state(), "rows": self.rows, "series": self.series, "cpu": self.clock.cpu,
                 "wall": self.clock.wall}
 
 

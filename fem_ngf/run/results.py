@@ -46,7 +46,7 @@ def write_results(identification: Identification, record, folder: Path, settings
     """
     from ..output.vtk import write_series
 
-    stage = record.stage
+    stage = record.reached
     summary = summarize(identification, stage, record.rows, record.clock, settings, reason)
     if identification.case.outcome is not None:
         summary |= identification.case.outcome(stage.iterate.linearization, folder)
@@ -62,7 +62,7 @@ def _write_pictures(identification: Identification, record, folder: Path, summar
     from ..output.plots import convergence_figure, field_figure, png, weight_figure
     from ..output.report import write_report
 
-    case, stage = identification.case, record.stage
+    case, stage = identification.case, record.reached
     title = case.title or case.name
     picture = png(field_figure(identification.levels[stage.level].exports(stage.iterate.linearization), title))
     (folder / "picture.png").write_bytes(picture)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from ..weights.discrepancy import chi_squared_target, discrepancy, expected_misf
 from ..weights.gcv import gcv
 from ..weights.lcurve import lcurve
 from . import history
+
+if TYPE_CHECKING:
+    from .identification import Identification
 
 
 def reweighted(levels: tuple, weight: float) -> tuple:
@@ -31,7 +35,8 @@ def reweighted(levels: tuple, weight: float) -> tuple:
     return tuple(replace(level, energy=replace(level.energy, weight=weight)) for level in levels)
 
 
-def choose(identification, rule: str, clock, say=print) -> tuple[object, Stage, list[dict], dict]:
+def choose(identification: Identification, rule: str, clock,
+           say=print) -> tuple[Identification, Stage, list[dict], dict]:
     """Find the weight by a rule; the runs start from each other, and the one at the chosen weight is the result.
 
     Parameters
@@ -54,7 +59,8 @@ def choose(identification, rule: str, clock, say=print) -> tuple[object, Stage, 
     """
     levels, flows = identification.levels, identification.continuation.flows
     reweighted(levels, 1.0)  # an InputError where there is nothing to weigh
-    before, rows, since = [solve_kinds(flow.energy.counts) for flow in flows], [], time.process_time()
+    before, since = [solve_kinds(flow.energy.counts) for flow in flows], time.process_time()
+    rows: list[dict] = []
 
     def counted(stage: Stage) -> Stage:
         """The stage with the solves of all runs so far."""
@@ -77,9 +83,10 @@ def choose(identification, rule: str, clock, say=print) -> tuple[object, Stage, 
     with clock:
         choice = apply_rule(rule, solve, flows[-1], levels[-1].noise_std)
     say(f"weight {choice.weight:.3g}: {choice.reason}")
+    end: Any = choice.run.start
     if choice.run is not choice.runs[-1]:
-        observe(choice.weight, choice.run.start)
-    stage = counted(choice.run.start)
+        observe(choice.weight, end)
+    stage = counted(end)
     return identification.at_weight(choice.weight), stage, rows, _plain(choice, stage, time.process_time() - since)
 
 

@@ -104,7 +104,7 @@ def generalized_spectrum(action: Callable, precision: SymmetricOperator, *, rank
     above = np.count_nonzero(values >= threshold)
     complete = exhausted or values.size >= most or above + oversampling <= values.size
     kept = above if rank is None else min(rank, values.size)
-    return Spectrum(values[:kept], basis @ rotation[:, :kept], complete=complete and above <= kept)
+    return Spectrum(values[:kept], basis @ rotation[:, :kept], complete=bool(complete and above <= kept))
 
 
 def misfit_spectrum(linearization, precision: SymmetricOperator, *, rank: int | None = None, threshold: float = 0.01,
