@@ -73,8 +73,12 @@ EVERY = {
     "lift, two outputs": _lift(MLP((2, 5, 2))),
     "fields": PerField((MLP((2, 4, 1)), Transformed(MLP((2, 5, 2)), "exp"))),
     "one field": PerField((MLP((2, 4, 1)),)),
-    "cascaded": GradNetC(),
+    "cascaded": GradNetC(monotone=True),
+    "cascaded, deep": GradNetC(neurons=5, layers=4, activation="tanh"),
+    "cascaded, 3-D": GradNetC(3, activation="softplus", monotone=True),
     "modular": GradNetM(),
+    "modular, 1-D": GradNetM(1, (4,), "sigmoid", monotone=True),
+    "modular, softmax": GradNetM(2, (5, 7), "softmax", monotone=True),
     "finite element": FiniteElement(_p2_space()),
     "vector element": FiniteElement(_vector_space()),
     "finite elements": FiniteElement(ProductSpace((_p2_space(), _vector_space()))),
@@ -88,8 +92,9 @@ def ansatz(request):
 
 
 @pytest.fixture
-def x():
-    return RNG(7).uniform(0.02, 0.98, (37, 2))
+def x(request):
+    dimension = request.getfixturevalue("ansatz").inputs if "ansatz" in request.fixturenames else 2
+    return RNG(7).uniform(0.02, 0.98, (37, dimension))
 
 
 # ---- derivatives of every ansatz ------------------------------------------------------------------------------------
@@ -114,7 +119,7 @@ def test_jvp_taylor(ansatz, x):
 
 
 def test_gradient_taylor(ansatz, x):
-    theta, direction = _generic(ansatz), np.array([0.6, -0.8])
+    theta, direction = _generic(ansatz), np.array([0.6, -0.8, 0.5])[:ansatz.inputs]
     if isinstance(ansatz, FiniteElement) and ansatz.outputs > 1:
         with pytest.raises(InputError, match="components"):
             ansatz.gradient(theta, x)
@@ -166,7 +171,7 @@ def test_protocol_and_buffer(ansatz, x):
 def test_bad_shapes_of_arguments(ansatz, x):
     theta = _generic(ansatz)
     for call in (
-        lambda: ansatz(theta[:-1], x), lambda: ansatz(theta, x[:, :1]), lambda: ansatz(theta, x[0]),
+        lambda: ansatz(theta[:-1], x), lambda: ansatz(theta, np.column_stack([x, x])), lambda: ansatz(theta, x[0]),
         lambda: ansatz.linearize(np.append(theta, 0.0), x), lambda: ansatz.linearize(theta, x).jvp(theta[:-1]),
         lambda: ansatz.linearize(theta, x).vjp(np.zeros(len(x) + 1)), lambda: ansatz.gradient(theta, x.T),
     ):
@@ -197,13 +202,18 @@ def _reference(net, theta, x):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_jacobian_equals_torch_func(activation, x):
+def test_value_and_jacobian_equal_torch_func(activation, x):
     for net in (MLP((2, 7, 6, 1), activation), dataclasses.replace(FOURIER, activation=activation)):
         theta = _generic(net)
-        reference = torch.func.vmap(torch.func.jacrev(lambda t, p, net=net: _reference(net, t, p)), (None, 0))
-        expected = reference(torch.from_numpy(theta), torch.from_numpy(x)).numpy().reshape(-1, net.size)
-        error = np.abs(net.linearize(theta, x).jacobian().reshape(-1, net.size) - expected).max()
-        assert error < 1e-13 * max(1.0, np.abs(expected).max())
+        linear = net.linearize(theta, x)
+
+        def reference(t, p, net=net):
+            return _reference(net, t, p)
+
+        for function, found in ((reference, linear.value), (torch.func.jacrev(reference), linear.jacobian())):
+            pointwise = torch.func.vmap(function, (None, 0))
+            expected = pointwise(torch.from_numpy(theta), torch.from_numpy(x)).numpy().reshape(found.shape)
+            assert np.abs(found - expected).max() < 1e-13 * max(1.0, np.abs(expected).max())
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
