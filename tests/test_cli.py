@@ -121,6 +121,7 @@ def test_a_case_file_is_a_program(tmp_path):
     assert energies[0] == pytest.approx(energies[1], rel=1e-12)
 
 
+@pytest.mark.search
 def test_random_growth_is_the_control(tmp_path, capsys):
     words = ["run", CASE, "--grow", "--start-width", "1", "--max-parameters", "40", "--levels", "1", "--cells", "4"]
     words += ["--iterations", "9", "--quiet", "--bare"]
@@ -133,6 +134,7 @@ def test_random_growth_is_the_control(tmp_path, capsys):
     assert first["random"]["step"] == first["greedy"]["step"] and first["random"]["event"] != first["greedy"]["event"]
 
 
+@pytest.mark.search
 def test_neurons_are_added_and_survive_a_resume(tmp_path, capsys):
     words = ["run", CASE, "--grow", "--start-width", "2", "--levels", "1", "--quiet", "--bare"]
     assert command([*words, "--iterations", "8", "--out", str(tmp_path / "long")]) == 0

@@ -53,6 +53,7 @@ def test_tutorial_runs_and_grows(tmp_path, monkeypatch):
     assert (tmp_path / "runs" / "tutorial" / "plate.pvd").is_file()
 
 
+@pytest.mark.search
 def test_templates_for_own_parts_run_and_fit_together():
     blocks = python_blocks(ROOT / "docs" / "own.md")
     assert len(blocks) == 6 and max(len(block.splitlines()) for block in blocks) <= 20

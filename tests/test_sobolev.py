@@ -45,6 +45,7 @@ def test_steps_of_fixed_length_are_of_second_order():
 
 @pytest.mark.parametrize("discretization", DISCRETIZATIONS)
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.search
 def test_a_network_stays_within_its_bound_of_the_exact_flow(discretization, seed):
     energy, space = regression()
     ansatz = MLP((2, 10, 6, 1))
@@ -67,6 +68,7 @@ def test_the_nodal_flow_is_the_path_of_an_independent_integrator():
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.search
 def test_the_energy_falls_by_the_squared_projected_gradient(seed):
     energy, space, _ = inverse_problem(sampling="quadrature")
     ansatz = MLP((2, 8, 1))
@@ -82,6 +84,7 @@ def test_the_energy_falls_by_the_squared_projected_gradient(seed):
 
 
 @pytest.mark.parametrize("discretization", DISCRETIZATIONS)
+@pytest.mark.search
 def test_a_small_network_does_not_destroy_itself_at_small_steps(discretization):
     energy, space, _ = inverse_problem(sampling="quadrature")
     ansatz = MLP((2, 4, 4, 1))
@@ -92,6 +95,7 @@ def test_a_small_network_does_not_destroy_itself_at_small_steps(discretization):
         assert np.abs(last.theta).max() < 60.0 and np.sum(lengths < 1e-4 * lengths.max()) <= 4
 
 
+@pytest.mark.search
 def test_growth_keeps_the_path():
     energy, space = regression()
     small = MLP((2, 2, 1))
@@ -105,6 +109,7 @@ def test_growth_keeps_the_path():
     assert ends["grown"].memory.realization < 0.5 * ends["fixed"].memory.realization
 
 
+@pytest.mark.search
 def test_a_flow_goes_on_where_it_was():
     energy, space, _ = inverse_problem(sampling="quadrature")
     ansatz = MLP((2, 6, 1))
