@@ -218,6 +218,20 @@ def test_spaces_with_components(make, sampling):
             TangentSpace.at(wrong, np.zeros(wrong.size), space)
 
 
+def test_unknown_vector_field():
+    """An unknown wind with a vector element: every derivative of the energy, through a network of two outputs."""
+    state = skfem.Basis(unit_square(3), skfem.ElementTriP2())
+    space = HilbertSpace.h1(state.with_element(skfem.ElementVector(skfem.ElementTriP1())), 0.5)
+    form = WeakForm(lambda u, v, m, w: dot(grad(u), grad(v)) + dot(m, grad(u)) * v - v, state, space.basis)
+    pde = StationaryProblem(form, dirichlet=state.get_dofs("left").all(), linear=True)
+    sensors = point_values(state, RNG(0).random((20, 2)))
+    smooth = Tikhonov(space.stiffness, 0.1)
+    wind = InverseProblem(pde, sensors, np.zeros(20), GaussianNoise.from_std(0.1), smooth, space)
+    network = MLP((2, 4, 2), output_scale=1.0)
+    checks = verify_energy(wind, network, network.initial(RNG(1)), space, RNG(2))
+    assert all(check.passed for check in checks), "\n".join(map(str, checks))
+
+
 def test_finite_elements_of_several_components():
     for make in SHAPES.values():
         if isinstance(space := make("quadrature"), SampleSpace):

@@ -1,10 +1,8 @@
-r"""Sobolev natural gradient for scattered data (METHOD section 5).
+r"""Sobolev norms of scattered data (METHOD section 5).
 
 Functions are known at points ``x_i``; the norm of the smoothest function of H^s through the values ``f`` is
 :math:`f^T K^{-1} f` with the reproducing kernel of H^s, the Matern kernel of smoothness :math:`\nu = s - d/2`. The Gram
-matrix is :math:`G = J^T K^{-1} J`, and by duality
-
-.. math:: (G + \lambda I)^{-1} J^T e = J^T (J J^T + \lambda K)^{-1} K e.
+matrix of the Sobolev natural gradient is :math:`G = J^T K^{-1} J`; its dual form (`tangent.dual`) needs K alone.
 
 References
 ----------
@@ -18,7 +16,6 @@ from scipy.spatial.distance import cdist
 from scipy.special import gamma, kv
 
 from ..errors import InputError
-from ..linalg.dense import damped_solve
 from ..linalg.operators import Inverse, Matrix
 from .samples import SampleSpace
 
@@ -58,14 +55,3 @@ def sobolev_samples(points: np.ndarray, s: float, length: float = 1.0, nugget: f
         raise InputError(f"s is {s}; values at points need s > d/2 = {0.5 * points.shape[1]}")
     kernel = matern(points, points, s - 0.5 * points.shape[1], length) + nugget * np.eye(len(points))
     return SampleSpace(points, product=Inverse(Matrix(kernel)))
-
-
-def sobolev_direction(jacobian: np.ndarray, kernel: np.ndarray, error: np.ndarray, damping: float) -> np.ndarray:
-    """Dual form ``J^T (J J^T + lambda K)^-1 K e`` (P,): neither ``G`` nor ``K^-1`` is formed.
-
-    Parameters
-    ----------
-    jacobian, kernel, error
-        ``J`` (N, P), ``K`` (N, N), ``e`` (N,).
-    """
-    return jacobian.T @ damped_solve(jacobian @ jacobian.T + damping * kernel, kernel @ error)

@@ -1,9 +1,10 @@
 r"""The damped projection by whichever of its two forms is smaller (METHOD section 2).
 
-.. math:: (T^T A T + \lambda I)^{-1} T^T g \;=\; T^T A\, (A T T^T A + \lambda A)^{-1} g
+.. math:: (T^T A T + \lambda I)^{-1} T^T g \;=\; T^T (T T^T + \lambda A^{-1})^{-1} A^{-1} g
 
-The left matrix is P x P, the right one n x n: with fewer samples than parameters the dual (kernel) form is cheaper, and
-at points ``A T T^T A`` is the neural tangent kernel.
+The left matrix is P x P, the right one n x n: with fewer unknowns than parameters the dual (kernel) form is cheaper. At
+points ``T T^T`` is the neural tangent kernel, and in a space of samples whose inner product is the inverse of a kernel
+``K`` this is the Sobolev natural gradient :math:`J^T (J J^T + \lambda K)^{-1} K g` (arXiv 2202.06232).
 """
 
 from __future__ import annotations
@@ -33,12 +34,11 @@ def dual_direction(tangent: MatrixFreeTangent, covector: np.ndarray, damping: fl
     """
     space, free = tangent.space, tangent.space.free
     half = space.project(as_samples(space, tangent.jacobian.dual_gram()))
-    kernel = space.project(as_samples(space, np.ascontiguousarray(half.T)), overwrite=True)
-    images = space.apply(np.ascontiguousarray(space.apply(kernel).T))[np.ix_(free, free)]
-    metric = np.asarray(space.apply(np.eye(space.size)))[np.ix_(free, free)]
+    matrix = space.project(as_samples(space, np.ascontiguousarray(half.T)), overwrite=True)
+    matrix += damping * space.riesz(np.eye(space.size))
     coefficients = np.zeros(space.size)
-    coefficients[free] = damped_solve(images + damping * metric, covector[free])
-    return tangent.pull_back(space.apply(coefficients))
+    coefficients[free] = damped_solve(matrix[np.ix_(free, free)], space.riesz(covector)[free])
+    return tangent.pull_back(coefficients)
 
 
 def damped_projection(tangent: MatrixFreeTangent, covector: np.ndarray, damping: float) -> np.ndarray:
