@@ -34,7 +34,7 @@ def field_figure(fields: Mapping, title: str = "") -> Figure:
         axes = figure.add_subplot(rows, columns, number + 1)
         draw = {1: _line, 2: _plane, 3: _solid}[basis.mesh.p.shape[0]]
         draw(figure, axes, basis, vector, limits.get(name, (None, None)))
-        axes.set_title(name)
+        axes.set_title(name, y=1.0)  # a given place need not be searched
         axes.locator_params(nbins=5)
     figure.suptitle(title)
     return figure
@@ -67,7 +67,8 @@ def convergence_figure(rows: list[dict]) -> Figure:
                 if here:
                     axes.plot([row[x] for row in here], [row[y] for row in here], style, ms=3, color=f"C{k}",
                               label=here[0]["mesh"])
-        axes.set(xlabel=label, title=columns[0].replace("_", " "))
+        axes.set_xlabel(label)
+        axes.set_title(columns[0].replace("_", " "), y=1.0)
         _ticks(axes, scale, [row[y] for y in columns for row in rows if row.get(y, "") != ""])
     for row in rows:
         if "grew" in row.get("event", ""):
@@ -121,7 +122,7 @@ def weight_figure(choice: Mapping) -> Figure:
 def png(figure: Figure) -> bytes:
     """The figure as a PNG file."""
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=100)
+    figure.savefig(stream, format="png", dpi=100, pil_kwargs={"compress_level": 1})  # a third larger, five times faster
     return stream.getvalue()
 
 
