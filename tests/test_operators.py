@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from skfem import Basis, ElementTriP1
 
 from fem_ngf import HilbertSpace, InputError, Matrix, SolveError, unit_square
-from fem_ngf.linalg.dense import orthonormalize
+from fem_ngf.linalg.dense import orthonormalize, symmetric_product
 from fem_ngf.linalg.low_rank import LowRankPlus, nystrom_factor
 from fem_ngf.linalg.operators import (
     Actions,
@@ -123,6 +123,15 @@ def test_orthonormal_bases(name):
     assert second.shape[1] == 2 and np.allclose(both.T @ matrix @ both, np.eye(7), atol=1e-10)
     close = first[:, [0, 0]] + np.column_stack([np.zeros(N), 1e-8 * second[:, 0]])
     assert orthonormalize(close, metric).shape[1] == 2 and orthonormalize(close, metric, tolerance=1e-6).shape[1] == 1
+
+
+@pytest.mark.parametrize("k", [3, 600, 1025])
+def test_symmetric_product(k):
+    left = np.random.default_rng(0).standard_normal((7, k))
+    right = np.diag(np.arange(1.0, 8.0)) @ left
+    product = symmetric_product(left, right)
+    assert np.allclose(product, left.T @ right, atol=1e-12)
+    assert np.abs(product - product.T).max() < 1e-12
 
 
 def test_nystrom_factors():

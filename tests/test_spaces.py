@@ -31,7 +31,6 @@ from skfem import (
 from skfem.helpers import dot, grad
 
 from fem_ngf import HilbertSpace, InputError, SolveError, unit_square
-from fem_ngf.linalg.dense import symmetric_product
 from fem_ngf.linalg.sobolev import SobolevPower
 
 MESHES = {
@@ -278,15 +277,6 @@ def test_many_columns_agree_with_one_by_one():
     samples = np.random.default_rng(0).standard_normal((len(space.points), 40))
     block = space.project(samples)
     assert np.allclose(block, np.column_stack([space.project(column) for column in samples.T]), atol=1e-13)
-
-
-@pytest.mark.parametrize("k", [3, 600, 1025])
-def test_symmetric_product(k):
-    left = np.random.default_rng(0).standard_normal((7, k))
-    right = np.diag(np.arange(1.0, 8.0)) @ left
-    product = symmetric_product(left, right)
-    assert np.allclose(product, left.T @ right, atol=1e-12)
-    assert np.abs(product - product.T).max() < 1e-12
 
 
 # ---- bad input ------------------------------------------------------------------------------------------------------

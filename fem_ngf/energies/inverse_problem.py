@@ -68,21 +68,6 @@ class InverseProblem:
         same_size("regularization", self.regularization.size, "space", self.space.size)
 
     @property
-    def mass(self) -> sp.csr_array:
-        """Mass matrix of the parameter space."""
-        return self.space.mass
-
-    @property
-    def stiffness(self) -> sp.csr_array:
-        """Stiffness matrix of the parameter space."""
-        return self.space.stiffness
-
-    @property
-    def free(self) -> np.ndarray:
-        """Unknowns of the parameter that are not fixed."""
-        return self.space.free
-
-    @property
     def counts(self):
         """PDE solves so far, one per right-hand side."""
         return self.pde.counts

@@ -7,7 +7,6 @@ from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.sparse.linalg import LinearOperator
 
 from ..data.observation import point_values
 from ..errors import InputError
@@ -152,14 +151,15 @@ class ScatteredRegression:
         """Covector ``B^T (B m - y) / N``."""
         return self.matrix.T @ (self.matrix @ m - self.values) / len(self.values)
 
-    def curvature(self, m: np.ndarray) -> LinearOperator:
+    @cached_property
+    def _hessian(self) -> sp.csr_array:
+        return sp.csr_array(self.matrix.T @ self.matrix / len(self.values))
+
+    def curvature(self, m: np.ndarray) -> SymmetricOperator:
         """``B^T B / N``."""
-        matrix, count = self.matrix, len(self.values)
-        return LinearOperator((self.space.size,) * 2, matvec=lambda v: matrix.T @ (matrix @ v) / count,
-                              dtype=np.float64)
+        return Matrix(self._hessian, definite=False)
 
     def preconditioner(self, m: np.ndarray) -> SymmetricOperator:
         """The Hessian, with a little of the space's mass where there are no data."""
-        hessian = self.matrix.T @ self.matrix / len(self.values)
-        shift = 1e-6 * hessian.diagonal().sum() / self.space.mass.diagonal().sum()
-        return Matrix(sp.csr_array(hessian + shift * self.space.mass), self.space.free)
+        shift = 1e-6 * self._hessian.diagonal().sum() / self.space.mass.diagonal().sum()
+        return Matrix(sp.csr_array(self._hessian + shift * self.space.mass), self.space.free)

@@ -12,7 +12,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..linalg.dense import damped_solve
+from ..linalg.low_rank import LowRankPlus
+from ..linalg.operators import Diagonal
 from ..tangent.dual import damped_projection
 from ..tangent.matrix_free import MatrixFreeTangent, NystromPreconditioner, nystrom, solve
 
@@ -104,9 +105,8 @@ class FunctionMomentum:
 class LowRankDirection:
     r"""The gradient on theta, preconditioned by a window of the last gradients (M-FAC).
 
-    With them as the columns of ``U`` (P, m), :math:`F = \lambda I + \tfrac1m U U^T` and
-
-    .. math:: F^{-1} x = \tfrac1\lambda \bigl(x - U (m \lambda I + U^T U)^{-1} U^T x\bigr).
+    With them as the columns of ``U`` (P, m) it is :math:`(\lambda I + \tfrac1m U U^T)^{-1}` times the gradient, in
+    O(P m) memory.
 
     Parameters
     ----------
@@ -131,15 +131,10 @@ class LowRankDirection:
         old = np.zeros((len(slope), 0)) if carried is None or len(carried) != len(slope) else carried
         columns = np.column_stack([old, slope])[:, -self.window:]
         scale = float(np.mean(np.sum(columns**2, axis=0)))
-        direction = woodbury_solve(columns, slope, self.damping * scale) * scale if scale > 0 else slope
-        return direction, columns
-
-
-def woodbury_solve(columns: np.ndarray, x: np.ndarray, damping: float) -> np.ndarray:
-    """``(damping I + U U^T / m)^-1 x`` for ``U`` (P, m) in O(P m) memory and O(P m^2) operations."""
-    count = columns.shape[1]
-    inner = damped_solve(columns.T @ columns, columns.T @ x, count * damping)
-    return (x - columns @ inner) / damping
+        if not scale > 0:
+            return slope, columns
+        factor = columns / np.sqrt(scale * columns.shape[1])
+        return LowRankPlus(Diagonal(np.ones(len(slope))), factor, self.damping, factor).solve(slope), columns
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import scipy.linalg
 
 from ..errors import SolveError, same_size
-from .dense import symmetric_product
+from .dense import damped_solve, symmetric_product
 from .operators import SymmetricOperator
 
 
@@ -61,7 +60,7 @@ class LowRankPlus(SymmetricOperator):
     Notes
     -----
     With :math:`Z = A^{-1} Y` the inverse is :math:`\frac1s A^{-1} - \frac1s Z (sI + Y^T Z)^{-1} Z^T`. `rescaled` shares
-    ``Z`` and the eigenvalues of ``Y^T Z``, so that a search over scales costs one set of solves.
+    ``Z``, so that a search over scales costs one set of solves with A.
     """
 
     base: SymmetricOperator
@@ -88,8 +87,7 @@ class LowRankPlus(SymmetricOperator):
         return self.scale * self.base.apply(vector) + self.factor @ (self.factor.T @ vector)
 
     def solve(self, covector: np.ndarray) -> np.ndarray:
-        inside = self._solved.T @ covector
-        inside = scipy.linalg.cho_solve(self._core, inside)
+        inside = damped_solve(self._core, self._solved.T @ covector, self.scale)
         return (self.base.solve(covector) - self._solved @ inside) / self.scale
 
     def gram(self, vectors: np.ndarray) -> np.ndarray:
@@ -101,8 +99,6 @@ class LowRankPlus(SymmetricOperator):
         return self.base.solve(self.factor) if self.solved is None else self.solved
 
     @cached_property
-    def _core(self) -> tuple:
-        """Cholesky factor of ``s I + Y^T A^-1 Y`` (j, j)."""
-        core = symmetric_product(self.factor, self._solved)
-        core[np.diag_indices_from(core)] += self.scale
-        return scipy.linalg.cho_factor(core, lower=True)
+    def _core(self) -> np.ndarray:
+        """``Y^T A^-1 Y`` (j, j)."""
+        return symmetric_product(self.factor, self._solved)
