@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from skfem import Basis, ElementTriP1
 
-from fem_ngf import MLP, Expansion, HilbertSpace, InputError, TangentSpace, realize, unit_square
+from fem_ngf import MLP, Expansion, HilbertSpace, InputError, ProductSpace, TangentSpace, realize, unit_square
 from fem_ngf.growth.dictionary import Dictionary, candidate_vectors, dictionary
 from fem_ngf.growth.grow import grow, insert
 from fem_ngf.growth.selection import Neuron, matching_pursuit
@@ -37,6 +37,18 @@ def test_alignment_rises_by_the_predicted_gain(space, network, sampling):
     expansion = Expansion(neurons=3, candidates=40, worth=0.0)
     growth = grow(expansion, ansatz, theta, space.riesz(derivative), space, space.inner_product, event=0)
     after = TangentSpace.at(growth.ansatz, growth.theta, space).alignment(derivative)
+    assert growth.gain > 1e-3
+    assert after**2 - before**2 == pytest.approx(growth.gain, abs=1e-8)
+
+
+def test_growth_of_one_network_for_two_fields(space):
+    fields = ProductSpace((space, HilbertSpace.l2(space.basis)))
+    ansatz = MLP((2, 4, 3, 2), output_scale=1.0)
+    theta, derivative = ansatz.initial(np.random.default_rng(GENERATOR)), np.tile(covector_of(space), 2)
+    before = TangentSpace.at(ansatz, theta, fields).alignment(derivative)
+    growth = grow(Expansion(neurons=3, candidates=40, worth=0.0), ansatz, theta, fields.riesz(derivative), fields,
+                  fields.inner_product, event=0)
+    after = TangentSpace.at(growth.ansatz, growth.theta, fields).alignment(derivative)
     assert growth.gain > 1e-3
     assert after**2 - before**2 == pytest.approx(growth.gain, abs=1e-8)
 

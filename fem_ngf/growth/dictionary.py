@@ -49,6 +49,6 @@ def candidate_vectors(ansatz, theta, space: Space, layer: int, weights, biases) 
 def dictionary(ansatz, theta, space: Space, layer: int, functions: int, generator) -> Dictionary:
     """Random candidate neurons of a hidden layer, with about `functions` tangent functions in all."""
     inputs = ansatz.layer_inputs(theta, space.points, layer)
-    one = ansatz.candidate_samples(theta, space.points[:1], layer, np.zeros((1, inputs.shape[1])), np.zeros(1))
-    weights, biases = draw_neurons(inputs, max(functions // one.size, 16), generator)
+    outgoing = ansatz.outgoing(layer).shape[1]
+    weights, biases = draw_neurons(inputs, max(functions // outgoing, 16), generator)
     return Dictionary(layer, weights, biases, candidate_vectors(ansatz, theta, space, layer, weights, biases))

@@ -27,7 +27,7 @@ def realize(ansatz, theta: np.ndarray, space: Space) -> np.ndarray:
             raise InputError(f"theta has shape {m.shape}; the finite-element space has {space.size} unknowns")
         m[space.fixed] = 0.0
         return m
-    return space.project(ansatz(theta, space.points), overwrite=True)
+    return space.project(ansatz(theta, space.points))
 
 
 def tangent_vectors(ansatz, theta: np.ndarray, space: Space, block: int = BLOCK) -> np.ndarray:
