@@ -62,7 +62,7 @@ def case(prior: Literal["theta", "log-theta"] = "theta", data: Path | None = Non
     true = None if truth is None else np.log(ngf.read_numbers(truth, 64, positive=True))[column + 8 * row]
     if data is None:
         true = inclusions(*squares.doflocs) if true is None else true
-        noise = STD * ngf.noise_generator(data_seed).standard_normal(sensors.size)
+        noise = STD * ngf.noise_generator(data_seed).standard_normal(sensors.shape[0])
     values = sensors(pde.solve(true).u)[:, 0] + noise if data is None else ngf.read_numbers(data, 169)
     # exp(-m^2/8) d theta = exp(-m^2/8 + m) dm is N(4, 4) up to a factor
     gaussian = ngf.independent(np.full(64, PRIOR_STD), np.full(64, PRIOR_STD**2 if prior == "theta" else 0.0))
