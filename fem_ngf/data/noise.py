@@ -176,16 +176,6 @@ class HuberNoise:
         return lambda dr: _columns(weights, dr) * dr
 
 
-def add_noise(values: np.ndarray, std, generator: np.random.Generator) -> np.ndarray:
-    """`values` plus independent normal noise of standard deviation `std` (broadcast; zero means none)."""
-    std = np.asarray(std, dtype=np.float64)
-    if not np.isfinite(std).all() or (std < 0).any():
-        raise InputError(f"std is {_extreme(std)}; it must be finite and not negative")
-    values = np.asarray(values, dtype=np.float64)
-    _check_broadcast("std", std, values.shape)
-    return values + _columns(std, values) * generator.standard_normal(values.shape)
-
-
 def _columns(weights: np.ndarray, r: np.ndarray) -> np.ndarray:
     """Weights ``(n_obs,)`` or ``(n_obs, k)`` with trailing axes so that they multiply `r`, columns last."""
     weights = np.asarray(weights)

@@ -34,6 +34,11 @@ class MatrixObservation:
         """``(n_obs, n_u)``."""
         return self.matrix.shape
 
+    @property
+    def size(self) -> int:
+        """Number of observations of one experiment."""
+        return self.matrix.shape[0]
+
     def __call__(self, u: np.ndarray) -> np.ndarray:
         """``(n_u, ...) -> (n_obs, ...)``."""
         return _times(self.matrix, u, "u")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import InputError
-from .assembly import Assembler, Block, Integral, checked_vector
+from .assembly import Assembler, Block, Integral, check_finite, checked_vector
 from .density import Density
-from .patterns import check_finite
 from .points import bases_of, point_arrays
 from .shapes import tables_of
 
