@@ -40,7 +40,7 @@ class Measurements:
     points: np.ndarray
     values: np.ndarray
     std: np.ndarray | None = None
-    likelihood: Callable[[np.ndarray], object] = GaussianNoise.from_std
+    likelihood: Callable[[np.ndarray], Noise] = GaussianNoise.from_std
 
     def on(self, basis) -> tuple[MatrixObservation, np.ndarray, Noise]:
         """Observation of a state in `basis`, values and noise model: what an `InverseProblem` compares.
