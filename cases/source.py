@@ -66,7 +66,7 @@ def case(cells: int = 32, metric: Literal["l2", "h1"] = "h1", alpha: float | Non
     measured = ngf.point_data(data, points, truth, model, ngf.unit_square(2 * cells), noise=noise, seed=noise_seed)
     levels = ngf.levels(model, ngf.halvings(ngf.unit_square, cells), measured, prior, alpha, truth=truth)
     return ngf.Case("source", levels, ngf.MLP((2, 20, 20, 1)), length=LENGTH,
-                    defaults={"metric": metric, "stagnation": 1e-4})
+                    defaults={"metric": metric, "sampling": "nodal", "stagnation": 1e-4})
 
 
 if __name__ == "__main__":
