@@ -49,6 +49,7 @@ from .flows.directed import DirectedFlow as DirectedFlow
 from .flows.hilbert_descent import HilbertDescent as HilbertDescent
 from .flows.iterate import Iterate as Iterate
 from .flows.natural_gradient import NaturalGradientFlow as NaturalGradientFlow
+from .flows.newton_flow import NewtonFlow as NewtonFlow
 from .flows.rules import DualDirection as DualDirection
 from .flows.rules import FunctionMomentum as FunctionMomentum
 from .flows.rules import LowRankDirection as LowRankDirection

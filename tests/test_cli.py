@@ -276,7 +276,7 @@ def test_compare_tabulates_all_methods(tmp_path, capsys):
     assert command(["compare", CASE, *QUICK, "--budget", "20", "--out", str(folder)]) == 0
     content = json.loads((folder / "compare.json").read_text())
     results = {result["method"]: result for result in content["results"]}
-    assert len(results) == 10 and not any("failed" in result for result in results.values())
+    assert len(results) == 12 and not any("failed" in result for result in results.values())
     best = min(result["energy"] for result in results.values())
     for name, result in results.items():
         assert result["above_best"] == pytest.approx(result["energy"] / best - 1)

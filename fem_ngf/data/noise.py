@@ -55,6 +55,11 @@ class GaussianNoise:
             raise InputError(f"constant is {constant}; it must be a number")
         return cls(sp.csr_array(mass) * float(_positive("scale", scale)), float(constant))
 
+    @property
+    def is_likelihood(self) -> bool:
+        """Whether the value is minus the logarithm of a density: not where the precision is that of a norm."""
+        return not sp.issparse(self.precision)
+
     def value(self, r: np.ndarray) -> float:
         """Misfit, summed over the experiments."""
         return 0.5 * float(np.sum(r * self.derivative(r))) + self.constant
@@ -105,6 +110,8 @@ class StudentNoise:
         object.__setattr__(self, "std", _positive("std", self.std))
         object.__setattr__(self, "degrees", float(_positive("degrees", self.degrees)))
 
+    is_likelihood = True
+
     def value(self, r: np.ndarray) -> float:
         """Misfit, summed over observations and experiments."""
         scaled = _scaled(r, self.std)
@@ -151,6 +158,8 @@ class HuberNoise:
     def __post_init__(self):
         object.__setattr__(self, "std", _positive("std", self.std))
         object.__setattr__(self, "threshold", float(_positive("threshold", self.threshold)))
+
+    is_likelihood = True
 
     def value(self, r: np.ndarray) -> float:
         """Misfit, summed over observations and experiments."""

@@ -107,6 +107,18 @@ class InverseProblem:
             raise SolveError(f"the energy is {value}")
         return InverseLinearization(self, state.m, state, residual, value, terms)
 
+    def completed(self, hessian: SymmetricOperator) -> SymmetricOperator:
+        """The Hessian of the regularisation made definite; the last one is kept, with its factorisation."""
+        known, found = self._completed.get("last", (None, None))
+        if known is not hessian and not _same_matrix(known, hessian):
+            found = completed(hessian, self.space)
+            self._completed["last"] = (hessian, found)
+        return found
+
+    @cached_property
+    def _completed(self) -> dict:
+        return {}
+
     def as_scipy(self):
         """``m -> (value, derivative)`` for ``scipy.optimize.minimize(..., jac=True)``."""
 
@@ -174,7 +186,7 @@ class InverseLinearization:
     @cached_property
     def preconditioner(self) -> SymmetricOperator:
         """The Hessian of the regularisation, made definite."""
-        return completed(self.regularization_hessian(), self.energy.space)
+        return self.energy.completed(self.regularization_hessian())
 
 
 def completed(hessian: SymmetricOperator, space) -> SymmetricOperator:
@@ -195,6 +207,12 @@ def completed(hessian: SymmetricOperator, space) -> SymmetricOperator:
     shifts = [_shift(diagonal.sum(), one) for diagonal, one in zip(diagonals, spaces, strict=True)]
     shifts = np.repeat([shift or max(shifts) for shift in shifts], sizes)
     return Matrix(sp.csr_array(matrix + sp.diags_array(shifts) @ space.mass), space.free)
+
+
+def _same_matrix(one: SymmetricOperator | None, other: SymmetricOperator) -> bool:
+    if one is None or one.sparse is None or other.sparse is None or one.definite != other.definite:
+        return False
+    return one.sparse.nnz == other.sparse.nnz and np.array_equal(one.sparse.data, other.sparse.data)
 
 
 def _shift(size: float, space: HilbertSpace) -> float:

@@ -11,6 +11,7 @@ from ..ansatz.finite_element import FiniteElement, prolongate
 from ..errors import InputError, SolveError
 from ..tangent.tangent_space import realize
 from .iterate import LEVEL, RESOLUTION, UNREACHABLE, Iterate, solve_kinds
+from .newton_flow import NewtonFlow
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +150,8 @@ class Continuation:
         level, here, following = stage.level + 1, self.flows[stage.level], self.flows[stage.level + 1]
         ansatz, theta = carried(stage.iterate.ansatz, stage.iterate.theta, here.space, following.space)
         try:
-            iterate = replace(following, ansatz=ansatz).start(theta)
+            flow = replace(following, ansatz=ansatz)
+            iterate = flow.entered(theta, stage.iterate) if isinstance(flow, NewtonFlow) else flow.start(theta)
         except InputError:
             return replace(stage, iterate=stage.iterate.stopped(UNREACHABLE))
         earlier = stage.solves[level]

@@ -21,7 +21,9 @@ DURATION = "end of the flow's duration"
 BLOCKED = "no step along the direction lowers the energy"
 RESOLUTION = "energy decrease below the discretisation error of the finest mesh"
 LAGGING = "the network follows less than a tenth of the steps that remain; let it grow or take a larger one"
-CONVERGED = (GRADIENT, STAGNATION, RESOLUTION)
+CERTIFIED = "expected decrease below tolerance"
+STALLED = "no step gains what the model still expects; let the network grow or take a larger one"
+CONVERGED = (GRADIENT, STAGNATION, RESOLUTION, CERTIFIED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +128,18 @@ class Iterate:
     def converged(self) -> bool:
         """Stopped by a tolerance, at a state no worse than the start."""
         return self.stop_reason in CONVERGED and self.value <= self.start_value
+
+    @property
+    def status(self) -> str:
+        """``"converged"``, ``"exhausted"`` (iterations or duration), ``"stalled"``, or ``""`` while the flow runs."""
+        if self.converged:
+            return "converged"
+        return "exhausted" if self.stop_reason in (EXHAUSTED, DURATION) else "stalled" if self.stop_reason else ""
+
+    @property
+    def expected_decrease(self) -> float:
+        """What a Newton flow still expects to gain in the network's tangent space; nan in flows that do not know."""
+        return getattr(self.memory, "expected_decrease", float("nan"))
 
     def stopped(self, reason: str) -> Iterate:
         """The same iterate with a stop reason."""

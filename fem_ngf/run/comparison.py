@@ -18,6 +18,8 @@ from .results import relative_error
 METHODS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("neural, Gauss-Newton, all meshes", ()),
     ("neural, Gauss-Newton", ("--levels", "1")),
+    ("neural, Newton flow, all meshes", ("--flow", "newton")),
+    ("neural, Newton flow", ("--levels", "1", "--flow", "newton")),
     ("neural, natural gradient L2", ("--levels", "1", "--flow", "natural-gradient", "--metric", "l2")),
     ("neural, natural gradient H1", ("--levels", "1", "--flow", "natural-gradient", "--metric", "h1")),
     ("neural, gradient descent", ("--levels", "1", "--flow", "gradient-descent")),

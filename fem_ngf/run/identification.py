@@ -18,6 +18,8 @@ from ..flows.baselines import ParameterDescent
 from ..flows.continuation import Continuation, Stage
 from ..flows.hilbert_descent import HilbertDescent
 from ..flows.natural_gradient import NaturalGradientFlow
+from ..flows.newton_flow import NewtonFlow
+from ..flows.sobolev import SobolevFlow
 from ..growth.expansion import Expansion
 from ..growth.grow import seedling
 from .case import Case
@@ -121,6 +123,10 @@ class Clock:
         self.wall += time.perf_counter() - self._since[1]
 
 
+FLOWS = {"hilbert-descent": HilbertDescent, "newton": NewtonFlow, "sobolev": SobolevFlow,
+         "natural-gradient": NaturalGradientFlow}
+
+
 def _flow(case: Case, options: RunOptions, level, space):
     nodal = options.ansatz == "finite-element"
     network = seedling(case.ansatz, options.start_width) if options.grow else case.ansatz
@@ -133,14 +139,13 @@ def _flow(case: Case, options: RunOptions, level, space):
         wanted["expansion"] = Expansion(trigger=options.trigger, selection=options.growth,
                                         max_parameters=options.max_parameters, seed=options.seed)
     kind: type
-    if options.flow == "hilbert-descent":
-        kind = HilbertDescent
-    elif options.flow == "natural-gradient":
-        kind = NaturalGradientFlow
+    if options.flow in FLOWS:
+        kind = FLOWS[options.flow]
     else:
         kind, wanted["method"] = ParameterDescent, options.flow
     known = {f.name for f in dataclasses.fields(kind)}
-    unknown = set(wanted) - known
+    unknown = {name for name in wanted if name not in known and wanted[name] != case.defaults.get(name)}
+    wanted = {name: value for name, value in wanted.items() if name not in unknown and name in known}
     if unknown:
         raise InputError(f"flow {options.flow} of case {case.name} has no setting {', '.join(sorted(unknown))}")
     return kind(level.energy, ansatz, space, **wanted)

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from ..errors import InputError
 
 ANSATZ = Literal["neural", "finite-element"]
-FLOW = Literal["hilbert-descent", "natural-gradient", "gradient-descent", "adam", "lbfgs"]
+FLOW = Literal["hilbert-descent", "newton", "sobolev", "natural-gradient", "gradient-descent", "adam", "lbfgs"]
 DIRECTION = Literal["gradient", "nesterov", "gauss-newton", "newton"]
 METHOD = Literal["euler", "heun", "levenberg-marquardt", "gradient-normalized"]
 SELECTION = Literal["greedy", "random"]
@@ -23,6 +23,8 @@ RULE = Literal["discrepancy", "lcurve", "gcv"]
 # What --help shows together; the other options steer the search.
 NETWORK = ("ansatz", "seed", "sampling", "device", "grow", "growth", "trigger", "start_width", "max_parameters")
 OUTPUT = ("out", "kappa", "quiet", "bare")
+
+GROWING = ("hilbert-descent", "newton", "sobolev", "natural-gradient")
 
 AT_LEAST = {"seed": 0, "levels": 1, "iterations": 1, "threads": 1, "start_width": 1, "max_parameters": 1}
 POSITIVE = ("length", "tolerance", "stagnation")
@@ -43,7 +45,9 @@ class RunOptions:
     ansatz
         The unknown: a network, or nodal values (the classical method through the same code).
     flow
-        hilbert-descent steps in H and retracts, natural-gradient projects and steps; the others know no H.
+        hilbert-descent steps in H and retracts; newton minimises one quadratic model over the network and ends with a
+        certificate; sobolev follows the gradient flow of H in continuous time; natural-gradient projects and steps; the
+        others know no H.
     direction
         Ideal step of hilbert-descent.
     method
@@ -57,7 +61,8 @@ class RunOptions:
     iterations
         Most iterations on each mesh.
     tolerance
-        Stop when the gradient norm has fallen by this factor.
+        Stop when the gradient norm has fallen by this factor; flow newton: when less than this share of the energy
+        could still be gained.
     stagnation
         Stop when two steps running lower the energy by less than this fraction.
     grow
@@ -111,9 +116,9 @@ class RunOptions:
 
     def __post_init__(self):
         check_values(vars(self))
-        if self.grow and (self.ansatz != "neural" or self.flow not in ("hilbert-descent", "natural-gradient")):
-            raise InputError(f"grow is for a neural ansatz and the flows hilbert-descent and natural-gradient, not for "
-                             f"ansatz {self.ansatz!r} with flow {self.flow!r}")
+        if self.grow and (self.ansatz != "neural" or self.flow not in GROWING):
+            raise InputError(f"grow is for a neural ansatz and the flows {', '.join(GROWING)}, not for ansatz"
+                             f" {self.ansatz!r} with flow {self.flow!r}")
         for name, default in (("growth", "greedy"), ("trigger", "either")):
             if not self.grow and getattr(self, name) != default:
                 raise InputError(f"{name} is {getattr(self, name)!r}, but the network does not grow; add grow")

@@ -111,6 +111,8 @@ def summarize(identification: Identification, stage: Stage, rows: list[dict], cl
         "gradient_norm": iterate.gradient_norm,
         "alignment": alignments[-1] if alignments else None,
         "stop_reason": stop_reason or iterate.stop_reason,
+        "status": "" if stop_reason else iterate.status,
+        "expected_decrease": iterate.expected_decrease,
         "converged": stop_reason is None and stage.level == len(identification.levels) - 1 and iterate.converged,
         "cpu_seconds": clock.cpu,
         "wall_seconds": clock.wall,

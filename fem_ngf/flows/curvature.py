@@ -1,0 +1,266 @@
+r"""What is known of the Hessian of an energy: one object for step, realisation, certificate (METHOD section 3d).
+
+Around one parameter the Gauss-Newton Hessian is :math:`H = A' + M`: the regularisation's, completed to a positive
+definite :math:`A'`, and the misfit's :math:`M = J^T W J`, known by its action at the price of two solves an
+experiment. A `Curvature` holds a factor ``F`` with :math:`M \approx F F^T`, and stands for
+
+.. math:: H_\mu = (1 + \mu) A' + \sum_i (\lambda_i - \mu)_+ A' v_i v_i^T A', \qquad F F^T v_i = \lambda_i A' v_i.
+
+Its spectrum against :math:`A'` is :math:`1 + \max(\lambda_i, \mu)` for the Ritz values :math:`\lambda_i` of the factor
+and :math:`1 + \mu` on everything else: :math:`\mu` is the curvature that a direction is given of which the data have
+told less.
+
+References
+----------
+N. Halko, P.-G. Martinsson, J. A. Tropp, Finding structure with randomness, SIAM Review 53 (2011).
+R. H. Byrd, J. Nocedal, R. B. Schnabel, Representations of quasi-Newton matrices, Math. Program. 63 (1994).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from ..errors import SolveError
+from ..linalg.dense import orthonormalize, symmetric_product
+from ..linalg.operators import SymmetricOperator
+from ..spaces.locate import interpolation
+
+NEGLIGIBLE = 1e-2
+"""Ritz value below which the data say nothing beside the regularisation."""
+AGREES = 0.5
+"""Share of the curvature along a direction that must be new for the old curvature to be kept there."""
+
+
+@dataclass(frozen=True, eq=False)
+class Curvature(SymmetricOperator):
+    r"""Inner product :math:`H_\mu`, of the spectrum :math:`1 + \max(\lambda_i, \mu)` against ``A'``.
+
+    Parameters
+    ----------
+    base
+        Inner product ``A'`` of the regularisation, completed to a positive definite one.
+    factor
+        ``F`` (n, r).
+    mu
+        Curvature of the directions of which ``F`` knows less: a Levenberg-Marquardt parameter in function space.
+    """
+
+    base: SymmetricOperator
+    factor: np.ndarray
+    mu: float = 0.0
+
+    @classmethod
+    def of(cls, linearization, factor: np.ndarray | None = None, mu: float = 0.0) -> Curvature:
+        """The regularisation's Hessian at a linearisation of an inverse problem, and a factor (None: nothing known)."""
+        base = linearization.preconditioner
+        return cls(base, np.zeros((base.size, 0)) if factor is None else factor, mu)
+
+    @classmethod
+    def sketch(cls, linearization, generator: np.random.Generator, rank: int, powers: int = 0) -> Curvature:
+        r"""Randomised Nystrom approximation at one linearisation.
+
+        The basis is :math:`A'^{-1} J^T W \xi` of random observations :math:`\xi` (rank k adjoint solves), its image
+        costs 2 rank k more, and so does each power. It is exact when the misfit's Hessian has rank `rank` or less.
+
+        Parameters
+        ----------
+        linearization
+            Of an inverse problem with k experiments.
+        rank
+            Number of random observations.
+        powers
+            Number of applications of ``A'^-1 M`` to the basis before.
+        """
+        return cls.of(linearization).with_pairs(*random_pairs(linearization, generator, rank, powers))
+
+    @property
+    def size(self) -> int:
+        return self.base.size
+
+    @property
+    def rank(self) -> int:
+        """Number r of columns of the factor."""
+        return self.factor.shape[1]
+
+    # ---- the inner product --------------------------------------------------------------------------------------
+
+    def apply(self, vector: np.ndarray) -> np.ndarray:
+        """Covector ``H_mu v`` of (n,) or (n, k)."""
+        factor = self._lifted
+        return (1.0 + self.mu) * self.base.apply(vector) + factor @ (factor.T @ vector)
+
+    def solve(self, covector: np.ndarray) -> np.ndarray:
+        """Vector ``H_mu^-1 g`` of (n,) or (n, k), by Woodbury's formula."""
+        values, modes = self._spectrum
+        excess = np.maximum(values - self.mu, 0.0)
+        shares = excess / (1.0 + self.mu + excess)
+        vector = self.base.solve(covector)
+        return (vector - modes @ (shares * (modes.T @ covector).T).T) / (1.0 + self.mu)
+
+    def gram(self, vectors: np.ndarray) -> np.ndarray:
+        """``T^T H_mu T`` (k, k)."""
+        low = self._lifted.T @ vectors
+        return (1.0 + self.mu) * self.base.gram(vectors) + symmetric_product(low, low)
+
+    @cached_property
+    def _lifted(self) -> np.ndarray:
+        """Factor (n, r') of ``H_mu - (1 + mu) A'``: what the known curvature has above mu."""
+        if self.mu == 0.0:
+            return self.factor
+        values, modes = self._spectrum
+        above = values > self.mu
+        return self.base.apply(modes[:, above]) * np.sqrt(values[above] - self.mu)
+
+    @property
+    def ritz_values(self) -> np.ndarray:
+        """Eigenvalues (r,) of ``F F^T`` against ``A'``, largest first: what the data say beside the regularisation."""
+        return self._spectrum[0][::-1]
+
+    @cached_property
+    def _spectrum(self) -> tuple[np.ndarray, np.ndarray]:
+        """Positive eigenvalues and ``A'``-orthonormal eigenvectors (n, r) of the factor's part."""
+        solved = self.base.solve(self.factor)
+        values, rotation = np.linalg.eigh(symmetric_product(self.factor, solved))
+        keep = values > 1e-14 * max(values.max(initial=0.0), 1e-300)
+        return values[keep], solved @ (rotation[:, keep] / np.sqrt(values[keep]))
+
+    @property
+    def smallest(self) -> float:
+        """Smallest Ritz value, what a direction may have of which nothing is known; 0 where nothing is known at all."""
+        return float(self._spectrum[0].min(initial=np.inf)) if self.rank else 0.0
+
+    # ---- learning -----------------------------------------------------------------------------------------------
+
+    def with_mu(self, mu: float) -> Curvature:
+        """Another mu."""
+        moved = replace(self, mu=mu)
+        if "_spectrum" in self.__dict__:
+            moved.__dict__["_spectrum"] = self._spectrum
+        return moved
+
+    def forgotten(self) -> Curvature:
+        """Nothing known of the misfit any more."""
+        return replace(self, factor=self.factor[:, :0])
+
+    def with_pairs(self, directions: np.ndarray, images: np.ndarray) -> Curvature:
+        r"""A factor that is exact along given directions: ``F F^T V = Y`` for ``Y = M V``, all of one linearisation.
+
+        The directions are rotated so that :math:`V^T Y = I` and :math:`V^T F F^T V = I - diag(t)`. Where ``t`` is
+        near one, the old factor misses the curvature, and what it misses is added (symmetric rank one, which is
+        Nystrom's approximation on the larger space when old and new are of one linearisation). Elsewhere the old
+        curvature along the direction is replaced (Broyden, Fletcher, Goldfarb, Shanno), so that pairs of another
+        linearisation are never mixed with these uncorrected.
+
+        Parameters
+        ----------
+        directions, images
+            ``V``, ``Y`` (n, j); directions without positive curvature are left out.
+        """
+        lengths = np.sqrt(np.abs(np.einsum("ij,ij->j", directions, self.base.apply(directions) + images)))
+        directions, images = directions / lengths, images / lengths
+        values, rotation = np.linalg.eigh(symmetric_product(directions, images))
+        keep = values > 1e-10 * max(values.max(initial=0.0), 0.0)
+        if not keep.any():
+            return self
+        turn = rotation[:, keep] / np.sqrt(values[keep])
+        directions, images = directions @ turn, images @ turn
+        low = self.factor.T @ directions
+        known, turn = np.linalg.eigh(symmetric_product(low, low))
+        images, low = images @ turn, low @ turn
+        replaced = known > 1.0 - AGREES
+        factor = _without(self.factor, low[:, replaced])
+        missing = (images - self.factor @ low)[:, ~replaced] / np.sqrt(1.0 - known[~replaced])
+        return Curvature(self.base, np.column_stack([factor, missing, images[:, replaced]]), self.mu).compressed()
+
+    def compressed(self) -> Curvature:
+        """The factor without directions of negligible Ritz value; its columns become M-orthogonal."""
+        values, modes = self._spectrum
+        keep = values > NEGLIGIBLE
+        if keep.sum() == self.rank:
+            return self
+        return replace(self, factor=self.base.apply(modes[:, keep]) * np.sqrt(values[keep]))
+
+    def prolonged(self, old_space, new_space, base: SymmetricOperator) -> Curvature:
+        """The curvature on another mesh: its modes are carried there as functions, its Ritz values stay.
+
+        Parameters
+        ----------
+        old_space, new_space
+            Spaces of the unknown.
+        base
+            ``A'`` on the new mesh.
+        """
+        values, modes = self._spectrum
+        carried = prolonged_columns(modes, old_space, new_space)
+        carried[new_space.fixed] = 0.0
+        return Curvature(base, base.apply(carried) * np.sqrt(values), self.mu)
+
+
+def random_pairs(linearization, generator: np.random.Generator, rank: int, powers: int = 0):
+    """Directions and images (n, r) of a randomised range finder at a linearisation, see `Curvature.sketch`."""
+    energy, base = linearization.energy, linearization.preconditioner
+    noise = generator.standard_normal((*linearization.residual.shape, rank))
+    weight = energy.noise.hessian(linearization.residual)
+    covectors = linearization.state.adjoint(energy.observation.transpose(weight(noise)), kind="incremental")
+    for _ in range(powers + 1):
+        directions = orthonormalize(base.solve(covectors), base)
+        covectors = linearization.misfit_action(directions)
+    return directions, covectors
+
+
+def krylov_pairs(linearization, curvature: Curvature, *, share: float = 0.1, maximum: int = 20):
+    r"""What conjugate gradients meet on the way to the Gauss-Newton step: directions ``V`` and images ``M V`` (n, j).
+
+    Solves :math:`(R'' + M) s = -g`, preconditioned by what is known of the curvature, until an iteration lowers the
+    model by less than `share` of what all have, or the next one is expected to. Each costs two solves an experiment.
+
+    Raises
+    ------
+    SolveError
+        If the Hessian action is not finite.
+    """
+    prior = linearization.regularization_hessian()
+    residual, directions, images, total = -linearization.derivative, [], [], 0.0
+    direction = curvature.solve(residual)
+    rho = float(residual @ direction)
+    while len(directions) < maximum and rho > 0.0:
+        image = linearization.misfit_action(direction)
+        full = image + prior @ direction
+        bend = float(direction @ full)
+        if not np.isfinite(bend):
+            raise SolveError("the Hessian action is not finite")
+        if bend <= 0.0:
+            break
+        directions.append(direction)
+        images.append(image)
+        decrease = 0.5 * rho**2 / bend
+        total += decrease
+        residual = residual - (rho / bend) * full
+        z = curvature.solve(residual)
+        rho, before = float(residual @ z), rho
+        if min(decrease, 0.5 * rho) < share * total:
+            break
+        direction = z + (rho / before) * direction
+    empty = np.zeros((len(residual), 0))
+    return (np.column_stack(directions), np.column_stack(images)) if directions else (empty, empty)
+
+
+def prolonged_columns(vectors: np.ndarray, old_space, new_space) -> np.ndarray:
+    """Coefficients (n', k) on another mesh of functions (n, k); the points are looked for once."""
+    if hasattr(new_space, "spaces"):
+        fields = zip(old_space.split(vectors), old_space.spaces, new_space.spaces, strict=True)
+        return np.concatenate([prolonged_columns(*field) for field in fields])
+    if new_space.is_lagrange:
+        return interpolation(old_space.basis, new_space.basis.doflocs.T) @ vectors
+    return new_space.project(interpolation(old_space.basis, new_space.points) @ vectors)
+
+
+def _without(factor: np.ndarray, low: np.ndarray) -> np.ndarray:
+    """``F Q`` with the orthonormal complement ``Q`` of the columns of ``F^T V`` (r, j)."""
+    if low.shape[1] == 0 or factor.shape[1] == 0:
+        return factor
+    left, sizes, _ = np.linalg.svd(low, full_matrices=True)
+    return factor @ left[:, np.count_nonzero(sizes > 1e-12 * sizes[0]):]

@@ -1,0 +1,301 @@
+r"""The Newton flow: one quadratic model for the step, for its realisation and for the certificate (METHOD section 3d).
+
+A step learns the curvature along a few Krylov directions, minimises the `QuadraticModel` over the network, and judges
+the result by its gain ratio, actual over predicted decrease; mu of the `Curvature` follows the ratio as in Levenberg's
+and Marquardt's method, in function space. The pairs of conjugate gradients are exact at the linearisation where they
+are met and correct those of earlier ones, so that the model comes to know the curvature off each single Krylov space.
+
+While it searches the flow samples values and tangent vectors at the nodes, where the element allows it; it finishes
+with the sampling of its space.
+
+References
+----------
+J. J. More, The Levenberg-Marquardt algorithm: implementation and theory, Lecture Notes in Mathematics 630 (1978).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from ..ansatz.finite_element import FiniteElement
+from ..errors import InputError, SolveError
+from ..growth.expansion import Expansion
+from ..spaces.hilbert import HilbertSpace
+from ..tangent.tangent_space import realize, tangent_vectors
+from .curvature import Curvature, krylov_pairs
+from .growing import grown
+from .iterate import CERTIFIED, EXHAUSTED, STALLED, Iterate, resume, run, solve_kinds, solves_since, start
+from .quadratic_model import QuadraticModel, minimised
+from .search import attempted
+
+ACCEPTED, GOOD, POOR = 0.1, 0.75, 0.25
+WORTH = 1e-2
+"""Share of the tolerance that an iteration of a realisation must gain."""
+WORTHWHILE = 1e-3
+"""Share of the energy that growth must promise, and must have brought the last time."""
+FLOOR = 1e-6
+"""Least damping of a realisation, relative to the Gram matrix's diagonal: below it weights run away."""
+STRAIGHT = 0.05
+"""Share of an energy's change that the trapezoidal rule may miss along a path on which secants are pairs."""
+
+
+@dataclass(frozen=True, eq=False)
+class NewtonMemory:
+    """What the flow knows besides its iterate.
+
+    Parameters
+    ----------
+    factor
+        ``F`` (n, r) of the `Curvature`, at the iterate or corrected there by the next step; None: nothing is known.
+    mu
+        Levenberg-Marquardt parameter in function space; infinite: the smallest Ritz value.
+    damping
+        Of the parameters, at the end of the last realisation.
+    gain
+        Gain ratio of the last step.
+    expected_decrease
+        Certificate: what the model loses by the best step along the tangent space.
+    expected_beyond
+        What it loses by the Newton step, which no network limits: an estimate of the distance to the nodal minimum.
+    slow
+        Number of steps running that gained little.
+    certified
+        Whether the curvature has been looked at twice where the iterate is.
+    sampling
+        Of the iterate; empty: that of the search.
+    grown_at, growths, grown_value
+        Step of the last growth, how many there were, and the energy at the last.
+    """
+
+    factor: np.ndarray | None = None
+    mu: float = float("inf")
+    damping: float = 1e-3
+    gain: float = float("nan")
+    expected_decrease: float = float("nan")
+    expected_beyond: float = float("nan")
+    slow: int = 0
+    certified: bool = False
+    sampling: str = ""
+    grown_at: int = 0
+    growths: int = 0
+    grown_value: float = float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class NewtonFlow:
+    """Gauss-Newton flow of a network (or of nodal values) on an inverse problem.
+
+    Parameters
+    ----------
+    energy
+        `InverseProblem` on vectors of `space`.
+    ansatz
+        Network, or `FiniteElement` for nodal values.
+    space
+        Hilbert space that measures gradients; its sampling is that of the result.
+    iterations
+        Largest number of steps.
+    tolerance
+        Stop when the expected decrease is below this fraction of the energy.
+    share, cg_iterations
+        Of `krylov_pairs`, before every step.
+    retractions
+        Largest number of Levenberg-Marquardt iterations of a realisation.
+    attempts
+        Largest number of realisations that a step may try.
+    expansion
+        How many neurons the network grows by, and up to what size, when what the model expects of all functions
+        is more than what it expects of the tangent space. None keeps its size.
+    """
+
+    energy: object
+    ansatz: object
+    space: HilbertSpace
+    iterations: int = 60
+    tolerance: float = 5e-4
+    share: float = 0.1
+    cg_iterations: int = 20
+    retractions: int = 60
+    attempts: int = 8
+    expansion: Expansion | None = None
+
+    memory = NewtonMemory
+    run = run
+
+    def __post_init__(self):
+        if not hasattr(self.energy, "noise"):
+            raise InputError(f"energy is a {type(self.energy).__name__}; NewtonFlow is for an InverseProblem, another "
+                             "energy takes HilbertDescent, NaturalGradientFlow or SobolevFlow")
+
+    def start(self, theta: np.ndarray) -> Iterate:
+        """The iterate at the start; costs the forward and adjoint solves."""
+        first = start(replace(self, space=self._search_space), theta)
+        return replace(first, memory=NewtonMemory(sampling=first.space.sampling))
+
+    def resume(self, ansatz, state: dict) -> Iterate:
+        """The iterate that `Iterate.state` described."""
+        searches = state["memory"]["sampling"] != self.space.sampling
+        return resume(replace(self, space=self._search_space) if searches else self, ansatz, state)
+
+    def entered(self, theta: np.ndarray, coarse: Iterate) -> Iterate:
+        """The start on this mesh with the curvature and mu of an iterate on another, sampled as the space samples."""
+        iterate = start(self, theta)
+        known = Curvature.of(coarse.linearization, coarse.memory.factor)
+        carried = known.prolonged(coarse.space, iterate.space, iterate.linearization.preconditioner)
+        return replace(iterate, memory=NewtonMemory(carried.factor, coarse.memory.mu, sampling=self.space.sampling))
+
+    @property
+    def _search_space(self):
+        return self.space if isinstance(self.ansatz, FiniteElement) else self.space.nodal_twin
+
+    def step(self, iterate: Iterate) -> Iterate:
+        """One step; where there is nothing to gain, the end."""
+        counts, state, iterate = solve_kinds(self.energy.counts), iterate.memory, replace(iterate, events=())
+        try:
+            model, state = self._model(iterate, state)
+            iterate = replace(iterate, memory=state)
+            if state.certified or state.slow >= 4:
+                larger = self._grown(iterate, model)
+                if larger is None:
+                    return self._ended(iterate, counts)
+                iterate = larger
+            taken = self._search(iterate, model, iterate.memory)
+            if taken is None and not iterate.events and (larger := self._grown(iterate, model)):
+                iterate, taken = larger, self._search(larger, model, larger.memory)
+        except SolveError:
+            taken = None
+        if taken is None:
+            return self._ended(iterate, counts)
+        moved = self._arrived(iterate, taken, counts)
+        if moved.step >= self.iterations:
+            found = moved if moved.space.sampling == self.space.sampling else self._resampled(moved) or moved
+            return found.stopped(EXHAUSTED)
+        return moved
+
+    def _grown(self, iterate: Iterate, model: QuadraticModel) -> Iterate | None:
+        """The iterate in a network grown towards the Newton step; None where that is not worth it, or cannot be.
+
+        It is worth it while the model expects more of all functions than of the tangent space by `WORTHWHILE` of the
+        energy, and the last growth has gained as much.
+        """
+        memory, least = iterate.memory, WORTHWHILE * abs(iterate.value)
+        if self.expansion is None or memory.expected_beyond - memory.expected_decrease <= least:
+            return None
+        if memory.growths and memory.grown_value - iterate.value <= least:
+            return None
+        target = model.minimiser() - iterate.m
+        larger = grown(self.expansion, iterate, target, iterate.space, model.curvature)
+        if larger is None:
+            return None
+        return replace(larger, memory=replace(larger.memory, certified=False, slow=0, grown_value=iterate.value))
+
+    def _model(self, iterate: Iterate, state: NewtonMemory) -> tuple[QuadraticModel, NewtonMemory]:
+        """The model with the curvature learnt here; where it says that all is gained, it is made to look twice."""
+        linearization, tangents = iterate.linearization, self._tangents(iterate)
+        curvature = Curvature.of(linearization, state.factor)
+        for share in (None, self.share, 0.1 * self.share):
+            if share is not None:
+                known = curvature.with_mu(min(state.mu, curvature.smallest))
+                pairs = krylov_pairs(linearization, known, share=share, maximum=self.cg_iterations)
+                curvature = curvature.with_pairs(*pairs)
+            elif not state.certified:
+                continue
+            model = QuadraticModel(iterate.m, linearization.derivative, curvature.with_mu(0.0))
+            expected = model.expected_decrease(tangents)
+            small = expected <= self.tolerance * abs(iterate.value)
+            if small and state.certified or not small and share is not None:
+                break
+        return model, replace(state, factor=curvature.factor, expected_decrease=expected, certified=small,
+                              expected_beyond=model.expected_decrease(None))
+
+    def _search(self, iterate: Iterate, model: QuadraticModel, state: NewtonMemory) -> Iterate | None:
+        """A realisation of the model's minimiser that keeps enough of what it promised; mu grows until there is one."""
+        curvature, mu = model.curvature, min(state.mu, model.curvature.smallest)
+        for attempt in range(self.attempts):
+            damped = replace(model, curvature=curvature.with_mu(mu))
+            found = minimised(damped, iterate.ansatz, iterate.theta, iterate.space, damping=state.damping,
+                              iterations=self.retractions, floor=FLOOR,
+                              least=WORTH * self.tolerance * abs(iterate.value))
+            predicted = -replace(model, curvature=curvature.with_mu(0.0))(found.m)
+            if not predicted > 1e-7 * abs(iterate.value):
+                return None
+            linearization = attempted(partial(self.energy.linearize, found.m))
+            gain = -np.inf if linearization is None else (iterate.value - linearization.value) / predicted
+            if gain > ACCEPTED:
+                mu = mu / 3.0 if gain > GOOD else 2.0 * mu if gain < POOR else mu
+                state = replace(state, factor=curvature.factor, mu=mu, damping=found.damping, gain=gain,
+                                certified=False)
+                return replace(iterate, theta=found.theta, m=found.m, linearization=linearization, memory=state)
+            if attempt == 0 and linearization is not None:
+                moved = (found.m - iterate.m)[:, None]
+                curvature = curvature.with_pairs(moved, iterate.linearization.misfit_action(moved))
+            mu = max((4.0 if attempt < 2 else 10.0) * mu, curvature.smallest)
+        return None
+
+    def _arrived(self, before: Iterate, after: Iterate, counts: dict) -> Iterate:
+        """The iterate with what the step itself tells about the curvature, counted and measured."""
+        state, moved = after.memory, after.m - before.m
+        old, new = before.linearization, after.linearization
+        change = new.value - old.value
+        straight = abs(change - 0.5 * (old.derivative + new.derivative) @ moved) < STRAIGHT * abs(change)
+        curvature = Curvature.of(old, state.factor)
+        if straight:
+            secant = misfit_derivative(new) - misfit_derivative(old)
+            curvature = curvature.with_pairs(moved[:, None], secant[:, None])
+        elif new.value < 0.5 * old.value:
+            curvature = curvature.forgotten()
+        slow = state.slow + 1 if -change < 1e-4 * abs(old.value) else 0
+        if slow == 2:
+            curvature = curvature.forgotten()
+        norm = self.space.dual_norm(new.derivative)
+        return replace(after, step=before.step + 1, gradient_norm=norm, step_size=1.0,
+                       alignment=_alignment(self.space, before, moved), fit=float("nan"),
+                       memory=replace(state, factor=curvature.factor, slow=slow),
+                       solves=solves_since(self.energy.counts, counts, before.solves))
+
+    def _ended(self, iterate: Iterate, counts: dict) -> Iterate:
+        """The end, or, where the search sampled at the nodes, its last part: the same parameters as the space samples.
+
+        `counts` are those before the solves that the iterate does not count yet.
+        """
+        iterate = replace(iterate, solves=solves_since(self.energy.counts, counts, iterate.solves))
+        if iterate.space.sampling == self.space.sampling:
+            return iterate.stopped(self.status(iterate))
+        return self._resampled(iterate) or iterate.stopped(STALLED)
+
+    def _resampled(self, iterate: Iterate) -> Iterate | None:
+        """The same parameters, sampled as the space of the flow samples; None where the energy is undefined there."""
+        counts = solve_kinds(self.energy.counts)
+        m = realize(iterate.ansatz, iterate.theta, self.space)
+        linearization = attempted(partial(self.energy.linearize, m))
+        if linearization is None:
+            return None
+        norm = self.space.dual_norm(linearization.derivative)
+        state = replace(iterate.memory, slow=0, sampling=self.space.sampling)
+        return replace(iterate, step=iterate.step + 1, m=m, linearization=linearization, space=self.space, memory=state,
+                       gradient_norm=norm, events=(f"sampling is {self.space.sampling} from here",),
+                       solves=solves_since(self.energy.counts, counts, iterate.solves))
+
+    def status(self, iterate: Iterate) -> str:
+        """Converged where the certificate is small: beside the energy, or as a log-likelihood if it is one."""
+        expected = iterate.memory.expected_decrease
+        likely = 0.5 if self.energy.noise.is_likelihood else 0.0
+        return CERTIFIED if expected <= max(1e-3 * abs(iterate.value), likely) else STALLED
+
+    def _tangents(self, iterate: Iterate):
+        if isinstance(iterate.ansatz, FiniteElement):
+            return None
+        return tangent_vectors(iterate.ansatz, iterate.theta, iterate.space)
+
+
+def misfit_derivative(linearization) -> np.ndarray:
+    """Covector (n,) of the energy's derivative without the regularisation's."""
+    return linearization.derivative - linearization.regularization_derivative
+
+
+def _alignment(space, before: Iterate, moved: np.ndarray) -> float:
+    length = space.norm(moved) * before.gradient_norm
+    return float(-before.linearization.derivative @ moved / length) if length > 0 else 0.0

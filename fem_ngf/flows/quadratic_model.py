@@ -1,0 +1,143 @@
+r"""The quadratic model of an energy, and its minimiser in the network: no PDE is solved here.
+
+.. math:: q(v) = g\cdot(v - m) + \tfrac12 (v - m)\cdot H_\mu (v - m)
+
+with the derivative ``g`` at ``m`` and a `Curvature` :math:`H_\mu`. Its minimiser over all functions is the Newton step
+:math:`m - H_\mu^{-1} g`, and :math:`q` is, up to a constant, half the squared distance from there: to minimise it over
+the network is to retract the step in the metric of the curvature. At ``m`` the gradient on the parameters is
+:math:`T^T g`, whatever the curvature is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..ansatz.finite_element import FiniteElement
+from ..errors import SolveError
+from ..linalg.dense import damped_solve, marquardt_shift
+from ..tangent.tangent_space import realize, tangent_vectors
+from .curvature import Curvature
+from .search import damping_after, gain_ratio
+
+LEAST_GAIN, LARGEST_DAMPING = 1e-3, 1e12
+
+
+@dataclass(frozen=True, eq=False)
+class QuadraticModel:
+    """``q`` around one vector.
+
+    Parameters
+    ----------
+    m
+        Where it touches the energy (n,).
+    derivative
+        Covector ``g`` (n,).
+    curvature
+        ``H_mu``.
+    """
+
+    m: np.ndarray
+    derivative: np.ndarray
+    curvature: Curvature
+
+    def __call__(self, vector: np.ndarray) -> float:
+        """``q`` at a vector (n,), the predicted change of the energy."""
+        return self.at(vector)[0]
+
+    def at(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
+        """Value and derivative (n,); infinite and nan where the vector is."""
+        moved = vector - self.m
+        with np.errstate(over="ignore", invalid="ignore"):
+            image = self.curvature.apply(moved)
+            value = float(self.derivative @ moved + 0.5 * moved @ image)
+        return (value if np.isfinite(value) else np.inf), self.derivative + image
+
+    def minimiser(self) -> np.ndarray:
+        """The Newton step's end (n,)."""
+        return self.m - self.curvature.solve(self.derivative)
+
+    def expected_decrease(self, tangents: np.ndarray | None, damping: float = 1e-8) -> float:
+        r"""What the model loses by the best step along tangent vectors: :math:`\tfrac12 b\cdot G^+ b`.
+
+        Parameters
+        ----------
+        tangents
+            ``T`` (n, P), ``b = T^T g`` and ``G = T^T H_mu T``; None: all functions.
+        damping
+            Of the pseudo-inverse, relative to the diagonal of ``G``.
+        """
+        if tangents is None:
+            return 0.5 * float(self.derivative @ self.curvature.solve(self.derivative))
+        slope, gram = tangents.T @ self.derivative, self.curvature.gram(tangents)
+        return 0.5 * float(slope @ damped_solve(gram, slope, marquardt_shift(np.diag(gram), damping)))
+
+
+@dataclass(frozen=True, eq=False)
+class Realisation:
+    """Parameters ``(P,)``, the vector (n,) that they realise, the damping to go on with, and the iterations taken."""
+
+    theta: np.ndarray
+    m: np.ndarray
+    damping: float
+    iterations: int
+
+
+def minimised(model: QuadraticModel, ansatz, theta: np.ndarray, space, *, damping: float = 1e-3, iterations: int = 60,
+              paying: float = 3e-3, least: float = 0.0, floor: float = 1e-12) -> Realisation:
+    r"""The network that minimises a model, from `theta` on: Levenberg-Marquardt with exact tangent vectors.
+
+    Values and tangent vectors are sampled alike, as `space` says (METHOD section 3d: where they are not, the end of
+    the search is bound by the difference).
+
+    Parameters
+    ----------
+    theta
+        Realises ``model.m``.
+    damping
+        Start value, relative to the diagonal of the Gram matrix.
+    iterations
+        Largest number.
+    paying
+        Stop when one gains less than this fraction of what all have gained.
+    least
+        Stop when one gains less than this.
+    floor
+        Smallest damping.
+
+    Raises
+    ------
+    SolveError
+        If the tangent vectors are not finite.
+    """
+    if isinstance(ansatz, FiniteElement):
+        reached = model.minimiser()
+        reached[space.fixed] = 0.0
+        return Realisation(reached, reached, damping, 0)
+    m, value, derivative, count, accepted = model.m, 0.0, model.derivative, 0, True
+    while accepted and count < iterations:
+        tangents = tangent_vectors(ansatz, theta, space)
+        gram, slope, accepted = model.curvature.gram(tangents), tangents.T @ derivative, False
+        while not accepted and count < iterations and damping < LARGEST_DAMPING:
+            count += 1
+            step = damped_solve(gram, slope, marquardt_shift(np.diag(gram), damping))
+            trial = theta - step
+            reached, (trial_value, trial_derivative) = _tried(model, ansatz, trial, space)
+            gain = gain_ratio(value - trial_value, float(slope @ step - 0.5 * step @ (gram @ step)))
+            accepted = gain > LEAST_GAIN
+            damping = damping_after(damping, gain, floor) if accepted else 4.0 * damping
+        if accepted:
+            accepted = value - trial_value >= max(paying * -trial_value, least)
+            theta, m, value, derivative = trial, reached, trial_value, trial_derivative
+    return Realisation(theta, m, min(max(damping, floor), 1.0), count)
+
+
+def _tried(model: QuadraticModel, ansatz, theta: np.ndarray, space):
+    """Vector, and the model's value and derivative there: infinite where the network overflows."""
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            m = realize(ansatz, theta, space)
+    except SolveError:
+        return None, (np.inf, None)
+    return m, model.at(m)

@@ -1,0 +1,165 @@
+"""The Newton flow: identities of a single step, the certificate, honest ends, resuming, and ends of many starts."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from problems import inverse_problem, plain_residual
+
+from fem_ngf import MLP, FiniteElement, HilbertDescent, NewtonFlow, realize
+from fem_ngf.flows.curvature import Curvature
+from fem_ngf.flows.iterate import CERTIFIED, EXHAUSTED, STALLED, solve_kinds
+from fem_ngf.flows.quadratic_model import QuadraticModel, minimised
+from fem_ngf.tangent.tangent_space import tangent_vectors
+
+RNG = np.random.default_rng
+
+
+def setting(n=8, **options):
+    energy, space, _ = inverse_problem(n, **options)
+    network = MLP((2, 6, 6, 1), output_scale=0.1)
+    return NewtonFlow(energy, network, space), network.initial(RNG(0))
+
+
+def model_at(iterate, rank=5, mu=0.0):
+    curvature = replace(Curvature.sketch(iterate.linearization, RNG(0), rank), mu=mu)
+    return QuadraticModel(iterate.m, iterate.linearization.derivative, curvature)
+
+
+# ---- the model ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mu", [0.0, 100.0])
+def test_the_first_gradient_on_the_parameters_is_that_of_the_energy(mu):
+    """Whatever the curvature: d/dtheta of the model at its start is ``T^T g``."""
+    flow, theta = setting()
+    iterate = flow.start(theta)
+    model, direction = model_at(iterate, mu=mu), RNG(1).standard_normal(theta.size)
+    slope = tangent_vectors(flow.ansatz, theta, iterate.space).T @ iterate.linearization.derivative
+    ends = [model(realize(flow.ansatz, theta + h * direction, iterate.space)) for h in (1e-6, -1e-6)]
+    assert (ends[0] - ends[1]) / 2e-6 == pytest.approx(slope @ direction, rel=1e-5)
+
+
+def test_the_model_is_a_distance_from_the_newton_step():
+    flow, theta = setting()
+    iterate = flow.start(theta)
+    model = model_at(iterate)
+    end = model.minimiser()
+    assert np.allclose(model.at(end)[1], 0.0, atol=1e-8 * np.abs(model.derivative).max())
+    v = iterate.m + RNG(2).standard_normal(iterate.m.size)
+    distance = 0.5 * (v - end) @ model.curvature.apply(v - end)
+    assert model(v) - model(end) == pytest.approx(distance, rel=1e-8)
+    assert model.expected_decrease(None) == pytest.approx(-model(end), rel=1e-8)
+
+
+def test_certificate_against_dense_algebra():
+    """The best step along the tangent space, found by least squares in a factor of the metric."""
+    flow, theta = setting()
+    iterate = flow.start(theta)
+    model, tangents = model_at(iterate), tangent_vectors(flow.ansatz, theta, iterate.space)[:, :30]
+    root = np.linalg.cholesky(model.curvature.apply(np.eye(iterate.m.size))).T
+    step = np.linalg.lstsq(root @ tangents, np.linalg.solve(root.T, -model.derivative), rcond=1e-12)[0]
+    assert model.expected_decrease(tangents) == pytest.approx(-model(iterate.m + tangents @ step), rel=1e-2)
+    assert model.expected_decrease(tangents) <= model.expected_decrease(None)
+
+
+def test_a_realisation_lowers_the_model_and_nodal_values_minimise_it():
+    flow, theta = setting()
+    iterate = flow.start(theta)
+    model = model_at(iterate)
+    found = minimised(model, flow.ansatz, theta, iterate.space)
+    assert np.array_equal(found.m, realize(flow.ansatz, found.theta, iterate.space))
+    assert model(model.minimiser()) <= model(found.m) < 0.0 and 0 < found.iterations <= 60
+    nodal = minimised(model, FiniteElement(flow.space), iterate.m, flow.space)
+    assert np.allclose(nodal.m, model.minimiser()) and nodal.iterations == 0
+
+
+# ---- the flow -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sampling", ["nodal", "quadrature"])
+def test_descent_accounting_and_sampling(sampling):
+    flow, theta = setting(sampling=sampling)
+    before, values = solve_kinds(flow.energy.counts), []
+    for iterate in flow.run(theta):
+        now = solve_kinds(flow.energy.counts)
+        assert iterate.solves == {kind: number - before[kind] for kind, number in now.items()}
+        assert np.array_equal(iterate.m, realize(flow.ansatz, iterate.theta, iterate.space))
+        values.append((iterate.space.sampling, iterate.value))
+        assert iterate.memory.gain > 0.1 or np.isnan(iterate.memory.gain)
+    assert iterate.space is flow.space or iterate.space.sampling == flow.space.sampling == sampling
+    assert values[0][0] == "nodal"
+    for (one, first), (other, second) in zip(values[:-1], values[1:], strict=True):
+        assert second <= first or one != other
+    assert iterate.stop_reason in (CERTIFIED, STALLED, EXHAUSTED)
+
+
+def test_the_gain_ratio_compares_actual_and_predicted_decrease():
+    """For nodal values and a full sketch of a nearly linear problem the ratio is one."""
+    energy, space, _ = inverse_problem(6, weight=1e-3)
+    flow = NewtonFlow(energy, FiniteElement(space), space)
+    iterates = list(flow.run(FiniteElement(space).initial()))
+    assert iterates[-1].stop_reason == CERTIFIED and iterates[-1].converged
+    assert iterates[-1].memory.gain == pytest.approx(1.0, abs=0.2)
+    reference = list(HilbertDescent(energy, FiniteElement(space), space, tolerance=1e-10).run(np.zeros(space.size)))[-1]
+    assert iterates[-1].value <= reference.value * 1.001
+
+
+def test_a_resumed_flow_takes_the_same_step():
+    flow, theta = setting()
+    stages = flow.run(theta)
+    for _ in range(3):
+        iterate = next(stages)
+    state = iterate.state()
+    assert all(isinstance(value, np.ndarray | float | int | str) for value in state["memory"].values())
+    following, again = flow.step(iterate), flow.step(flow.resume(flow.ansatz, state))
+    assert following.solves == again.solves and following.step == again.step
+    assert np.allclose(following.m, again.m, atol=1e-6 * np.abs(following.m).max())
+
+
+def test_no_false_convergence():
+    """One step is not the end; an energy that is undefined nearby stalls or goes on, and never converges by that."""
+    flow, theta = setting()
+    assert list(replace(flow, iterations=1).run(theta))[-1].stop_reason == EXHAUSTED
+    energy, space, _ = inverse_problem(6, residual=plain_residual, truth=lambda x: 1.0 + 0.3 * x[0])
+    network = MLP((2, 5, 1), start=1.0)
+    last = list(NewtonFlow(energy, network, space).run(network.initial(RNG(0))))[-1]
+    expected = last.memory.expected_decrease
+    assert last.converged == (expected <= max(1e-3 * last.value, 0.5))
+
+
+def test_steps_survive_failing_solves():
+    """Where the equation cannot be solved a step is shortened."""
+    def residual(u, v, m, w):
+        return plain_residual(u, v, torch.where(m < 1.2, m, torch.nan), w)
+
+    energy, space, _ = inverse_problem(6, residual=residual, truth=lambda x: 1.15 + 0 * x[0], weight=1e-6)
+    ansatz = FiniteElement(space, 0.3)
+    values = [iterate.value for iterate in NewtonFlow(energy, ansatz, space).run(ansatz.initial())]
+    assert values[-1] < 0.5 * values[0]
+
+
+def test_searches_end_near_nodal_values():
+    """Sensors with little noise, five starts: the median end is far below where the Krylov metric stalled."""
+    energy, space, _ = inverse_problem(12, fraction=2e-3, weight=3e-4)
+    nodal = list(NewtonFlow(energy, FiniteElement(space), space, tolerance=1e-6).run(np.zeros(space.size)))[-1].value
+    network, ends = MLP((2, 10, 10, 1)), []
+    for seed in range(5):
+        last = list(NewtonFlow(energy, network, space).run(network.initial(RNG(seed))))[-1]
+        ends.append(last.value / nodal - 1.0)
+    assert np.median(ends) < 0.05 and max(ends) < 0.2
+
+
+def test_curvature_goes_on_to_the_next_mesh():
+    """The fine flow starts with the coarse flow's Ritz values, and says what nodal values could gain beyond it."""
+    (coarse, theta), (fine, _) = (setting(n, sampling="quadrature") for n in (6, 12))
+    stages = coarse.run(theta)
+    for _ in range(4):
+        before = next(stages)
+    after = fine.entered(before.theta, before)
+    known, carried = (Curvature.of(each.linearization, each.memory.factor).ritz_values for each in (before, after))
+    assert np.allclose(carried[:3], known[:3], rtol=0.1)
+    following = fine.step(after)
+    assert following.value < after.value
+    assert following.memory.expected_decrease <= following.memory.expected_beyond * (1 + 1e-6)
