@@ -74,6 +74,23 @@ def test_posterior_equals_the_dense_inverse(problem):
     assert np.isclose(approximation.trace(space.mass), expected, rtol=1e-6)
 
 
+def test_the_prior_counts_with_the_weight_of_the_energy(problem):
+    """Weight w and the regularisation R are weight one and w R: the same energy, the same posterior."""
+    linearization, prior, space, *_ = problem
+    diagonal = independent(np.linspace(0.5, 2.0, space.size), np.full(space.size, 0.1))
+    for regularization in (prior, diagonal):
+        energies = (replace(linearization.energy, regularization=regularization, weight=3.0),
+                    replace(linearization.energy, regularization=3.0 * regularization))
+        one, other = (energy.linearize(linearization.m) for energy in energies)
+        assert np.isclose(one.value, other.value) and np.allclose(one.derivative, other.derivative)
+        one, other = (laplace(at, threshold=1e-10) for at in (one, other))
+        v = np.random.default_rng(0).standard_normal(space.size)
+        assert np.allclose(one.precision.apply(v), energies[0].linearize(linearization.m).hessian_action(v))
+        assert np.allclose(one.pointwise_variance(), other.pointwise_variance(), rtol=1e-8)
+        assert np.allclose(one.prior_variance, regularization.pointwise_variance() / 3.0)
+        assert np.allclose(*(posterior.sample(np.random.default_rng(0)) for posterior in (one, other)), rtol=1e-6)
+
+
 def test_divergence_equals_that_of_two_dense_gaussians(problem):
     linearization, prior, space, hessian, precision = problem
     approximation = laplace(linearization, threshold=1e-10)

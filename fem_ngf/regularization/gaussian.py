@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from ..errors import InputError, check_kind
+from ..errors import InputError, check_kind, check_positive
 from ..linalg.operators import Diagonal, SymmetricOperator
 
 
@@ -52,6 +52,13 @@ class Gaussian:
         """``C^-1``."""
         check_kind(kind)
         return self.precision
+
+    def __rmul__(self, weight: float) -> Gaussian:
+        """``weight * prior``: of precision ``weight C^-1``, the regularisation times a positive weight."""
+        if weight == 1.0:
+            return self
+        check_positive(weight=weight)
+        return Gaussian(self.mean, weight * self.precision, self.root * weight**-0.5)
 
     # ---- as a distribution --------------------------------------------------------------------------------------
 

@@ -131,7 +131,7 @@ def laplace(linearization, prior=None, *, tangent=None, rank: int | None = None,
     linearization
         Of an inverse problem.
     prior
-        Gaussian prior; by default the energy's regularisation, which must then be one.
+        Gaussian prior; by default the energy's regularisation at its weight, which must then be one.
     tangent
         Tangent space of a network: the posterior of ``m + T d`` for Gaussian ``d``. It says how sure one is within
         what the network can express, and so bounds the variance from below.
@@ -143,7 +143,9 @@ def laplace(linearization, prior=None, *, tangent=None, rank: int | None = None,
     InputError
         If the regularisation is not a Gaussian prior.
     """
-    prior = linearization.energy.regularization if prior is None else prior
+    if prior is None:
+        prior, weight = linearization.energy.regularization, linearization.energy.weight
+        prior = weight * prior if isinstance(prior, Gaussian) else prior
     if not isinstance(prior, Gaussian):
         raise InputError(f"prior is a {type(prior).__name__}; give a Gaussian, such as "
                          "fem_ngf.bilaplacian(basis, gamma, delta)")
