@@ -200,6 +200,19 @@ class SampleLevel:
         return dict(self.fields(linearization))
 
 
+def reweighted(levels: tuple, weight: float) -> tuple:
+    """The levels with the weight of their regularisation changed.
+
+    Raises
+    ------
+    InputError
+        If an energy has no regularisation.
+    """
+    if not all(hasattr(level.energy, "weight") for level in levels):
+        raise InputError("weight is for energies with a regularisation; this case has none")
+    return tuple(replace(level, energy=replace(level.energy, weight=weight)) for level in levels)
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """An identification problem, ready to run.

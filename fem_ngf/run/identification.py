@@ -22,9 +22,8 @@ from ..flows.newton_flow import NewtonFlow
 from ..flows.sobolev import SobolevFlow
 from ..growth.expansion import Expansion
 from ..growth.grow import seedling
-from .case import Case
+from .case import Case, reweighted
 from .options import RunOptions, given_weight
-from .weighting import reweighted
 
 
 @dataclass(frozen=True, eq=False)

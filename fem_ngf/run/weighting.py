@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..ansatz.finite_element import FiniteElement
-from ..errors import InputError
 from ..flows.continuation import Continuation, Stage
 from ..flows.iterate import solve_kinds, solves_since
 from ..weights.choice import Solve, WeightChoice, WeightedRun, flow_solver
@@ -17,22 +16,10 @@ from ..weights.discrepancy import chi_squared_target, discrepancy, expected_misf
 from ..weights.gcv import gcv
 from ..weights.lcurve import lcurve
 from . import history
+from .case import reweighted
 
 if TYPE_CHECKING:
     from .identification import Identification
-
-
-def reweighted(levels: tuple, weight: float) -> tuple:
-    """The levels with the weight of their regularisation changed.
-
-    Raises
-    ------
-    InputError
-        If an energy has no regularisation.
-    """
-    if not all(hasattr(level.energy, "regularization") for level in levels):
-        raise InputError("weight is for energies with a regularisation; this case has none")
-    return tuple(replace(level, energy=replace(level.energy, weight=weight)) for level in levels)
 
 
 def choose(identification: Identification, rule: str, clock,
