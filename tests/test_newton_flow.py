@@ -79,6 +79,7 @@ def test_a_realisation_lowers_the_model_and_nodal_values_minimise_it():
 
 
 @pytest.mark.parametrize("sampling", ["nodal", "quadrature"])
+@pytest.mark.search
 def test_descent_accounting_and_sampling(sampling):
     flow, theta = setting(sampling=sampling)
     before, values = solve_kinds(flow.energy.counts), []
@@ -118,6 +119,7 @@ def test_a_resumed_flow_takes_the_same_step():
     assert np.allclose(following.m, again.m, atol=1e-6 * np.abs(following.m).max())
 
 
+@pytest.mark.search
 def test_no_false_convergence():
     """One step is not the end; an energy that is undefined nearby stalls or goes on, and never converges by that."""
     flow, theta = setting()
@@ -140,6 +142,7 @@ def test_steps_survive_failing_solves():
     assert values[-1] < 0.5 * values[0]
 
 
+@pytest.mark.search
 def test_searches_end_near_nodal_values():
     """Sensors with little noise, five starts: the median end is far below where the Krylov metric stalled."""
     energy, space, _ = inverse_problem(12, fraction=2e-3, weight=3e-4)
@@ -151,6 +154,7 @@ def test_searches_end_near_nodal_values():
     assert np.median(ends) < 0.05 and max(ends) < 0.2
 
 
+@pytest.mark.search
 def test_curvature_goes_on_to_the_next_mesh():
     """The fine flow starts with the coarse flow's Ritz values, and says what nodal values could gain beyond it."""
     (coarse, theta), (fine, _) = (setting(n, sampling="quadrature") for n in (6, 12))
