@@ -36,14 +36,6 @@ def case(cells: int = 12, alpha: float = 40.0, noise: float = 0.01, noise_seed: 
     ----------
     cells
         Cells a side of the finest mesh; the coarser ones have half as many, down to 6.
-    alpha
-        Weight of the regularisation.
-    noise, noise_seed
-        Standard deviation, relative to the largest measured value, and seed of the synthetic noise.
-    sensors
-        Sensors a side of the grid.
-    data
-        File of measurements instead: .npz (points, values[, std]) or .csv (x, y, z, value[, std]).
     """
     ngf.check_positive(alpha=alpha)
     model = ngf.Model(residual, ElementTetP1(), ElementTetP1(), dirichlet={"bottom": 0.0}, neumann={"top": 1.0},

@@ -59,14 +59,8 @@ def case(cells: int = 80, alpha: float = 1e-4, snr: float = 10.0, noise_seed: in
     ----------
     cells
         Cells a side of the finest mesh; each coarser one has a quarter as many, down to about 16.
-    alpha
-        Weight of the regularisation.
     snr
         Norm of the true state over the standard deviation of the nodal noise.
-    noise_seed
-        Seed of the noise.
-    neurons
-        Neurons of the hidden layer.
     """
     ngf.check_positive(alpha=alpha, snr=snr)
     model = ngf.Model(residual, ElementTriP1(), ElementTriP1(), dirichlet=0.0, data={"f": source}, intorder=4,

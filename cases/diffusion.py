@@ -15,6 +15,7 @@ U. Villa, N. Petra, O. Ghattas, hIPPYlib: an extensible software framework for l
 (2021); its model problem PoissonDeterministic.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,39 +41,21 @@ def case(cells: int = 64, gamma: float = 1e-8, noise: float = 0.05, noise_seed: 
 
     Parameters
     ----------
-    cells
-        Cells a side of the finest mesh; the coarser ones have half as many, down to about 16.
     gamma
         Weight of the regularisation.
-    noise
-        Standard deviation of the synthetic noise, relative to the largest value of the state; for a file without std,
-        what the rules that choose the weight take for it.
-    noise_seed
-        Seed of the synthetic noise.
     data
-        File of measurements: .npz (points, values[, std]) or .csv (x, y, value[, std]). Values at exactly the P2
-        nodes of the finest mesh are the whole field; values at other points need their standard deviation.
+        File of measurements: .npz (points, values[, std]) or .csv (x, y, value[, std]). Values at exactly the P2 nodes
+        of the finest mesh are the whole field; values at other points need their standard deviation.
     """
     ngf.check_positive(gamma=gamma)
     model = ngf.Model(residual, ElementTriP2(), ElementTriP1(), dirichlet=0.0, intorder=4, linear=True, definite=True)
     meshes = ngf.halvings(ngf.unit_square, cells)
     *_, finest = meshes.values()
     nodes = Basis(finest, ElementTriP2(), intorder=4)
-    measured = (synthetic(nodes, noise, noise_seed) if data is None else
-                ngf.field_data(data, nodes, noise=noise, exact=nodes.get_dofs().all()))
+    measured = ngf.field_data(data, nodes, truth, replace(model, state=ElementTriP1(), intorder=2), noise=noise,
+                              seed=noise_seed, exact=nodes.get_dofs().all())
     levels = ngf.levels(model, meshes, measured, lambda space: ngf.Tikhonov(space.stiffness), gamma, truth=truth)
     return ngf.Case("diffusion", levels, ngf.MLP((2, 12, 12, 1), start=float(np.log(2.0))))
-
-
-def synthetic(nodes: Basis, noise: float, seed: int) -> ngf.WholeField:
-    """Noisy values at the nodes of P2: those of P1 on half the mesh size."""
-    model = ngf.Model(residual, ElementTriP1(), ElementTriP1(), dirichlet=0.0, intorder=2, linear=True, definite=True)
-    true = model.on(nodes.mesh.refined())
-    u = true.solve(truth).u[:, 0]
-    values = ngf.nodal_values(nodes, true.state.doflocs.T, ngf.noisy(u, noise, seed)[0])
-    std = np.full(nodes.N, noise * np.abs(u).max())
-    values[nodes.get_dofs().all()] = std[nodes.get_dofs().all()] = 0.0
-    return ngf.WholeField(nodes, values, noise_std=std)
 
 
 if __name__ == "__main__":

@@ -56,8 +56,6 @@ def case(data: Path | None = None, reference: Path | None = None, mesh: Path | N
     outliers
         Fraction of the target's voltages that is replaced by values drawn from all over their range: a trial of
         robustness.
-    neurons
-        Of each of the two hidden layers.
     """
     measured = measured_tank(data, reference, mesh, truth).with_outliers(outliers)
     found = reconstruction(measured, level, spread, correlation, bound, robust)

@@ -35,8 +35,6 @@ def case(cells: int = 512, energy: Literal["h1", "l2"] = "h1", neurons: int = 20
         Cells of the interval (linear elements).
     energy
         Norm of the energy, h1 or l2.
-    neurons
-        Hidden neurons of the network at the start.
     """
     basis = Basis(ngf.interval(cells), ElementLineP1())
     space = (ngf.HilbertSpace.h1 if energy == "h1" else ngf.HilbertSpace.l2)(basis, sampling="nodal")

@@ -3,11 +3,9 @@ r"""A conservative vector field learnt by a network that is a gradient by constr
 .. math::
     \min_f \tfrac12 \sum_i w_i |f(x_i) - \nabla\psi(x_i)|^2, \qquad f = \text{GradNet}_\theta, \quad x_i \in [0, 1]^2.
 
-The convex potential is :math:`x_1^4 + x_1^2/2 + x_1 x_2/2 + 3 x_2^2/2 - x_2^3/3`
-(networks of the monotone kind), the other one
-:math:`\sin(2\pi x_1)\cos(\pi x_2/2)/4 + x_1 x_2/2 - x_2^2/2`. The samples are the
-nodes of a uniform grid, weighted by the trapezoidal rule; the flow is the
-natural gradient in L2 of the samples, which is Gauss-Newton here.
+The convex potential is :math:`x_1^4 + x_1^2/2 + x_1 x_2/2 + 3 x_2^2/2 - x_2^3/3` (networks of the monotone kind), the
+other one :math:`\sin(2\pi x_1)\cos(\pi x_2/2)/4 + x_1 x_2/2 - x_2^2/2`. The samples are the nodes of a uniform grid,
+weighted by the trapezoidal rule; the flow is the natural gradient in L2 of the samples, which is Gauss-Newton here.
 
 References
 ----------
@@ -45,10 +43,8 @@ def case(field: Literal["convex", "nonconvex"] = "convex", kind: Literal["cascad
 
     Parameters
     ----------
-    field
-        Which potential.
-    kind
-        Which network: cascaded or modular.
+    field, kind
+        Which potential; which network, of matrices in a row or side by side.
     cells
         Cells a side of the grid of samples.
     """
@@ -58,14 +54,11 @@ def case(field: Literal["convex", "nonconvex"] = "convex", kind: Literal["cascad
     energy = ngf.Regression(space, space.project(FIELDS[field](points)))
     vectors = Basis(basis.mesh, ElementVector(ElementTriP1()))
 
-    def exports(linearization):
-        return {"m": (vectors, linearization.m), "truth": (vectors, energy.target),
-                "error": (vectors, linearization.m - energy.target)}
-
-    level = ngf.SampleLevel(f"{len(points)} samples", energy, {"l2": space}, energy.target, exports)
+    level = ngf.SampleLevel(f"{len(points)} samples", energy, {"l2": space}, energy.target,
+                            fields=lambda at: ngf.compared(vectors, at.m, energy.target))
     network = (ngf.GradNetC if kind == "cascaded" else ngf.GradNetM)(monotone=field == "convex")
     defaults = {"flow": "natural-gradient", "method": "levenberg-marquardt", "metric": "l2", "iterations": 200,
-                "tolerance": 1e-12, "stagnation": 1e-12, "sampling": "nodal"}
+                "tolerance": 1e-12, "stagnation": 1e-12}
     return ngf.Case("gradient_field", (level,), network, defaults=defaults,
                     tuning={"damping": 1e-2}, title=f"Gradient of a {field} potential")
 

@@ -12,7 +12,6 @@ coefficients. With ``--energy residual`` no snapshot enters but through the basi
 norm of the residual, and ``--metric residual`` its own inner product.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -29,64 +28,12 @@ def residual(u, v, a, w):
     return a * dot(grad(u), grad(v)) - v
 
 
-@dataclass(frozen=True, eq=False)
-class Diffusion:
-    """The discrete problem: ``sum_k y_k A_k u = f`` on the free unknowns.
-
-    Parameters
-    ----------
-    discrete
-        The equation with a diffusion that is constant on every cell.
-    square
-        Number k of the square that holds each cell (n_cells,).
-    """
-
-    discrete: ngf.Discretization
-    square: np.ndarray
-
-    @property
-    def operators(self) -> list:
-        """``A_k`` (n, n)."""
-        return [self._free(self.discrete.equation.form.tangent(self.full(0.0), 1.0 * (self.square == k)))
-                for k in range(self.square.max() + 1)]
-
-    @property
-    def load(self) -> np.ndarray:
-        """``f`` (n,)."""
-        form = self.discrete.equation.form
-        return -form.residual(self.full(0.0), np.ones(form.parameter_size))[self.discrete.equation.free]
-
-    @property
-    def stiffness(self):
-        """Inner product of V: the operator of the diffusion one."""
-        return sp.csr_array(sum(self.operators))
-
-    @property
-    def mass(self):
-        """Inner product of L2."""
-        return self._free(ngf.HilbertSpace.l2(self.discrete.state).mass)
-
-    def solve(self, parameters: np.ndarray) -> np.ndarray:
-        """Solutions (n, N) for parameters (N, p)."""
-        return np.column_stack([self.discrete.solve(y[self.square]).u[self.discrete.equation.free] for y in parameters])
-
-    def full(self, free) -> np.ndarray:
-        """Vector on all unknowns."""
-        vector = np.zeros(self.discrete.state.N)
-        vector[self.discrete.equation.free] = free
-        return vector
-
-    def _free(self, matrix):
-        free = self.discrete.equation.free
-        return sp.csr_array(matrix)[free][:, free]
-
-
-def diffusion(cells: int, squares: int) -> Diffusion:
+def diffusion(cells: int, squares: int) -> ngf.AffineProblem:
     """The problem on `cells` x `cells` cells with `squares` x `squares` values of the diffusion."""
     model = ngf.Model(residual, ElementTriP1(), ElementTriP0(), dirichlet=0.0, linear=True, definite=True)
-    mesh = ngf.unit_square(cells)
-    column, row = np.floor(squares * mesh.p[:, mesh.t].mean(axis=1)).astype(int)
-    return Diffusion(model.on(mesh), column + squares * row)
+    discrete = model.on(ngf.unit_square(cells))
+    column, row = np.floor(squares * discrete.parameter.doflocs).astype(int)
+    return ngf.AffineProblem(discrete.state, discrete.equation, np.eye(squares**2)[column + squares * row])
 
 
 def draw(count: int, squares: int, seed: int) -> np.ndarray:
@@ -106,16 +53,10 @@ def case(cells: int = 24, squares: int = 3, snapshots: int = 200, rank: int = 20
 
     Parameters
     ----------
-    cells
-        Cells a side, a multiple of the number of squares.
-    squares
-        Squares a side with one value each.
-    snapshots
-        Number of solutions.
-    rank
-        Dimension of the reduced space.
-    neurons
-        Width of the two hidden layers.
+    cells, squares
+        Cells a side, and squares with one value each; a multiple.
+    snapshots, rank
+        Number of solutions, dimension of the reduced space.
     energy
         Distance to the snapshots in V, or dual norm of the residual.
     """
@@ -129,17 +70,13 @@ def case(cells: int = 24, squares: int = 3, snapshots: int = 200, rank: int = 20
         fit = ngf.ResidualReduction(parameters, problem.operators, problem.load, ngf.Matrix(problem.stiffness), basis)
         spaces["residual"] = fit.space()
 
-    def fields(linearization):
-        found, exact = problem.full(basis @ linearization.m.reshape(snapshots, rank)[0]), problem.full(solutions[:, 0])
-        values = {"m": found, "truth": exact, "error": found - exact}
-        return {name: (problem.discrete.state, vector) for name, vector in values.items()}
+    def fields(at):
+        return ngf.compared(problem.state, problem.full(basis @ at.m[:rank]), problem.full(solutions[:, 0]))
 
     level = ngf.SampleLevel(f"{snapshots} parameters", fit, spaces, distance.target, fields)
-    defaults = {"flow": "natural-gradient", "method": "levenberg-marquardt", "iterations": 60,
-                "metric": "v" if energy == "snapshots" else "residual",
-                "sampling": "nodal", "stagnation": 1e-6}
-    return ngf.Case("parametric_diffusion", (level,), network(squares, rank, neurons), defaults=defaults,
-                tuning={"damping": 1e-2})
+    return ngf.Case("parametric_diffusion", (level,), network(squares, rank, neurons), tuning={"damping": 1e-2},
+                    defaults={"flow": "natural-gradient", "method": "levenberg-marquardt", "iterations": 60,
+                              "metric": "v" if energy == "snapshots" else "residual", "stagnation": 1e-6})
 
 
 if __name__ == "__main__":

@@ -45,10 +45,6 @@ def case(mesh: Path | None = None, refinements: int = 1, alpha: float = 15.0, no
         Mesh file with boundaries left, right, bottom, top and holes; by default the plate in the folder meshes.
     refinements
         How often the mesh is refined: the continuation runs over all of them.
-    alpha
-        Weight of the regularisation.
-    noise, noise_seed
-        Standard deviation, relative to each experiment's largest temperature, and seed of the synthetic noise.
     data
         File of measurements instead: .npz with points (n, 2), values (n, 2) and optionally std.
     """

@@ -31,21 +31,7 @@ def truth(x):
 
 def case(cells: int = 32, alpha: float = 0.5, noise: float = 0.005, noise_seed: int = 1, sensors: int = 16,
          data: Path | None = None) -> ngf.Case:
-    """Unknown reaction coefficient q in -lap u + q u + u^3 = 10 from point sensors.
-
-    Parameters
-    ----------
-    cells
-        Cells a side of the finest mesh; the coarser ones have half as many, down to about 16.
-    alpha
-        Weight of the regularisation.
-    noise, noise_seed
-        Standard deviation, relative to the largest measured value, and seed of the synthetic noise.
-    sensors
-        Sensors a side of the grid.
-    data
-        File of measurements instead: .npz (points, values[, std]) or .csv (x, y, value[, std]).
-    """
+    """Unknown reaction coefficient q in -lap u + q u + u^3 = 10 from point sensors."""
     ngf.check_positive(alpha=alpha)
     model = ngf.Model(residual, ElementTriP2(), ElementTriP1(), intorder=6, symmetric=True)
     points = ngf.grid_points((sensors, sensors), (0.0, 0.0), (1.0, 1.0))

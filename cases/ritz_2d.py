@@ -70,8 +70,6 @@ def case(cells: int = 32, levels: int = 2, neurons: int = 16) -> ngf.Case:
         Cells a unit length of the finest mesh.
     levels
         Number of meshes, each with half the cells of the next.
-    neurons
-        Width of the two hidden layers.
     """
     found = tuple(level(max(cells // 2**k, 2)) for k in reversed(range(levels)))
     network = ngf.BoundaryLift(ngf.MLP((2, neurons, neurons, 1), box=((-1.0, -1.0), (1.0, 1.0))), bubble)

@@ -40,20 +40,12 @@ def case(cells: int = 32, metric: Literal["l2", "h1"] = "h1", alpha: float | Non
 
     Parameters
     ----------
-    cells
-        Cells a side of the finest mesh; the coarser ones have half as many, down to about 16.
     metric
         Norm of the prior and of the search: l2 or h1.
     alpha
         Weight of the regularisation; default: 20 for h1 and 100 for l2, which fit the data as well as the noise allows.
-    noise, noise_seed
-        Standard deviation, relative to the largest measured value, and seed of the synthetic noise.
-    sensors
-        Sensors a side of the grid.
     reach
         The sensors lie in x < reach.
-    data
-        File of measurements instead: .npz (points, values[, std]) or .csv (x, y, value[, std]).
     """
     alpha = {"l2": 100.0, "h1": 20.0}[metric] if alpha is None else alpha
     ngf.check_positive(alpha=alpha, reach=reach)

@@ -40,10 +40,6 @@ def case(cells: int = 64, noise: float = 0.01, wells: int = 50, data_seed: int =
 
     Parameters
     ----------
-    cells
-        Cells a side of the finest mesh; the coarser ones have half as many, down to about 16.
-    noise
-        Standard deviation of the noise, relative to the largest pressure; for files without one, too.
     wells
         Number of synthetic measurements.
     data_seed

@@ -32,6 +32,7 @@ from .data.protocol import Noise as Noise
 from .data.protocol import Observation as Observation
 from .energies.inverse_problem import InverseProblem as InverseProblem
 from .energies.protocol import Energy as Energy
+from .energies.reduction import AffineProblem as AffineProblem
 from .energies.reduction import ParametricReduction as ParametricReduction
 from .energies.reduction import ResidualReduction as ResidualReduction
 from .energies.reduction import pod as pod
@@ -112,6 +113,7 @@ from .regularization.total_variation import TotalVariation as TotalVariation
 from .run.case import Case as Case
 from .run.case import Level as Level
 from .run.case import SampleLevel as SampleLevel
+from .run.case import compared as compared
 from .run.case import levels as levels
 from .run.cli import main as main
 from .run.identification import Identification as Identification

@@ -133,18 +133,22 @@ def point_data(data: Path | None, points: np.ndarray, truth: Callable, model: Mo
     return Measurements(found.points, values, std)
 
 
-def field_data(data: Path, basis, *, noise: float, exact=()) -> WholeField | Measurements:
-    """Measurements of a file: a whole field, or sensors.
+def field_data(data: Path | None, basis, truth: Callable, model: Model, *, noise: float, seed: int,
+               exact=()) -> WholeField | Measurements:
+    """Measurements of a whole state: of a file, which may have sensors instead, or synthetic.
 
     Parameters
     ----------
     data
-        File for `read_measurements`. Values at exactly the nodes of `basis` are the whole field; values at other points
-        need their standard deviations.
+        File for `read_measurements`, or None. Values at exactly the nodes of `basis` are the whole field; values at
+        other points need their standard deviations.
     basis
         Of the state on the finest mesh.
-    noise
-        Standard deviation relative to the largest value, for a whole field without any.
+    truth, model
+        As for `point_data`. Without a file the state is that of `model` on this mesh refined, where its element must
+        have the nodes of `basis`: the linear one for a `basis` of the quadratic.
+    noise, seed
+        Standard deviation relative to the largest value, and seed of the synthetic noise.
     exact
         Unknowns whose values carry no noise: those on a Dirichlet boundary.
 
@@ -153,6 +157,12 @@ def field_data(data: Path, basis, *, noise: float, exact=()) -> WholeField | Mea
     InputError
         If the file cannot be used.
     """
+    if data is None:
+        true = model.on(basis.mesh.refined())
+        u = true.solve(truth).u[:, 0]
+        values, clean = (nodal_values(basis, true.state.doflocs.T, each) for each in (noisy(u, noise, seed)[0], u))
+        values[exact] = clean[exact]
+        return WholeField(basis, values, noise_std=_std(basis, noise * np.abs(u).max(), exact))
     found = read_measurements(data, dimension=basis.mesh.dim())
     if found.values.ndim > 1:
         raise InputError(f"data file {str(data)!r} has values of shape {found.values.shape}; this case has one "
@@ -164,8 +174,12 @@ def field_data(data: Path, basis, *, noise: float, exact=()) -> WholeField | Mea
             return found
         raise InputError(f"data file {str(data)!r} has no std, and its points are not the {basis.N} nodes of the state "
                          "on the finest mesh; add std to use them as sensors, or give the cells of its mesh") from None
-    std = np.full(basis.N, noise * np.abs(values).max())
-    if found.std is not None:
-        std = nodal_values(basis, found.points, found.std)
-    std[exact] = 0.0
-    return WholeField(basis, values, noise_std=std)
+    std = noise * np.abs(values).max() if found.std is None else nodal_values(basis, found.points, found.std)
+    return WholeField(basis, values, noise_std=_std(basis, std, exact))
+
+
+def _std(basis, std, exact) -> np.ndarray:
+    """Standard deviations (n,), zero at exact values."""
+    everywhere = np.full(basis.N, std)
+    everywhere[exact] = 0.0
+    return everywhere

@@ -100,14 +100,14 @@ def test_file_of_a_whole_field_or_of_sensors(tmp_path):
     basis = Basis(unit_square(4), ElementTriP2())
     values, edge, file = 1.0 + basis.doflocs[0], basis.get_dofs().all(), tmp_path / "d.npz"
     np.savez(file, points=basis.doflocs.T[::-1], values=values[::-1])
-    found = field_data(file, basis, noise=0.1, exact=edge)
+    found = field_data(file, basis, None, None, noise=0.1, seed=0, exact=edge)
     np.testing.assert_array_equal(found.values, values)
     assert (found.noise_std[edge] == 0.0).all() and found.noise_std.max() == pytest.approx(0.2)
     np.savez(file, points=basis.doflocs.T[3:], values=values[3:])
     with pytest.raises(InputError, match="no std.*not the 81 nodes"):
-        field_data(file, basis, noise=0.1)
+        field_data(file, basis, None, None, noise=0.1, seed=0)
     np.savez(file, points=basis.doflocs.T[3:], values=values[3:], std=0.5)
-    assert field_data(file, basis, noise=0.1).std.shape == (78,)
+    assert field_data(file, basis, None, None, noise=0.1, seed=0).std.shape == (78,)
 
 
 def test_check_positive_names_the_culprit():

@@ -19,10 +19,13 @@ from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
+from skfem import AbstractBasis
 
 from ..errors import InputError
 from ..linalg.operators import Matrix, SymmetricOperator
 from ..pde.protocol import SolveCounts
+from ..pde.stationary import StationaryProblem
+from ..spaces.hilbert import HilbertSpace
 from ..spaces.samples import SampleSpace
 from .smooth import SmoothLinearization, convexity_modulus, finite_array, linearized
 
@@ -40,6 +43,60 @@ def pod(snapshots: np.ndarray, matrix, rank: int) -> np.ndarray:
     if len(values) < rank or values[-1] <= 1e-14 * values[0]:
         raise InputError(f"rank is {rank}; the snapshots span {np.sum(values > 1e-14 * values[0])} dimensions only")
     return snapshots @ (vectors / np.sqrt(values))
+
+
+@dataclass(frozen=True, eq=False)
+class AffineProblem:
+    """A linear equation that is affine in p parameters: ``sum_k y_k A_k u = f`` on the free unknowns.
+
+    Parameters
+    ----------
+    state
+        Basis of u.
+    equation
+        Its residual is ``A(m) u - f``, with A linear in m; u is zero on the Dirichlet boundary.
+    directions
+        ``m_k`` (n_m, p), the columns: ``A_k = A(m_k)``.
+    """
+
+    state: AbstractBasis
+    equation: StationaryProblem
+    directions: np.ndarray
+
+    @cached_property
+    def operators(self) -> tuple[sp.csr_array, ...]:
+        """``A_k`` (n, n)."""
+        zero = np.zeros(self.equation.state_size)
+        return tuple(self._free(self.equation.form.tangent(zero, direction)) for direction in self.directions.T)
+
+    @cached_property
+    def load(self) -> np.ndarray:
+        """Covector ``f`` (n,)."""
+        form = self.equation.form
+        return -form.residual(np.zeros(form.state_size), np.zeros(form.parameter_size))[self.equation.free]
+
+    @cached_property
+    def stiffness(self) -> sp.csr_array:
+        """The operator of the parameters one, an inner product of V (n, n)."""
+        return sp.csr_array(sum(self.operators))
+
+    @cached_property
+    def mass(self) -> sp.csr_array:
+        """The inner product of L2 (n, n)."""
+        return self._free(HilbertSpace.l2(self.state).mass)
+
+    def solve(self, parameters: np.ndarray) -> np.ndarray:
+        """Solutions (n, N) for parameters (N, p)."""
+        return np.column_stack([self.equation.solve(self.directions @ y).u[self.equation.free] for y in parameters])
+
+    def full(self, free: np.ndarray) -> np.ndarray:
+        """Vector on all unknowns of one on the free ones (n,)."""
+        vector = np.zeros(self.equation.state_size)
+        vector[self.equation.free] = free
+        return vector
+
+    def _free(self, matrix) -> sp.csr_array:
+        return sp.csr_array(matrix)[self.equation.free][:, self.equation.free]
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,18 @@ from .loading import preferences
 from .options import NETWORK, OUTPUT, RunOptions
 
 EMPTY = inspect.Parameter.empty
+
+# Help of parameters that many cases have; the documentation of a case function tells what it means otherwise.
+USUAL = {
+    "cells": "Cells a side of the finest mesh; the coarser ones have half as many, down to about 16.",
+    "alpha": "Weight of the regularisation.",
+    "noise": "Standard deviation of synthetic data, and of a file without std, relative to the largest value.",
+    "noise_seed": "Seed of the synthetic noise.",
+    "sensors": "Sensors a side of the grid.",
+    "data": "File of measurements instead of synthetic ones: .npz (points, values[, std]) or .csv (x, y[, z], "
+            "value[, std]).",
+    "neurons": "Neurons of a hidden layer at the start.",
+}
 WORDS = {int: "an integer", float: "a number", bool: "true or false", Path: "a path", str: "text"}
 
 
@@ -31,7 +43,8 @@ def parse(function: Callable, argv: Sequence[str], prog: str) -> tuple[dict, dic
     ----------
     function
         ``case(...) -> Case``, every parameter with a type: int, float, str, bool, Path, Literal, tuples of them, or one
-        of these or None. A parameter that has the name of a run option (``levels``, ``seed``, ...) is that option.
+        of these or None. A parameter that has the name of a run option (``levels``, ``seed``, ...) is that option. What
+        the function's documentation does not explain has the help of `USUAL`.
     argv
         Flags.
     prog
@@ -48,7 +61,7 @@ def parse(function: Callable, argv: Sequence[str], prog: str) -> tuple[dict, dic
         If a flag is unknown or its value has the wrong type.
     """
     options = _flags(RunOptions)
-    own = _flags(function, {name: flag.help for name, flag in options.items()})
+    own = _flags(function, USUAL | {name: flag.help for name, flag in options.items()})
     every = options | own
     found = _read(_parser(function, own, options, prog), every, argv)
     missing = [flag.word for flag in own.values() if flag.default is EMPTY and flag.name not in found]

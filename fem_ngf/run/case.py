@@ -104,11 +104,13 @@ class Level:
 
     def exports(self, linearization) -> Fields:
         """The parameter, the truth and the error where there is a truth, and the case's further fields."""
-        m = linearization.m
-        found = {"m": (self.basis, m)}
-        if self.truth is not None:
-            found |= {"truth": (self.basis, self.truth), "error": (self.basis, m - self.truth)}
-        return found | dict(self.fields(linearization))
+        return compared(self.basis, linearization.m, self.truth) | dict(self.fields(linearization))
+
+
+def compared(basis: skfem.AbstractBasis, m: np.ndarray, truth: np.ndarray | None) -> Fields:
+    """The fields m, truth and error of a vector and of the true one, if it is known."""
+    known = {} if truth is None else {"truth": (basis, truth), "error": (basis, m - truth)}
+    return {"m": (basis, m)} | known
 
 
 def levels(model: Model, meshes: Mapping[str, object], data, regularization: Callable, weight: float = 1.0, *,
