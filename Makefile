@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 OUT ?= runs/diffusion
 BIN := $(VENV)/bin
+CORES ?= 2
 # One thread: reproducible numbers, and no BLAS threads that fight each other on a busy machine.
 export OMP_NUM_THREADS ?= 1
 
@@ -13,7 +14,7 @@ run: $(VENV)/.installed
 	$(BIN)/fem-ngf run cases/diffusion.py --out $(OUT)
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(CORES) --dist worksteal
 
 test-kernels: $(VENV)/.installed
 	$(BIN)/python tests/kernels.py

@@ -13,6 +13,7 @@ import time
 CORES = ("Haswell", "Sandybridge", "Nehalem", "Zen", "SkylakeX")
 TORCH = ("default", "avx2")
 OTHERS = ({"OMP_NUM_THREADS": "2"}, {"OMP_NUM_THREADS": "2", "ATEN_CPU_CAPABILITY": "default"})
+SIDE_BY_SIDE = ["-n", "2", "--dist", "worksteal"]  # two processes where each has one thread
 TAKEN = """
 import numpy, threadpoolctl
 print(*{library["architecture"] for library in threadpoolctl.threadpool_info()})
@@ -31,9 +32,9 @@ def settings():
             print(f"{core:12}: no such kernels here", flush=True)
             continue
         for capability in TORCH:
-            yield {"OPENBLAS_CORETYPE": core, "ATEN_CPU_CAPABILITY": capability}, []
+            yield {"OPENBLAS_CORETYPE": core, "ATEN_CPU_CAPABILITY": capability}, SIDE_BY_SIDE
     yield from ((environment, []) for environment in OTHERS)
-    yield {}, ["--perturb", "1e-13"]
+    yield {}, [*SIDE_BY_SIDE, "--perturb", "1e-13"]
 
 
 def main(arguments) -> int:
@@ -42,7 +43,7 @@ def main(arguments) -> int:
     for environment, flags in settings():
         start = time.perf_counter()
         done = python("-m", "pytest", "-q", "-m", "search", *flags, *arguments, **environment)
-        name = ", ".join([*environment.values(), *flags])
+        name = ", ".join([*environment.values(), *(flag for flag in flags if flag not in SIDE_BY_SIDE)])
         print(f"{name}: {done.stdout.strip().splitlines()[-1]} ({time.perf_counter() - start:.0f} s)", flush=True)
         if done.returncode:
             failures += 1
