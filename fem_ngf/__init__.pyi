@@ -58,7 +58,6 @@ from .flows.rules import MatrixFreeDirection as MatrixFreeDirection
 from .flows.rules import Spring as Spring
 from .flows.sobolev import SobolevFlow as SobolevFlow
 from .forms.functional import Functional as Functional
-from .forms.helpers import curl as curl
 from .forms.helpers import ddot as ddot
 from .forms.helpers import det as det
 from .forms.helpers import div as div

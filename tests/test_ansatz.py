@@ -28,7 +28,7 @@ from fem_ngf import (
 from fem_ngf.ansatz.activations import ACTIVATIONS, value_and_slope
 from fem_ngf.ansatz.propagate import NetworkLinearization, blocks
 from fem_ngf.ansatz.restore import ansatz_from_dict
-from fem_ngf.spaces.locate import interpolation, locate
+from fem_ngf.spaces.locate import interpolation
 
 RNG = np.random.default_rng
 
@@ -42,8 +42,6 @@ def _generic(net, seed=0):
 def _lift(inner):
     return BoundaryLift(
         inner, factor=lambda x: x[:, 0] * (1 - x[:, 0]), offset=lambda x: np.sin(x[:, 1]),
-        factor_gradient=lambda x: np.stack([1 - 2 * x[:, 0], 0 * x[:, 0]], 1),
-        offset_gradient=lambda x: np.stack([0 * x[:, 0], np.cos(x[:, 1])], 1),
     )
 
 
@@ -118,25 +116,6 @@ def test_jvp_taylor(ansatz, x):
         assert np.all(_rate(remainders, steps) > 1.95)
 
 
-def test_gradient_taylor(ansatz, x):
-    theta, direction = _generic(ansatz), np.array([0.6, -0.8, 0.5])[:ansatz.inputs]
-    if isinstance(ansatz, FiniteElement) and ansatz.outputs > 1:
-        with pytest.raises(InputError, match="components"):
-            ansatz.gradient(theta, x)
-        return
-    linear, steps = ansatz.gradient(theta, x) @ direction, np.array([1e-3, 5e-4, 2.5e-4])
-    if isinstance(ansatz, FiniteElement):  # smooth only inside a cell
-        cells = locate(ansatz.space.basis.mesh, x).cells
-        x = x[locate(ansatz.space.basis.mesh, x + steps[0] * direction).cells == cells]
-        linear = ansatz.gradient(theta, x) @ direction
-        assert len(x) > 20
-    remainders = _remainders(lambda h: ansatz(theta, x + h * direction), linear, steps)
-    if ansatz == EVERY["linear"]:
-        assert remainders.max() < 1e-14
-    else:
-        assert np.all(_rate(remainders, steps) > 1.95)
-
-
 def test_operators_equal_the_jacobian(ansatz, x):
     theta, generator = _generic(ansatz), RNG(2)
     linear, value = ansatz.linearize(theta, x), ansatz(theta, x)
@@ -173,7 +152,7 @@ def test_bad_shapes_of_arguments(ansatz, x):
     for call in (
         lambda: ansatz(theta[:-1], x), lambda: ansatz(theta, np.column_stack([x, x])), lambda: ansatz(theta, x[0]),
         lambda: ansatz.linearize(np.append(theta, 0.0), x), lambda: ansatz.linearize(theta, x).jvp(theta[:-1]),
-        lambda: ansatz.linearize(theta, x).vjp(np.zeros(len(x) + 1)), lambda: ansatz.gradient(theta, x.T),
+        lambda: ansatz.linearize(theta, x).vjp(np.zeros(len(x) + 1)),
     ):
         with pytest.raises(InputError, match=r"(theta|x|samples) has shape|components"):
             call()
@@ -438,7 +417,6 @@ def test_bad_checkpoints():
     ("module", lambda: TorchModule(_module(), inputs=3)),
     ("inputs", lambda: TorchModule(torch.nn.Bilinear(2, 2, 1))),
     ("start", lambda: TorchModule(torch.nn.Linear(2, 1, bias=False), start=1.0)),
-    ("factor_gradient", lambda: BoundaryLift(MLP(), lambda x: x[:, 0]).gradient(np.zeros(105), np.ones((1, 2)))),
     ("factor", lambda: BoundaryLift(MLP(), lambda x: x)(np.zeros(105), np.ones((1, 2)))),
 ])
 def test_bad_fields_name_the_culprit(culprit, make):
@@ -455,4 +433,3 @@ def test_cuda_equals_cpu(x):
         assert np.allclose(far.jacobian(), near.jacobian(), rtol=1e-12, atol=1e-12)
         assert np.allclose(far.dual_gram(), near.dual_gram(), rtol=1e-12)
         assert np.allclose(far.vjp(near.value), near.vjp(near.value), rtol=1e-11)
-        assert np.allclose(there.gradient(theta, x), net.gradient(theta, x), rtol=1e-12, atol=1e-12)

@@ -15,7 +15,6 @@ from fem_ngf import (
     InputError,
     NaturalGradientFlow,
     RitzEnergy,
-    WeakForm,
     dot,
     grad,
     taylor_rate,
@@ -105,17 +104,6 @@ def test_both_flows_find_the_nonlinear_minimiser():
         assert space.norm(last.m - galerkin) < 1e-8 * space.norm(galerkin)
 
 
-def test_weak_form_and_functional_agree():
-    basis = Basis(unit_square(5), ElementTriP1(), intorder=4)
-    form = WeakForm(lambda u, v, m, w: dot(grad(u), grad(v)) + u * v - (1.0 + w.x[0]) * v, basis, ElementTriP1())
-    density = Functional(lambda u, w: 0.5 * (dot(grad(u), grad(u)) + u * u) - (1.0 + w.x[0]) * u, basis)
-    first, second = RitzEnergy.of_form(form, basis), RitzEnergy(density, basis)
-    m = np.random.default_rng(1).standard_normal(basis.N)
-    assert np.isclose(first(m), second(m))
-    assert np.allclose(first.linearize(m).derivative, second.linearize(m).derivative)
-    assert np.allclose(first.galerkin(), second.galerkin())
-
-
 def test_rate_at_the_corner():
     """Linear elements on uniform meshes: the energy norm of the error falls like h^(2/3)."""
     energies = []
@@ -131,9 +119,6 @@ def test_rate_at_the_corner():
 
 def test_bad_input():
     basis = Basis(unit_square(3), ElementTriP1(), intorder=4)
-    form = WeakForm(lambda u, v, m, w: dot(grad(u), grad(v)) + u**3 * v, basis, ElementTriP1())
-    with pytest.raises(InputError, match="not linear and symmetric"):
-        RitzEnergy.of_form(form, basis)
     with pytest.raises(InputError, match="functional has"):
         RitzEnergy(nonlinear().functional, basis)
     with pytest.raises(InputError, match="lift has shape"):

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..errors import InputError
-from ..spaces.locate import gradient_interpolation, interpolation
+from ..spaces.locate import interpolation
 from ..spaces.protocol import Space
 from .checks import jacobian_buffer, parameters, points, samples_of
 
@@ -68,19 +68,6 @@ class FiniteElement:
     def linearize(self, theta: np.ndarray, x: np.ndarray) -> SparseLinearization:
         """Value and Jacobian at points x (q, d)."""
         return SparseLinearization(self.matrix(x), parameters(theta, self.size), self.outputs)
-
-    def gradient(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Derivative (q, d) with respect to the point, inside the cell that holds it; of one scalar field.
-
-        Raises
-        ------
-        InputError
-            If the space has several components.
-        """
-        theta = parameters(theta, self.size)
-        if self.outputs > 1:
-            raise InputError(f"space has {self.outputs} components; take the gradient of one of them, in its own space")
-        return np.stack([part @ theta for part in gradient_interpolation(self.space.basis, points(x, self.inputs))], 1)
 
     def as_dict(self) -> dict:
         """Kind, size and start; the space must be given again to `ansatz_from_dict`."""

@@ -17,7 +17,6 @@ from .checks import checked_box, torch_device
 from .gradnet_functions import (
     FIXED,
     NON_DECREASING,
-    Table,
     cascaded,
     cascaded_table,
     initial_cascaded,
@@ -58,6 +57,10 @@ def _listed_fields(self) -> dict:
     if isinstance(self.neurons, tuple):
         fields["neurons"] = list(self.neurons)
     return {"kind": type(self).__name__, **fields}
+
+
+_dimension = property(lambda self: self.dimension, doc="Dimension d of the points and of the values.")
+_size = property(lambda self: self.table.size, doc="Number P of parameters.")
 
 
 @dataclass(frozen=True)
@@ -108,19 +111,10 @@ class GradNetC:
     def __post_init__(self):
         object.__setattr__(self, "box", _checked(self, ("neurons", "layers"), softmax=False))
 
-    inputs = outputs = property(lambda self: self.dimension, doc="Dimension d of the points and of the values.")
-    size = property(lambda self: self.table.size, doc="Number P of parameters.")
-    __call__, linearize, gradient = functional.value, functional.linearize, functional.gradient
-    as_dict = _listed_fields
-
-    @cached_property
-    def table(self) -> Table:
-        """Names, shapes and signs of the parameters."""
-        return cascaded_table(self)
-
-    def initial(self, generator: np.random.Generator) -> np.ndarray:
-        """Random parameters (P,): neurons whose transitions lie in the box."""
-        return initial_cascaded(self, generator)
+    inputs = outputs = _dimension
+    size = _size
+    __call__, linearize = functional.value, functional.linearize
+    initial, as_dict, table = initial_cascaded, _listed_fields, cached_property(cascaded_table)
 
     def function(self, theta: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """f (q, d) at x (q, d), torch in and out."""
@@ -163,19 +157,10 @@ class GradNetM:
         object.__setattr__(self, "neurons", tuple(self.neurons))
         object.__setattr__(self, "box", _checked(self, ("neurons",), softmax=True))
 
-    inputs = outputs = property(lambda self: self.dimension, doc="Dimension d of the points and of the values.")
-    size = property(lambda self: self.table.size, doc="Number P of parameters.")
-    __call__, linearize, gradient = functional.value, functional.linearize, functional.gradient
-    as_dict = _listed_fields
-
-    @cached_property
-    def table(self) -> Table:
-        """Names, shapes and signs of the parameters."""
-        return modular_table(self)
-
-    def initial(self, generator: np.random.Generator) -> np.ndarray:
-        """Random parameters (P,): neurons whose transitions lie in the box."""
-        return initial_modular(self, generator)
+    inputs = outputs = _dimension
+    size = _size
+    __call__, linearize = functional.value, functional.linearize
+    initial, as_dict, table = initial_modular, _listed_fields, cached_property(modular_table)
 
     def function(self, theta: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """f (q, d) at x (q, d), torch in and out."""

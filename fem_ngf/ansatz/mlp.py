@@ -51,8 +51,8 @@ class MLP:
 
     Notes
     -----
-    With c = 1, samples have shape (q,), Jacobians (q, P) and gradients (q, d);
-    otherwise (q, c), (q, c, P) and (q, c, d). The parameter vector holds, layer by layer, W row by row and b.
+    With c = 1, samples have shape (q,) and Jacobians (q, P); otherwise (q, c) and (q, c, P). The parameter vector
+    holds, layer by layer, W row by row and b.
 
     Examples
     --------
@@ -121,36 +121,15 @@ class MLP:
             out[block] = forward(self.maps, sigma, weights, self.features(x[block])).cpu().numpy()
         return out[:, 0] if self.outputs == 1 else out
 
-    def gradient(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """dN/dx (q, d) or (q, c, d)."""
-        weights, x = self._weights(theta), points(x, self.inputs)
-        out = np.empty((len(x), self.outputs, self.inputs))
-        for block in blocks(len(x)):
-            z = self.features(x[block])
-            delta = backward(self.maps, value_and_slope(self.activation), weights, z)[2]
-            out[block] = self._to_points(z, delta).cpu().numpy()
-        return out[:, 0] if self.outputs == 1 else out
-
     def linearize(self, theta: np.ndarray, x: np.ndarray) -> NetworkLinearization:
         """Value and Jacobian at points x (q, d)."""
         weights, x = self._weights(theta), points(x, self.inputs)
         sigma = value_and_slope(self.activation)
-        parts = [backward(self.maps, sigma, weights, self.features(x[block]))[:2] for block in blocks(len(x))]
+        parts = [backward(self.maps, sigma, weights, self.features(x[block])) for block in blocks(len(x))]
         return NetworkLinearization(tuple(parts), self.size, self.outputs)
 
     def _weights(self, theta) -> torch.Tensor:
         return tensor(parameters(theta, self.size), torch_device(self.device))
-
-    def _to_points(self, z: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:
-        """Chain rule from features z (q, n) to points: (q, c, n) -> (q, c, d)."""
-        d, k = self.inputs, len(self.frequencies)
-        result = delta[..., :d]
-        if k:
-            sine, cosine = z[:, None, d:d + k], z[:, None, d + k:]
-            phase = np.pi * (delta[..., d:d + k] * cosine - delta[..., d + k:] * sine)
-            result = result + phase @ tensor(np.array(self.frequencies), self.device)
-        lower, upper = (np.array(corner) for corner in self.box)
-        return result * tensor(2.0 / (upper - lower), self.device)
 
     # ---- growth -------------------------------------------------------------------------------------------------
 

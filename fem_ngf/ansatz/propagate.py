@@ -92,19 +92,18 @@ def forward(
 
 def backward(
     maps: tuple[Affine, ...], sigma: Sigma, theta: torch.Tensor, z: torch.Tensor
-) -> tuple[torch.Tensor, list[Site], torch.Tensor]:
-    """Value (q, c), sites from last to first, and derivative (q, c, n) with respect to the features z (q, n)."""
+) -> tuple[torch.Tensor, list[Site]]:
+    """Value (q, c) at features z (q, n), and the sites from last to first."""
     records: list = []
     value = forward(maps, sigma, theta, z, records)
-    outputs = maps[-1].rows
+    outputs, (*hidden, last) = maps[-1].rows, records
     delta = torch.eye(outputs, dtype=z.dtype, device=z.device).expand(len(z), outputs, outputs)
-    sites = []
-    for affine, (inputs, slope) in zip(reversed(maps), reversed(records), strict=True):
-        if slope is not None:
-            delta = delta * slope[:, None, :]
+    sites = [Site(maps[-1], last[0], delta)]
+    for affine, above, (inputs, slope) in reversed(list(zip(maps[:-1], maps[1:], hidden, strict=True))):
+        matrix = above.matrix(theta)
+        delta = (matrix.expand(len(z), -1, -1) if above is maps[-1] else delta @ matrix) * slope[:, None, :]
         sites.append(Site(affine, inputs, delta))
-        delta = affine.matrix(theta).expand(len(z), -1, -1) if slope is None else delta @ affine.matrix(theta)
-    return value, sites, delta
+    return value, sites
 
 
 def write_jacobian(sites: list[Site], out: torch.Tensor) -> None:

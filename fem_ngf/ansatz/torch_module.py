@@ -1,7 +1,7 @@
 """Any torch module as an ansatz, and derivatives through torch.func.
 
-`value`, `linearize` and `gradient` are methods of whatever is written in torch, in which points do not influence each
-other: they need ``function(theta (P,), x (q, d)) -> (q, c)`` of torch tensors, ``size``, ``inputs``, ``outputs`` and
+`value` and `linearize` are methods of whatever is written in torch, in which points do not influence each other: they
+need ``function(theta (P,), x (q, d)) -> (q, c)`` of torch tensors, ``size``, ``inputs``, ``outputs`` and
 ``device``.
 """
 
@@ -29,16 +29,6 @@ def value(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
 def linearize(self, theta: np.ndarray, x: np.ndarray) -> TorchLinearization:
     """Value and Jacobian at points x (q, d); nothing is computed before it is asked for."""
     return TorchLinearization(self, tensor(parameters(theta, self.size), self.device), points(x, self.inputs))
-
-
-def gradient(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Derivative (q, d) or (q, c, d) with respect to the points."""
-    weights, x = tensor(parameters(theta, self.size), self.device), points(x, self.inputs)
-    out = np.empty((len(x), self.outputs, self.inputs))
-    pointwise = torch.func.vmap(torch.func.jacrev(lambda point: self.function(weights, point[None])[0]))
-    for block in blocks(len(x), BLOCK):
-        out[block] = pointwise(tensor(x[block], self.device)).detach().cpu().numpy()
-    return out[:, 0] if self.outputs == 1 else out
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +164,7 @@ class TorchModule:
             last.bias.fill_(self.start)
         return torch.cat([value.reshape(-1) for value in dict(fresh.named_parameters()).values()]).numpy()
 
-    __call__, linearize, gradient = value, linearize, gradient
+    __call__, linearize = value, linearize
 
     def function(self, theta: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """The module's value (q, c) at parameters (P,) and points (q, d), torch in and out."""

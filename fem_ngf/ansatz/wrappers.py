@@ -148,11 +148,6 @@ class Transformed:
         forward, slope = FORWARD[self.forward] if self.derivative is None else (self.forward, self.derivative)
         return forward(inner), slope(inner)
 
-    def gradient(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """dm/dx (q, d) or (q, c, d)."""
-        slope = self.value_and_slope(x, self.inner(theta, x))[1]
-        return slope[..., None] * self.inner.gradient(theta, x)
-
     inputs, outputs, size, initial, __call__, linearize = _inputs, _outputs, _size, _initial, _value, _linearize
     widen, layer_inputs, candidate_samples, outgoing = _widen, _layer_inputs, _candidate_samples, _outgoing
 
@@ -172,35 +167,16 @@ class BoundaryLift:
         The ansatz N.
     factor, offset : callable
         Points (q, d) -> (q,). No offset means zero.
-    factor_gradient, offset_gradient : callable, optional
-        Points (q, d) -> (q, d); needed by `gradient` only.
     """
 
     inner: object
     factor: Callable
     offset: Callable | None = None
-    factor_gradient: Callable | None = None
-    offset_gradient: Callable | None = None
 
     def value_and_slope(self, x: np.ndarray, inner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The field and the factor at points x, for values N of the inner ansatz, all (q,) or (q, c)."""
         factor = _rows(self.factor(x), inner)
         return factor * inner + (0.0 if self.offset is None else _rows(self.offset(x), inner)), factor
-
-    def gradient(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """dm/dx (q, d) or (q, c, d), by the product rule.
-
-        Raises
-        ------
-        InputError
-            If the gradient of the factor or of the offset was not given.
-        """
-        if self.factor_gradient is None or (self.offset is not None and self.offset_gradient is None):
-            raise InputError("gradient needs factor_gradient, and offset_gradient if there is an offset")
-        inner = self.inner(theta, x)
-        result = _rows(self.factor(x), inner)[..., None] * self.inner.gradient(theta, x)
-        result += inner[..., None] * _between(self.factor_gradient(x), inner)
-        return result if self.offset is None else result + _between(self.offset_gradient(x), inner)
 
     inputs, outputs, size, initial, __call__, linearize = _inputs, _outputs, _size, _initial, _value, _linearize
     widen, layer_inputs, candidate_samples, outgoing = _widen, _layer_inputs, _candidate_samples, _outgoing
@@ -216,12 +192,6 @@ def _rows(values, like: np.ndarray) -> np.ndarray:
     if values.shape != like.shape[:1]:
         raise InputError(f"factor and offset must map {len(like)} points to shape ({len(like)},), not {values.shape}")
     return np.broadcast_to(values.reshape(-1, *[1] * (like.ndim - 1)), like.shape)
-
-
-def _between(gradient, like: np.ndarray) -> np.ndarray:
-    """A gradient (q, d) shaped for samples (q,) or (q, c)."""
-    gradient = np.asarray(gradient, dtype=np.float64)
-    return gradient if like.ndim == 1 else gradient[:, None, :]
 
 
 # ---- several fields side by side ------------------------------------------------------------------------------------
@@ -277,12 +247,6 @@ class PerField:
         pairs = zip(self.parts, self.split(theta), strict=True)
         return BlockLinearization(tuple(part.linearize(own, x) for part, own in pairs),
                                   tuple(part.outputs for part in self.parts), tuple(part.size for part in self.parts))
-
-    def gradient(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Derivative (q, d) or (q, c, d) with respect to the point."""
-        found = [part.gradient(own, x).reshape(len(x), -1, self.inputs)
-                 for part, own in zip(self.parts, self.split(theta), strict=True)]
-        return np.concatenate(found, axis=1).reshape(len(x), *[self.outputs] * (self.outputs > 1), self.inputs)
 
     def as_dict(self) -> dict:
         """The parts, for checkpoints."""

@@ -17,46 +17,13 @@ from .smooth import SmoothLinearization, convexity_modulus, finite_array, linear
 
 
 @dataclass(frozen=True, eq=False)
-class QuadraticFunctional:
-    """``1/2 m.(K m) - l.m`` of a linear weak form ``a(m, v) - l(v)``: see `RitzEnergy.of_form`.
-
-    Parameters
-    ----------
-    matrix
-        ``K`` (n, n), symmetric.
-    load
-        Covector ``l`` (n,).
-    """
-
-    matrix: sp.csr_array
-    load: np.ndarray
-
-    @property
-    def size(self) -> int:
-        """Number of unknowns."""
-        return len(self.load)
-
-    def value(self, m: np.ndarray) -> float:
-        """The value."""
-        return float(m @ (0.5 * (self.matrix @ m) - self.load))
-
-    def derivative(self, m: np.ndarray) -> np.ndarray:
-        """Covector ``K m - l``."""
-        return self.matrix @ m - self.load
-
-    def hessian(self, m: np.ndarray) -> sp.csr_array:
-        """``K``."""
-        return self.matrix
-
-
-@dataclass(frozen=True, eq=False)
 class RitzEnergy:
     r"""``E(m) = J(m + lift) - J(lift)`` for a convex functional J, on functions that vanish at the fixed unknowns.
 
     Parameters
     ----------
     functional
-        ``value``, ``derivative`` and ``hessian`` on vectors (n,): a `Functional`, or what `of_form` makes.
+        ``value``, ``derivative`` and ``hessian`` on vectors (n,).
     basis
         scikit-fem basis of ``m``.
     fixed
@@ -80,7 +47,7 @@ class RitzEnergy:
     Galerkin step in the tangent space: with `FiniteElement` it reaches the Galerkin solution.
     """
 
-    functional: Functional | QuadraticFunctional
+    functional: Functional
     basis: object
     fixed: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     lift: np.ndarray | None = None
@@ -95,30 +62,6 @@ class RitzEnergy:
         lift = np.zeros(self.basis.N) if self.lift is None else self.lift
         object.__setattr__(self, "lift", finite_array("lift", lift, (self.basis.N,)))
         object.__setattr__(self, "fixed", np.unique(np.asarray(self.fixed, dtype=np.int64)))
-
-    @classmethod
-    def of_form(cls, form, basis, parameter=None, **settings) -> RitzEnergy:
-        """The quadratic energy whose derivative is a linear, symmetric weak form.
-
-        Parameters
-        ----------
-        form
-            `WeakForm` ``a(u, v) - l(v)`` with a state of `basis`.
-        parameter
-            Its parameter vector (n_m,); zero if not given.
-
-        Raises
-        ------
-        InputError
-            If the tangent depends on the state or is not symmetric.
-        """
-        zero = np.zeros(form.state_size)
-        parameter = np.zeros(form.parameter_size) if parameter is None else parameter
-        matrix, other = (sp.csr_array(form.tangent(u, parameter)) for u in (zero, np.linspace(0.5, 1.0, len(zero))))
-        scale = np.abs(matrix.data).max()
-        if abs(matrix - other).max() > 1e-10 * scale or abs(matrix - matrix.T).max() > 1e-10 * scale:
-            raise InputError("form is not linear and symmetric; give its energy as a Functional")
-        return cls(QuadraticFunctional(matrix, -form.residual(zero, parameter)), basis, quadratic=True, **settings)
 
     @cached_property
     def _moduli(self) -> dict:

@@ -35,16 +35,6 @@ def sym_grad(u):
     return 0.5 * (g + transpose(g))
 
 
-def curl(u):
-    """Curl: of a scalar (2-D rotated gradient), a plane vector (scalar) or a vector in space (vector)."""
-    g = grad(u)
-    if g.ndim == 3:
-        return torch.stack([g[1], -g[0]])
-    if g.shape[0] == 2:
-        return g[1, 0] - g[0, 1]
-    return torch.stack([g[2, 1] - g[1, 2], g[0, 2] - g[2, 0], g[1, 0] - g[0, 1]])
-
-
 def dot(u, v):
     """Dot product of two vectors."""
     return (_tensor(u) * _tensor(v)).sum(0)

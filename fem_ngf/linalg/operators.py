@@ -179,45 +179,6 @@ class Actions(SymmetricOperator):
 
 
 @dataclass(frozen=True, eq=False)
-class Inverse(SymmetricOperator):
-    """``A^-1`` of a definite `operator`, such as the norm of the function space that belongs to a kernel matrix."""
-
-    operator: SymmetricOperator
-
-    @property
-    def size(self) -> int:
-        return self.operator.size
-
-    def apply(self, vector: np.ndarray) -> np.ndarray:
-        return self.operator.solve(vector)
-
-    def solve(self, covector: np.ndarray) -> np.ndarray:
-        return self.operator.apply(covector)
-
-
-@dataclass(frozen=True, eq=False)
-class Squared(SymmetricOperator):
-    """``L M^-1 L`` of two definite operators: the square of ``M^-1 L`` in the inner product ``M``."""
-
-    root: SymmetricOperator
-    middle: SymmetricOperator
-
-    @property
-    def size(self) -> int:
-        return self.root.size
-
-    def apply(self, vector: np.ndarray) -> np.ndarray:
-        return self.root.apply(self.middle.solve(self.root.apply(vector)))
-
-    def solve(self, covector: np.ndarray) -> np.ndarray:
-        return self.root.solve(self.middle.apply(self.root.solve(covector)))
-
-    def gram(self, vectors: np.ndarray) -> np.ndarray:
-        half = self.root.apply(vectors)
-        return symmetric_product(half, self.middle.solve(half))
-
-
-@dataclass(frozen=True, eq=False)
 class Kronecker(SymmetricOperator):
     """``diag(w) kron A`` on N blocks of c unknowns: ``sum_i w_i v_i^T A v_i'``.
 

@@ -9,7 +9,7 @@ from skfem import BilinearForm, CellBasis, FacetBasis
 from skfem.helpers import dot, grad
 
 from ..errors import InputError
-from ..linalg.operators import Diagonal, Matrix, Squared
+from ..linalg.operators import Actions, Diagonal, Matrix
 from ..spaces.sampling import quadrature_sampling
 from .gaussian import Gaussian
 
@@ -56,11 +56,11 @@ def bilaplacian(basis, gamma: float, delta: float, *, tensor=None, robin: float 
         raise InputError(f"mean has shape {np.shape(mean)}; give a finite number or ({basis.N},) finite values")
     mean = np.broadcast_to(np.asarray(mean, float), (basis.N,))
     operator = Matrix(_operator(basis, gamma, delta, tensor, robin))
-    noise = _mass_root(basis)
+    noise = mass_root(basis)
     if not lumped:
         mass = sp.csr_array(noise @ noise.T)
         mass.sort_indices()
-        return Gaussian(mean, Squared(operator, Matrix(mass)), _solved(operator, noise))
+        return Gaussian(mean, _squared(operator, Matrix(mass)), _solved(operator, noise))
     lumps = np.asarray(noise @ (noise.T @ np.ones(basis.N)))
     if not (lumps > 1e-12 * lumps.max()).all():
         raise InputError(f"lumped: the lumped mass of {type(basis.elem).__name__} is not positive; take lumped=False")
@@ -83,7 +83,12 @@ def _operator(basis, gamma: float, delta: float, tensor, robin) -> sp.csr_array:
     return sp.csr_array(operator)
 
 
-def _mass_root(basis) -> sp.csr_array:
+def _squared(root: Matrix, mass: Matrix) -> Actions:
+    """``L M^-1 L``."""
+    return Actions(root.size, lambda m: root @ mass.solve(root @ m), lambda g: root.solve(mass @ root.solve(g)))
+
+
+def mass_root(basis) -> sp.csr_array:
     """``S = B^T sqrt(W)`` (n, q) with ``S S^T = M`` exactly: quadrature of sufficient order, positive weights."""
     order = 2 * basis.elem.maxdeg
     for extra in range(6):

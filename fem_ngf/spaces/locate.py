@@ -69,19 +69,11 @@ def locate(mesh, x: np.ndarray) -> Places:
 
 def interpolation(basis, x: np.ndarray, places: Places | None = None) -> sp.csr_array:
     """Matrix (q, n) or (q c, n): coefficients -> values at points x (q, d), the components of a point side by side."""
-    return _matrix(basis, places or locate(basis.mesh, x), lambda field: np.asarray(field)[..., 0])
-
-
-def gradient_interpolation(basis, x: np.ndarray) -> list[sp.csr_array]:
-    """For each of the d directions the matrix (q, n): coefficients of a scalar -> derivative at points x (q, d)."""
-    places = locate(basis.mesh, x)
-    return [_matrix(basis, places, lambda field, i=i: field.grad[i, :, 0]) for i in range(x.shape[1])]
-
-
-def _matrix(basis, places: Places, pick) -> sp.csr_array:
+    places = places or locate(basis.mesh, x)
     cells, local = places.cells, places.reference[:, :, None]
     fields = (basis.elem.gbasis(basis.mapping, local, k, tind=cells)[0] for k in range(basis.Nbfun))
-    values = np.stack([np.atleast_2d(pick(field)).T for field in fields])  # (basis functions of a cell, q, c)
+    # (basis functions of a cell, q, c)
+    values = np.stack([np.atleast_2d(np.asarray(field)[..., 0]).T for field in fields])
     rows = np.broadcast_to(np.arange(values[0].size).reshape(values.shape[1:]), values.shape)
     columns = np.broadcast_to(basis.element_dofs[:, cells, None], values.shape)
     matrix = sp.csr_array((values.ravel(), (rows.ravel(), columns.ravel())), shape=(values[0].size, basis.N))

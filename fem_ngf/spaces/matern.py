@@ -16,7 +16,7 @@ from scipy.spatial.distance import cdist
 from scipy.special import gamma, kv
 
 from ..errors import InputError
-from ..linalg.operators import Inverse, Matrix
+from ..linalg.operators import Actions, Matrix
 from .samples import SampleSpace
 
 
@@ -53,5 +53,5 @@ def sobolev_samples(points: np.ndarray, s: float, length: float = 1.0, nugget: f
     points = np.asarray(points, dtype=np.float64)
     if s <= 0.5 * points.shape[1]:
         raise InputError(f"s is {s}; values at points need s > d/2 = {0.5 * points.shape[1]}")
-    kernel = matern(points, points, s - 0.5 * points.shape[1], length) + nugget * np.eye(len(points))
-    return SampleSpace(points, product=Inverse(Matrix(kernel)))
+    kernel = Matrix(matern(points, points, s - 0.5 * points.shape[1], length) + nugget * np.eye(len(points)))
+    return SampleSpace(points, product=Actions(len(points), kernel.solve, kernel.apply))
