@@ -22,10 +22,11 @@ from fem_ngf import (
     Matrix,
     NaturalGradientFlow,
     ParameterDescent,
-    ParametricReduction,
     Regression,
-    ResidualReduction,
+    coefficient_space,
     pod,
+    residual_reduction,
+    snapshot_reduction,
 )
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,13 +78,15 @@ def trained(loss, metric, problem, data, options, seed: int) -> float:
     """Mean relative V-error of a network on unseen parameters."""
     parameters, solutions, unseen, exact = data
     basis = pod(solutions, sp.eye_array(len(solutions)), options.rank)
-    distance = ParametricReduction(parameters, solutions, problem.stiffness, basis)
-    spaces = {"V": distance.space(), "L2": distance.space(problem.mass), "coefficients": distance.space("coefficients")}
+    distance = snapshot_reduction(parameters, solutions, problem.stiffness, basis)
+    spaces = {"V": distance.space, "L2": coefficient_space(parameters, basis, problem.mass),
+              "coefficients": coefficient_space(parameters, basis)}
     if loss == "residual in V'":
-        energy = ResidualReduction(parameters, problem.operators, problem.load, Matrix(problem.stiffness), basis)
-        spaces["residual in V'"] = energy.space()
+        energy = residual_reduction(parameters, problem.operators, problem.load, Matrix(problem.stiffness), basis)
+        spaces["residual in V'"] = energy.space
     else:
-        energy = distance if loss == "V" else Regression(spaces[loss], projected(distance, spaces[loss], problem, loss))
+        matrix = problem.mass if loss == "L2" else sp.eye_array(len(solutions))
+        energy = distance if loss == "V" else Regression(spaces[loss], projected(solutions, basis, matrix))
     ansatz = network(options.squares, options.rank, options.neurons)
     rule = {"iterations": options.iterations, "tolerance": 1e-12, "stagnation": -np.inf}
     if metric in spaces:
@@ -96,11 +99,9 @@ def trained(loss, metric, problem, data, options, seed: int) -> float:
     return float(relative_errors(problem.stiffness, found, exact).mean())
 
 
-def projected(distance, space, problem, loss: str) -> np.ndarray:
-    """Coefficients (N r,) of the snapshots' projections in L2, or of their nodal values."""
-    matrix = problem.mass if loss == "L2" else sp.eye_array(len(distance.snapshots))
-    loads = distance.basis.T @ (matrix @ distance.snapshots)
-    return np.linalg.solve(distance.basis.T @ (matrix @ distance.basis), loads).T.ravel()
+def projected(solutions, basis, matrix) -> np.ndarray:
+    """Coefficients (N r,) of the snapshots' projections in the inner product of a matrix."""
+    return np.linalg.solve(basis.T @ (matrix @ basis), basis.T @ (matrix @ solutions)).T.ravel()
 
 
 def main() -> None:

@@ -63,12 +63,12 @@ def case(cells: int = 24, squares: int = 3, snapshots: int = 200, rank: int = 20
     problem, parameters = diffusion(cells, squares), draw(snapshots, squares, seed=1)
     solutions = problem.solve(parameters)
     basis = ngf.pod(solutions, sp.eye_array(len(solutions)), rank)
-    distance = ngf.ParametricReduction(parameters, solutions, problem.stiffness, basis)
-    spaces = {"v": distance.space(), "l2": distance.space(problem.mass), "euclid": distance.space("coefficients")}
-    fit = distance
+    fit = distance = ngf.snapshot_reduction(parameters, solutions, problem.stiffness, basis)
+    spaces = {"v": distance.space, "l2": ngf.coefficient_space(parameters, basis, problem.mass),
+              "euclid": ngf.coefficient_space(parameters, basis)}
     if energy == "residual":
-        fit = ngf.ResidualReduction(parameters, problem.operators, problem.load, ngf.Matrix(problem.stiffness), basis)
-        spaces["residual"] = fit.space()
+        fit = ngf.residual_reduction(parameters, problem.operators, problem.load, ngf.Matrix(problem.stiffness), basis)
+        spaces["residual"] = fit.space
 
     def fields(at):
         return ngf.compared(problem.state, problem.full(basis @ at.m[:rank]), problem.full(solutions[:, 0]))

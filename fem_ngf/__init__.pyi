@@ -33,9 +33,10 @@ from .data.protocol import Observation as Observation
 from .energies.inverse_problem import InverseProblem as InverseProblem
 from .energies.protocol import Energy as Energy
 from .energies.reduction import AffineProblem as AffineProblem
-from .energies.reduction import ParametricReduction as ParametricReduction
-from .energies.reduction import ResidualReduction as ResidualReduction
+from .energies.reduction import coefficient_space as coefficient_space
 from .energies.reduction import pod as pod
+from .energies.reduction import residual_reduction as residual_reduction
+from .energies.reduction import snapshot_reduction as snapshot_reduction
 from .energies.regression import Regression as Regression
 from .energies.regression import ScatteredRegression as ScatteredRegression
 from .energies.ritz import RitzEnergy as RitzEnergy

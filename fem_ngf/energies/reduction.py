@@ -4,8 +4,9 @@ r"""Model reduction: a network maps parameters of a PDE to coefficients of its s
           R(c) = \tfrac1{2N} \sum_j \|A(y_j) \Phi c(y_j) - f\|_{V'}^2,
 
 with a basis ``Phi`` of the reduced space. The unknown is the vector of all coefficients at the parameters ``y_j``, an
-element of a `SampleSpace` whose inner product is that of V, of L2, or of the coefficients themselves. R needs no
-solutions; for uniformly elliptic and bounded ``A(y)`` it is equivalent to E.
+element of a `SampleSpace` whose inner product is that of V, of L2, or of the coefficients themselves. Both are
+quadratic, and so a `Regression` in a space of their own. R needs no solutions; for uniformly elliptic and bounded
+``A(y)`` it is equivalent to E.
 
 References
 ----------
@@ -14,7 +15,8 @@ W. Dahmen, W. Li, Y. Teng, Z. Wang, arXiv 2507.13475.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -23,11 +25,11 @@ from skfem import AbstractBasis
 
 from ..errors import InputError
 from ..linalg.operators import Matrix, SymmetricOperator
-from ..pde.protocol import SolveCounts
 from ..pde.stationary import StationaryProblem
 from ..spaces.hilbert import HilbertSpace
 from ..spaces.samples import SampleSpace
-from .smooth import SmoothLinearization, convexity_modulus, finite_array, linearized
+from .regression import Regression
+from .smooth import finite_array
 
 
 def pod(snapshots: np.ndarray, matrix, rank: int) -> np.ndarray:
@@ -99,9 +101,20 @@ class AffineProblem:
         return sp.csr_array(matrix)[self.equation.free][:, self.equation.free]
 
 
-@dataclass(frozen=True, eq=False)
-class ParametricReduction:
-    """Mean squared distance of reduced solutions to snapshots, in the norm of V.
+def coefficient_space(parameters: np.ndarray, basis: np.ndarray, matrix=None) -> SampleSpace:
+    """Coefficients (N r,) at the parameters (N, p), with the inner product ``Phi^T matrix Phi`` of each.
+
+    Without a matrix (n, n) it is that of the coefficients themselves; ``scipy.sparse.eye_array(n)`` compares nodal
+    values.
+    """
+    block = None if matrix is None else basis.T @ (matrix @ basis)
+    return SampleSpace(parameters, basis.shape[1], block=None if block is None else 0.5 * (block + block.T))
+
+
+def snapshot_reduction(parameters: np.ndarray, snapshots: np.ndarray, matrix, basis: np.ndarray) -> Regression:
+    """E: the mean squared distance of reduced solutions to snapshots, in the norm of V.
+
+    The target are the coefficients of the snapshots' V-projections, the rest is what the basis misses.
 
     Parameters
     ----------
@@ -112,86 +125,29 @@ class ParametricReduction:
     matrix
         Inner product of V (n, n).
     basis
-        ``Phi`` (n, r); the identity (all of V_h) if not given.
+        ``Phi`` (n, r).
 
     Raises
     ------
     InputError
         If shapes do not fit.
     """
-
-    parameters: np.ndarray
-    snapshots: np.ndarray
-    matrix: object
-    basis: np.ndarray | None = None
-    counts: SolveCounts = field(default_factory=SolveCounts)
-    work_per_solve: int = 1
-
-    def __post_init__(self):
-        unknowns, count = self.matrix.shape[0], len(self.parameters)
-        object.__setattr__(self, "snapshots", finite_array("snapshots", self.snapshots, (unknowns, count)))
-        basis = np.eye(unknowns) if self.basis is None else np.asarray(self.basis, dtype=np.float64)
-        if basis.ndim != 2 or basis.shape[0] != unknowns:
-            raise InputError(f"basis has shape {basis.shape}; ({unknowns}, r) is needed")
-        object.__setattr__(self, "basis", basis)
-
-    def space(self, matrix=None) -> SampleSpace:
-        """Coefficients at the parameters with the inner product ``Phi^T matrix Phi``; of V if not given.
-
-        ``scipy.sparse.eye_array(n)`` compares nodal values; ``matrix="coefficients"`` the coefficients themselves.
-        """
-        r = self.basis.shape[1]
-        if isinstance(matrix, str):
-            return SampleSpace(self.parameters, r)
-        matrix = self.matrix if matrix is None else matrix
-        block = self.basis.T @ (matrix @ self.basis)
-        return SampleSpace(self.parameters, r, block=sp.csr_array(0.5 * (block + block.T)))
-
-    @cached_property
-    def _space(self) -> SampleSpace:
-        return self.space()
-
-    @cached_property
-    def target(self) -> np.ndarray:
-        """Coefficients (N r,) of the V-projections of the snapshots."""
-        loads = self.basis.T @ (self.matrix @ self.snapshots)
-        return self._space.inner_product.block.solve(loads).T.ravel()
-
-    @cached_property
-    def projection(self) -> float:
-        """The part of the energy that no coefficients change: what the basis misses."""
-        missed = self.snapshots - self.basis @ self.target.reshape(len(self.parameters), -1).T
-        return 0.5 * float(np.sum(missed * (self.matrix @ missed))) / len(self.parameters)
-
-    def __call__(self, m: np.ndarray) -> float:
-        """The value at coefficients (N r,)."""
-        return 0.5 * self._space.norm(m - self.target) ** 2 + self.projection
-
-    def linearize(self, m: np.ndarray, start=None) -> SmoothLinearization:
-        """The energy around coefficients (N r,)."""
-        misfit = 0.5 * self._space.norm(m - self.target) ** 2
-        return linearized(self, m, misfit + self.projection, {"misfit": misfit, "projection": self.projection})
-
-    def slope(self, m: np.ndarray) -> np.ndarray:
-        """Covector (N r,)."""
-        return self._space.apply(m - self.target)
-
-    def curvature(self, m: np.ndarray) -> SymmetricOperator:
-        """The inner product of V."""
-        return self._space.inner_product
-
-    def preconditioner(self, m: np.ndarray) -> SymmetricOperator:
-        """The inner product of V."""
-        return self._space.inner_product
-
-    def convexity_in(self, space) -> float:
-        """Modulus of strong convexity in the inner product of a space: one in V."""
-        return convexity_modulus(self._space.inner_product, space)
+    unknowns, count = matrix.shape[0], len(parameters)
+    snapshots = finite_array("snapshots", snapshots, (unknowns, count))
+    if np.ndim(basis) != 2 or len(basis) != unknowns:
+        raise InputError(f"basis has shape {np.shape(basis)}; ({unknowns}, r) is needed")
+    space = coefficient_space(parameters, basis, matrix)
+    target = space.inner_product.block.solve(basis.T @ (matrix @ snapshots))
+    missed = snapshots - basis @ target
+    return Regression(space, target.T.ravel(), 0.5 * float(np.sum(missed * (matrix @ missed))) / count)
 
 
-@dataclass(frozen=True, eq=False)
-class ResidualReduction:
-    r"""Mean squared dual norm of the residual of ``A(y) = sum_k y_k A_k``; needs no snapshots.
+def residual_reduction(parameters: np.ndarray, operators: Sequence, load: np.ndarray, ambient: SymmetricOperator,
+                       basis: np.ndarray) -> Regression:
+    """R: the mean squared dual norm of the residual of ``A(y) = sum_k y_k A_k``; needs no snapshots.
+
+    The norm of its space is given by the Hessian, block by block ``Phi^T A(y)^T A_V^-1 A(y) Phi / N``, the target are
+    the minimal residuals' coefficients. Costs p + 1 blocks of Riesz solves.
 
     Parameters
     ----------
@@ -202,71 +158,26 @@ class ResidualReduction:
     load
         Covector ``f`` (n,).
     ambient
-        Inner product of V, with ``solve``.
+        Inner product ``A_V`` of V, with ``solve``.
     basis
         ``Phi`` (n, r).
+
+    Raises
+    ------
+    InputError
+        If the parameters do not fit the operators.
     """
-
-    parameters: np.ndarray
-    operators: tuple
-    load: np.ndarray
-    ambient: SymmetricOperator
-    basis: np.ndarray
-    counts: SolveCounts = field(default_factory=SolveCounts)
-    work_per_solve: int = 1
-
-    def __post_init__(self):
-        if np.ndim(self.parameters) != 2 or np.shape(self.parameters)[1] != len(self.operators):
-            raise InputError(f"parameters have shape {np.shape(self.parameters)}; (N, {len(self.operators)}) is "
-                             "needed, one column an operator")
-
-    @cached_property
-    def _reduced(self) -> tuple[np.ndarray, np.ndarray, float]:
-        """Hessian blocks (N, r, r), linear terms (N, r) and the constant ``f.A^-1 f``, from p + 1 Riesz solves."""
-        images = np.stack([operator @ self.basis for operator in self.operators])
-        solved = np.stack([self.ambient.solve(image) for image in images])
-        representer = self.ambient.solve(self.load)
-        products = np.einsum("knr,lns->klrs", images, solved, optimize=True)
-        blocks = np.einsum("jk,jl,klrs->jrs", self.parameters, self.parameters, products, optimize=True)
-        linear = np.einsum("jk,knr,n->jr", self.parameters, images, representer, optimize=True)
-        return 0.5 * (blocks + blocks.transpose(0, 2, 1)), linear, float(self.load @ representer)
-
-    @cached_property
-    def inner_product(self) -> Matrix:
-        """The Hessian, block by block: ``c -> Phi^T A(y)^T A_V^-1 A(y) Phi c / N``."""
-        blocks = self._reduced[0]
-        return Matrix(sp.csr_array(sp.block_diag(blocks / len(blocks))))
-
-    def space(self) -> SampleSpace:
-        """Coefficients at the parameters with the energy's own inner product, in which it is 1-convex."""
-        return SampleSpace(self.parameters, self.basis.shape[1], product=self.inner_product)
-
-    def __call__(self, m: np.ndarray) -> float:
-        """The value at coefficients (N r,)."""
-        blocks, linear, constant = self._reduced
-        c = m.reshape(linear.shape)
-        quadratic = np.einsum("jr,jrs,js->", c, blocks, c, optimize=True)
-        return 0.5 * float(quadratic - 2.0 * np.sum(linear * c)) / len(c) + 0.5 * constant
-
-    def linearize(self, m: np.ndarray, start=None) -> SmoothLinearization:
-        """The energy around coefficients (N r,)."""
-        value = self(m)
-        return linearized(self, m, value, {"residual": value})
-
-    def slope(self, m: np.ndarray) -> np.ndarray:
-        """Covector (N r,)."""
-        blocks, linear, _ = self._reduced
-        c = m.reshape(linear.shape)
-        return ((np.einsum("jrs,js->jr", blocks, c) - linear) / len(c)).ravel()
-
-    def curvature(self, m: np.ndarray) -> sp.csr_array:
-        """Block-diagonal Hessian (N r, N r)."""
-        return self.inner_product.matrix
-
-    def preconditioner(self, m: np.ndarray) -> SymmetricOperator:
-        """The Hessian itself."""
-        return self.inner_product
-
-    def convexity_in(self, space) -> float:
-        """Modulus of strong convexity in the inner product of a space: one in the energy's own."""
-        return convexity_modulus(self.inner_product, space)
+    if np.ndim(parameters) != 2 or np.shape(parameters)[1] != len(operators):
+        raise InputError(f"parameters have shape {np.shape(parameters)}; (N, {len(operators)}) is needed, one column "
+                         "an operator")
+    images = np.stack([operator @ basis for operator in operators])
+    solved = np.stack([ambient.solve(image) for image in images])
+    representer = ambient.solve(load)
+    products = np.einsum("knr,lns->klrs", images, solved, optimize=True)
+    blocks = np.einsum("jk,jl,klrs->jrs", parameters, parameters, products, optimize=True)
+    blocks = 0.5 * (blocks + blocks.transpose(0, 2, 1))
+    linear = np.einsum("jk,knr,n->jr", parameters, images, representer, optimize=True)
+    target = np.linalg.solve(blocks, linear[..., None])[..., 0]
+    hessian = Matrix(sp.csr_array(sp.block_diag(blocks / len(blocks))))
+    rest = 0.5 * float(load @ representer - np.sum(linear * target) / len(blocks))
+    return Regression(SampleSpace(parameters, basis.shape[1], product=hessian), target.ravel(), rest)

@@ -13,12 +13,13 @@ from ..errors import InputError
 from ..linalg.operators import Matrix, SymmetricOperator
 from ..pde.protocol import SolveCounts
 from ..spaces.hilbert import HilbertSpace
+from ..spaces.protocol import Space
 from .smooth import SmoothLinearization, convexity_modulus, finite_array, linearized
 
 
 @dataclass(frozen=True, eq=False)
 class Regression:
-    r"""``E(m) = 1/2 ||m - y||^2`` in the inner product of `space` (METHOD section 4, 1-D fit).
+    r"""``E(m) = 1/2 ||m - y||^2`` in the inner product of `space`, plus `rest` (METHOD section 4, 1-D fit).
 
     Parameters
     ----------
@@ -26,6 +27,8 @@ class Regression:
         Hilbert space whose norm is the energy's (a flow may use another one).
     target
         Vector ``y`` (n,).
+    rest
+        Added to the energy: what no m changes.
 
     Raises
     ------
@@ -47,8 +50,9 @@ class Regression:
     0.666666666667
     """
 
-    space: HilbertSpace
+    space: Space
     target: np.ndarray
+    rest: float = 0.0
     counts: SolveCounts = field(default_factory=SolveCounts)
     work_per_solve: int = 1
 
@@ -67,13 +71,17 @@ class Regression:
 
     def __call__(self, m: np.ndarray) -> float:
         """The value."""
+        return self._misfit(m) + self.rest
+
+    def _misfit(self, m: np.ndarray) -> float:
         error = m - self.target
         return 0.5 * float(error @ self.space.apply(error))
 
     def linearize(self, m: np.ndarray, start=None) -> SmoothLinearization:
         """The energy around `m` (n,); `start` is for energies with a state and has no effect."""
-        value = self(m)
-        return linearized(self, m, value, {"misfit": value})
+        misfit = self._misfit(m)
+        terms = {"misfit": misfit} | ({"rest": self.rest} if self.rest else {})
+        return linearized(self, m, misfit + self.rest, terms)
 
     def slope(self, m: np.ndarray) -> np.ndarray:
         """Covector ``A (m - y)``."""
