@@ -22,7 +22,7 @@ from fem_ngf import NaturalGradientFlow
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from cases.gradient_field import FIELDS, case  # noqa: E402
+from cases.gradient_field import case, gradient  # noqa: E402
 
 PUBLISHED = {("convex", "cascaded"): ("mGradNet-C", -49.05), ("convex", "modular"): ("mGradNet-M", -48.65),
              ("nonconvex", "cascaded"): ("GradNet-C", -42.17), ("nonconvex", "modular"): ("GradNet-M", -39.53)}
@@ -59,7 +59,7 @@ def trial(which: str, kind: str, seed: int, iterations: int, goal: float) -> tup
     """Final dB, passes over the samples, and the Jacobians it took to be better than `goal` (nan if never)."""
     problem = case(which, kind)
     level, net = problem.levels[0], problem.ansatz
-    counted, exact, reached = Counted(net), FIELDS[which](GRID), np.nan
+    counted, exact, reached = Counted(net), gradient(which, GRID), np.nan
     flow = NaturalGradientFlow(level.energy, counted, level.space(), method="levenberg-marquardt", damping=1e-2,
                                iterations=iterations, tolerance=1e-15, stagnation=0.0)
     for iterate in flow.run(net.initial(np.random.default_rng(seed))):

@@ -3,19 +3,16 @@ r"""The benchmark of Aristoff and Bangerth: 64 coefficients of a membrane from 1
 .. math::
     -\nabla\cdot(a \nabla u) = 10 \text{ on the unit square}, \quad u = 0 \text{ on the boundary},
 
-the stiffness a constant on each of 8 x 8 squares, u in Q1 on 32 x 32 cells,
-observed at (k/14, l/14), k, l = 1..13, with noise of standard deviation 0.05.
-The unknown is m = ln a. The prior density :math:`\exp(-|\ln a|^2 / (2 \cdot 2^2))` has two
-readings: with respect to a, which in m is N(4, 2^2) in every square; or with
-respect to ln a, which is N(0, 2^2).
-
-The nodal unknown has the 64 values of m; the neural one is a network on the
-square, averaged over each of the 64 squares.
+the stiffness a constant on each of 8 x 8 squares, u in Q1 on 32 x 32 cells, observed at (k/14, l/14), k, l = 1..13,
+with noise of standard deviation 0.05. The unknown is m = ln a. The prior density
+:math:`\exp(-|\ln a|^2 / (2 \cdot 2^2))` has two readings: with respect to a, which in m is N(4, 2^2) in every square;
+or with respect to ln a, which is N(0, 2^2). The nodal unknown has the 64 values of m; the neural one is a network on
+the square, averaged over each of the 64 squares.
 
 References
 ----------
-D. Aristoff, W. Bangerth, A benchmark for the Bayesian inversion of
-coefficients in partial differential equations, SIAM Review 65 (2023).
+D. Aristoff, W. Bangerth, A benchmark for the Bayesian inversion of coefficients in partial differential equations, SIAM
+Review 65 (2023).
 """
 
 import copy

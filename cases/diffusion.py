@@ -41,8 +41,6 @@ def case(cells: int = 64, gamma: float = 1e-8, noise: float = 0.05, noise_seed: 
 
     Parameters
     ----------
-    gamma
-        Weight of the regularisation.
     data
         File of measurements: .npz (points, values[, std]) or .csv (x, y, value[, std]). Values at exactly the P2 nodes
         of the finest mesh are the whole field; values at other points need their standard deviation.

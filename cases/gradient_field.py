@@ -20,21 +20,13 @@ from skfem import Basis, ElementTriP1, ElementVector
 import fem_ngf as ngf
 
 
-def convex_gradient(x):
-    """Gradient (q, 2) of the convex potential at points (q, 2)."""
+def gradient(field: str, x):
+    """Gradient (q, 2) of a potential at points x (q, 2)."""
     a, b = x.T
-    return np.stack([4.0 * a**3 + a + 0.5 * b, 0.5 * a + 3.0 * b - b**2], axis=1)
-
-
-def nonconvex_gradient(x):
-    """Gradient (q, 2) of the potential that is not convex, at points (q, 2)."""
-    a, b = x.T
-    along = 0.5 * np.pi * np.cos(2 * np.pi * a) * np.cos(0.5 * np.pi * b) + 0.5 * b
-    across = -0.125 * np.pi * np.sin(2 * np.pi * a) * np.sin(0.5 * np.pi * b) + 0.5 * a - b
-    return np.stack([along, across], axis=1)
-
-
-FIELDS = {"convex": convex_gradient, "nonconvex": nonconvex_gradient}
+    if field == "convex":
+        return np.stack([4.0 * a**3 + a + 0.5 * b, 0.5 * a + 3.0 * b - b**2], axis=1)
+    return np.stack([0.5 * np.pi * np.cos(2 * np.pi * a) * np.cos(0.5 * np.pi * b) + 0.5 * b,
+                     -0.125 * np.pi * np.sin(2 * np.pi * a) * np.sin(0.5 * np.pi * b) + 0.5 * a - b], axis=1)
 
 
 def case(field: Literal["convex", "nonconvex"] = "convex", kind: Literal["cascaded", "modular"] = "cascaded",
@@ -51,7 +43,7 @@ def case(field: Literal["convex", "nonconvex"] = "convex", kind: Literal["cascad
     basis = Basis(ngf.unit_square(cells), ElementTriP1())
     points, weights = basis.doflocs.T, ngf.HilbertSpace.l2(basis, sampling="nodal").weights
     space = ngf.SampleSpace(points, components=2, weights=weights)
-    energy = ngf.Regression(space, space.project(FIELDS[field](points)))
+    energy = ngf.Regression(space, space.project(gradient(field, points)))
     vectors = Basis(basis.mesh, ElementVector(ElementTriP1()))
 
     level = ngf.SampleLevel(f"{len(points)} samples", energy, {"l2": space}, energy.target,

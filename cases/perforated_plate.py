@@ -5,10 +5,9 @@ r"""Conductivity of a plate with holes from temperatures on its boundary, in two
     \quad\text{subject to}\quad -\nabla\cdot(e^m \nabla u_j) = 0
 
 with u = 0 at the right end in both experiments. In the first the left end is held at u = 1; in the second it is held at
-0 and a unit flux enters through the top. Everything else, the rims of the holes included, is insulated. Measured are
-the temperatures at the mesh's nodes on the bottom, the top and the rims. Only the second experiment knows the size of
-the conductivity; both together know its shape. The mesh and the names of its boundaries come from gmsh, the synthetic
-data from a mesh refined once more, with another element.
+0 and a unit flux enters through the top. All else, the rims of the holes included, is insulated. Measured are the
+temperatures at the mesh's nodes on bottom, top and rims. Only the second experiment knows the size of the conductivity;
+both together know its shape. The mesh comes from gmsh, synthetic data from one refined once more, with another element.
 """
 
 from dataclasses import replace
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from skfem import Basis, ElementTriP1, ElementTriP2
+from skfem import ElementTriP1, ElementTriP2
 
 import fem_ngf as ngf
 from fem_ngf import dot, grad
@@ -41,22 +40,17 @@ def case(mesh: Path | None = None, refinements: int = 1, alpha: float = 15.0, no
 
     Parameters
     ----------
-    mesh
-        Mesh file with boundaries left, right, bottom, top and holes; by default the plate in the folder meshes.
-    refinements
-        How often the mesh is refined: the continuation runs over all of them.
-    data
-        File of measurements instead: .npz with points (n, 2), values (n, 2) and optionally std.
+    mesh, refinements
+        File with boundaries left, right, bottom, top and holes; how often it is refined, for a continuation over all.
     """
     ngf.check_positive(alpha=alpha)
     meshes = ngf.refinements(ngf.read_mesh(PLATE if mesh is None else mesh), refinements)
     coarsest, *_, finest = (*meshes.values(), *meshes.values())
     model = ngf.Model(residual, ElementTriP2(), ElementTriP1(), dirichlet={"left": (1.0, 0.0), "right": 0.0},
                       neumann={"top": (0.0, 1.0)}, intorder=3, linear=True, definite=True)
-    nodes = Basis(coarsest, ElementTriP1())
-    traces = [ngf.boundary_trace(nodes, name).points for name in ("bottom", "top", "holes")]
-    measured = ngf.point_data(data, np.unique(np.concatenate(traces), axis=0), truth,
-                              replace(model, state=ElementTriP1()), finest.refined(), noise=noise, seed=noise_seed)
+    points = ngf.boundary_points(coarsest, ("bottom", "top", "holes"))
+    measured = ngf.point_data(data, points, truth, replace(model, state=ElementTriP1()), finest.refined(), noise=noise,
+                              seed=noise_seed)
     levels = ngf.levels(model, meshes, measured, lambda space: ngf.Tikhonov(space.stiffness), alpha, truth=truth)
     return ngf.Case("perforated_plate", levels, ngf.MLP((2, 16, 16, 1), box=ngf.bounding_box(coarsest)),
                     defaults={"sampling": "nodal", "stagnation": 1e-4})

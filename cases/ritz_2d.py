@@ -4,12 +4,10 @@ r"""Poisson's equation on a domain with a re-entrant corner, solved by a network
     \min_u \int_\Omega \tfrac12 |\nabla u|^2 - f u, \qquad u = 0 \text{ on } \partial\Omega, \qquad
     \Omega = (-1, 1)^2 \setminus [0, 1)^2.
 
-The source belongs to the exact solution
-:math:`u = (1 - x^2)(1 - y^2)\, r^{2/3} \sin(\tfrac23\varphi)`, with the angle measured from
-one of the edges that meet at the corner; its gradient is unbounded there. In
-the energy's own metric ("energy") the gradient flow is the Galerkin projection
-onto the tangent space, and the norm of the gradient is the distance to the
-Galerkin solution.
+The source belongs to the exact solution :math:`u = (1 - x^2)(1 - y^2)\, r^{2/3} \sin(\tfrac23\varphi)`, with the angle
+measured from one of the edges that meet at the corner; its gradient is unbounded there. In the energy's own metric
+("energy") the gradient flow is the Galerkin projection onto the tangent space, and the norm of the gradient is the
+distance to the Galerkin solution.
 
 References
 ----------
@@ -54,13 +52,6 @@ def bubble(x):
     return outer * np.maximum(-np.minimum(a, b) + np.maximum(-np.maximum(a, b), 0.0), 0.0)
 
 
-def discrete(n: int, element=None):
-    """Energy and basis on `n` cells a unit (linear elements if not given)."""
-    basis = Basis(ngf.l_shape(n), element or ElementTriP1(), intorder=6)
-    load = source(np.asarray(basis.global_coordinates()))
-    return ngf.RitzEnergy(ngf.Functional(density, basis, f=load), basis, basis.get_dofs().all(), quadratic=True), basis
-
-
 def case(cells: int = 32, levels: int = 2, neurons: int = 16) -> ngf.Case:
     """Poisson's equation with a re-entrant corner.
 
@@ -79,10 +70,12 @@ def case(cells: int = 32, levels: int = 2, neurons: int = 16) -> ngf.Case:
 
 
 def level(n: int) -> ngf.Level:
-    """The energy on one mesh; the truth is the exact solution at the nodes."""
-    energy, basis = discrete(n)
-    matrices = {"energy": energy.curvature(np.zeros(basis.N))}
-    return ngf.Level(f"{n} cells a unit", energy, basis, energy.fixed, exact(basis.doflocs), matrices=matrices)
+    """The energy on `n` cells a unit; the truth is the exact solution at the nodes."""
+    basis = Basis(ngf.l_shape(n), ElementTriP1(), intorder=6)
+    functional = ngf.Functional(density, basis, f=source(np.asarray(basis.global_coordinates())))
+    energy = ngf.RitzEnergy(functional, basis, basis.get_dofs().all(), quadratic=True)
+    return ngf.Level(f"{n} cells a unit", energy, basis, energy.fixed, exact(basis.doflocs),
+                     matrices={"energy": energy.curvature(np.zeros(basis.N))})
 
 
 if __name__ == "__main__":

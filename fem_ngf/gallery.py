@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from .data.files import read_measurements
 from .data.measurements import Measurements, WholeField, nodal_values
 from .data.observation import point_values
 from .errors import InputError
+from .meshes import boundary
 from .model import Model
 
 
@@ -65,6 +66,12 @@ def grid_points(numbers: tuple[int, ...], lower: tuple[float, ...], upper: tuple
     axes = [np.linspace(a, b, n) if n > 1 else np.array([0.5 * (a + b)])
             for a, b, n in zip(lower, upper, numbers, strict=True)]
     return np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=1)
+
+
+def boundary_points(mesh, names: Iterable[str]) -> np.ndarray:
+    """Vertices ``(n, d)`` of a mesh on the boundaries of these names, sorted by their coordinates."""
+    facets = np.concatenate([boundary(mesh, name) for name in names])
+    return np.unique(mesh.p[:, np.unique(mesh.facets[:, facets])].T, axis=0)
 
 
 def bounding_box(mesh) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -11,14 +11,14 @@ from fem_ngf import Identification, NaturalGradientFlow, RunOptions
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from cases.gradient_field import FIELDS, case
+from cases.gradient_field import case, gradient
 
 
-@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("name", ["convex", "nonconvex"])
 def test_fields_are_gradients(name):
     """The Jacobian of each field is symmetric, and positive semi-definite for the convex one."""
     x, h = np.random.default_rng(0).random((50, 2)), 1e-5
-    columns = [(FIELDS[name](x + h * e) - FIELDS[name](x - h * e)) / (2 * h) for e in np.eye(2)]
+    columns = [(gradient(name, x + h * e) - gradient(name, x - h * e)) / (2 * h) for e in np.eye(2)]
     jacobians = np.stack(columns, axis=-1)
     assert np.allclose(jacobians, jacobians.transpose(0, 2, 1), atol=1e-7)
     if name == "convex":
@@ -38,7 +38,7 @@ def test_the_best_of_five_starts_is_ten_decibel_below_the_published_error(field,
 
     def decibel(generator):
         theta = end(flow.run(ansatz.initial(generator))).theta
-        return 10.0 * np.log10(np.mean(np.sum((ansatz(theta, grid) - FIELDS[field](grid)) ** 2, axis=1)))
+        return 10.0 * np.log10(np.mean(np.sum((ansatz(theta, grid) - gradient(field, grid)) ** 2, axis=1)))
 
     assert from_starts(decibel).min() < goal
 

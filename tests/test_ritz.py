@@ -23,7 +23,7 @@ from fem_ngf import (
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from cases.ritz_2d import case, discrete, exact
+from cases.ritz_2d import case, level
 
 
 def nonlinear(n: int = 6, lift: bool = False) -> RitzEnergy:
@@ -57,10 +57,10 @@ def test_derivatives():
 @pytest.mark.parametrize("method", ["euler", "levenberg-marquardt"])
 def test_one_step_to_the_galerkin_solution(method):
     """In the energy metric the gradient step with finite elements is the Galerkin step."""
-    energy, basis = discrete(6)
+    energy = level(6).energy
     space, galerkin = energy.energy_space(), energy.galerkin()
     flow = NaturalGradientFlow(energy, FiniteElement(space), space, method=method)
-    iterate = flow.step(flow.start(np.zeros(basis.N)))
+    iterate = flow.step(flow.start(np.zeros(energy.basis.N)))
     assert space.norm(iterate.m - galerkin) <= 1e-12 * space.norm(galerkin)
 
 
@@ -108,13 +108,13 @@ def test_rate_at_the_corner():
     """Linear elements on uniform meshes: the energy norm of the error falls like h^(2/3)."""
     energies = []
     for n in (4, 8, 16, 32):
-        energy, _ = discrete(n)
+        energy = level(n).energy
         energies.append(energy(energy.galerkin()))
     differences = -np.diff(energies)
     rates = 0.5 * np.log2(differences[:-1] / differences[1:])
     assert 2.0 / 3.0 - 0.05 < rates[-1] < 1.0
-    energy, basis = discrete(32)
-    assert np.abs(energy.galerkin() - exact(basis.doflocs)).max() < 0.01
+    finest = level(32)
+    assert np.abs(finest.energy.galerkin() - finest.truth).max() < 0.01
 
 
 def test_bad_input():

@@ -26,11 +26,12 @@ EMPTY = inspect.Parameter.empty
 USUAL = {
     "cells": "Cells a side of the finest mesh; the coarser ones have half as many, down to about 16.",
     "alpha": "Weight of the regularisation.",
+    "gamma": "Weight of the regularisation.",
     "noise": "Standard deviation of synthetic data, and of a file without std, relative to the largest value.",
     "noise_seed": "Seed of the synthetic noise.",
     "sensors": "Sensors a side of the grid.",
-    "data": "File of measurements instead of synthetic ones: .npz (points, values[, std]) or .csv (x, y[, z], "
-            "value[, std]).",
+    "data": "File of measurements instead of synthetic ones: .npz (points, values[, std]), values (n, k) of k "
+            "experiments, or .csv (x, y[, z], value[, std]).",
     "neurons": "Neurons of a hidden layer at the start.",
 }
 WORDS = {int: "an integer", float: "a number", bool: "true or false", Path: "a path", str: "text"}
