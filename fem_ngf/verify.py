@@ -14,10 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import scipy.linalg
 
 from .ansatz.finite_element import FiniteElement
 from .errors import InputError, SolveError
@@ -162,28 +160,6 @@ def gram_error(ansatz, theta: np.ndarray, space, *, columns: int = 50) -> float:
     expected = vectors.T @ space.apply(vectors)
     found = units.T @ (gram @ units)
     return float(np.abs(found - expected).max() / np.abs(expected).max())
-
-
-def alignment_error(ansatz, theta: np.ndarray, space, derivative: np.ndarray) -> float:
-    r"""Distance of :math:`\kappa` from dense linear algebra: a least-squares problem with the Cholesky factor of A.
-
-    Parameters
-    ----------
-    derivative
-        Covector ``(n,)``.
-    """
-    tangent = TangentSpace.at(ansatz, theta, space)
-    free = space.free
-    matrix = space.apply(np.eye(space.size))[np.ix_(free, free)]
-    upper = scipy.linalg.cholesky(0.5 * (matrix + matrix.T))
-    gradient = scipy.linalg.solve_triangular(upper, derivative[free], trans=1)
-    vectors: Any = tangent.vectors
-    columns = upper @ (vectors.toarray() if tangent.is_full else vectors)[free]
-    columns = columns / np.maximum(np.linalg.norm(columns, axis=0), np.finfo(float).tiny)
-    left, singular, _ = np.linalg.svd(columns, full_matrices=False)
-    kept = left[:, singular**2 > len(singular) * np.finfo(float).eps * singular[0] ** 2]
-    expected = np.linalg.norm(kept.T @ gradient) / np.linalg.norm(gradient)
-    return float(abs(tangent.alignment(derivative) - expected))
 
 
 def verify_energy(energy, ansatz, theta: np.ndarray, space, generator: np.random.Generator,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.linalg
 import torch
 from skfem import Basis, ElementTriP1, ElementTriP2
 
@@ -11,6 +12,7 @@ from fem_ngf import (
     HilbertSpace,
     InverseProblem,
     StationaryProblem,
+    TangentSpace,
     Tikhonov,
     WeakForm,
     dot,
@@ -70,3 +72,25 @@ def inverse_problem(n: int = 8, *, residual=diffusion_residual, linear=True, exp
     noise = GaussianNoise.from_std(std) if noise is None else noise(std)
     energy = InverseProblem(pde, observation, data, noise, Tikhonov(space.stiffness, weight / std), space)
     return energy, space, m
+
+
+def alignment_error(ansatz, theta: np.ndarray, space, derivative: np.ndarray) -> float:
+    r"""Distance of :math:`\kappa` from dense linear algebra: a least-squares problem with the Cholesky factor of A.
+
+    Parameters
+    ----------
+    derivative
+        Covector ``(n,)``.
+    """
+    tangent = TangentSpace.at(ansatz, theta, space)
+    free = space.free
+    matrix = space.apply(np.eye(space.size))[np.ix_(free, free)]
+    upper = scipy.linalg.cholesky(0.5 * (matrix + matrix.T))
+    gradient = scipy.linalg.solve_triangular(upper, derivative[free], trans=1)
+    vectors = tangent.vectors
+    columns = upper @ (vectors.toarray() if tangent.is_full else vectors)[free]
+    columns = columns / np.maximum(np.linalg.norm(columns, axis=0), np.finfo(float).tiny)
+    left, singular, _ = np.linalg.svd(columns, full_matrices=False)
+    kept = left[:, singular**2 > len(singular) * np.finfo(float).eps * singular[0] ** 2]
+    expected = np.linalg.norm(kept.T @ gradient) / np.linalg.norm(gradient)
+    return float(abs(tangent.alignment(derivative) - expected))

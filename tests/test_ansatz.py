@@ -57,12 +57,12 @@ def _vector_space():
     return HilbertSpace.l2(skfem.Basis(skfem.MeshTri().refined(2), skfem.ElementVector(skfem.ElementTriP2())))
 
 
-FOURIER = MLP((2, 5, 3, 4, 2), frequencies=2, activation="gelu", box=((-1.0, 0.0), (2.0, 1.0)), start=(1.0, -2.0))
+DEEP = MLP((2, 5, 3, 4, 2), activation="gelu", box=((-1.0, 0.0), (2.0, 1.0)), start=(1.0, -2.0))
 EVERY = {
     "mlp": MLP((2, 7, 6, 1), start=0.5),
     "one layer": MLP((2, 9, 1), activation="sine"),
     "linear": MLP((2, 1)),
-    "Fourier, two outputs": FOURIER,
+    "deep, two outputs": DEEP,
     "module": TorchModule(_module()),
     "exp": Transformed(MLP((2, 5, 4, 1)), "exp"),
     "softplus, two outputs": Transformed(MLP((2, 5, 2)), "softplus"),
@@ -165,9 +165,6 @@ def _reference(net, theta, x):
     """The same network written down once more in plain torch, for one point x (d,)."""
     lower, upper = (torch.tensor(corner, dtype=torch.float64) for corner in net.box)
     z = 2.0 * (x - lower) / (upper - lower) - 1.0
-    if net.frequencies:
-        phase = torch.pi * torch.tensor(net.frequencies, dtype=torch.float64) @ z
-        z = torch.cat((z, torch.sin(phase), torch.cos(phase)))
     sigma, place = value_and_slope(net.activation), 0
 
     def take(*shape):
@@ -182,7 +179,7 @@ def _reference(net, theta, x):
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_value_and_jacobian_equal_torch_func(activation, x):
-    for net in (MLP((2, 7, 6, 1), activation), dataclasses.replace(FOURIER, activation=activation)):
+    for net in (MLP((2, 7, 6, 1), activation), dataclasses.replace(DEEP, activation=activation)):
         theta = _generic(net)
         linear = net.linearize(theta, x)
 
@@ -262,7 +259,7 @@ def test_initial_depends_on_the_generator_only():
 # ---- growth ---------------------------------------------------------------------------------------------------------
 
 PLAIN = MLP((2, 6, 5, 4, 1))
-GROWING = {"plain": PLAIN, "Fourier": FOURIER, "positive": Transformed(PLAIN, "exp"), "lifted": _lift(PLAIN)}
+GROWING = {"plain": PLAIN, "deep": DEEP, "positive": Transformed(PLAIN, "exp"), "lifted": _lift(PLAIN)}
 
 
 @pytest.mark.parametrize("layer", [0, 1, 2])
@@ -405,8 +402,6 @@ def test_bad_checkpoints():
     ("box", lambda: MLP(box=3.0)),
     ("start", lambda: MLP(start=(1.0, 2.0))),
     ("start", lambda: MLP(start=np.nan)),
-    ("frequencies", lambda: MLP(frequencies=-1)),
-    ("frequencies", lambda: MLP(frequencies=((1.0,),))),
     ("scale", lambda: MLP(scale=0.0)),
     ("output_scale", lambda: MLP(output_scale=-1.0)),
     ("device", lambda: MLP(device="abacus")),
@@ -427,7 +422,7 @@ def test_bad_fields_name_the_culprit(culprit, make):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_equals_cpu(x):
-    for net in (EVERY["mlp"], FOURIER):
+    for net in (EVERY["mlp"], DEEP):
         there, theta = dataclasses.replace(net, device="cuda"), _generic(net)
         far, near = there.linearize(theta, x), net.linearize(theta, x)
         assert np.allclose(far.jacobian(), near.jacobian(), rtol=1e-12, atol=1e-12)

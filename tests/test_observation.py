@@ -12,15 +12,12 @@ from skfem import (
     ElementTriP1,
     ElementTriP2,
     ElementVector,
-    FacetBasis,
-    Functional,
     MeshQuad,
     MeshTri2,
 )
 
 from fem_ngf import (
     InputError,
-    boundary,
     boundary_trace,
     disk,
     interval,
@@ -31,7 +28,6 @@ from fem_ngf import (
     unit_square,
     whole_field,
 )
-from fem_ngf.data.observation import boundary_mass
 from fem_ngf.spaces.locate import interpolation, locate
 
 HALVES = unit_square(4).with_subdomains({"west": lambda x: x[0] < 0.5, "south": lambda x: x[1] < 0.25})
@@ -118,21 +114,6 @@ def test_averages_traces_and_nodes():
     trace = boundary_trace(basis, "right")
     assert trace(u) == pytest.approx(1 + trace.points[:, 1]) and np.allclose(trace.points[:, 0], 1.0)
     assert whole_field(basis)(u) is not u and np.array_equal(whole_field(basis)(u), u)
-
-
-@pytest.mark.parametrize("element", [ElementTriP2(), ElementVector(ElementTriP1())])
-def test_boundary_mass_is_the_norm_of_the_trace(element):
-    basis = Basis(HALVES, element)
-    u = np.random.default_rng(5).standard_normal(basis.N)
-    facets = FacetBasis(HALVES, element, facets=boundary(HALVES, "left"))
-
-    @Functional
-    def square(w):
-        return np.sum(w.u * w.u, axis=0) if w.u.ndim == 3 else w.u**2
-
-    trace = boundary_trace(basis, "left")(u)
-    expected = square.assemble(facets, u=facets.interpolate(u))
-    assert trace @ boundary_mass(basis, "left") @ trace == pytest.approx(expected, rel=1e-12)
 
 
 def test_unknown_names_and_shapes():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from problems import inverse_problem, parameter_space
+from problems import alignment_error, inverse_problem, parameter_space
 from skfem import Basis, ElementLineP2, ElementTetP1, ElementTriP1, ElementTriP2, FacetBasis, MeshLine, MeshTet
 
 from fem_ngf import (
@@ -19,7 +19,6 @@ from fem_ngf import (
     unit_square,
 )
 from fem_ngf.tangent.tangent_space import tangent_vectors
-from fem_ngf.verify import alignment_error
 
 WIDTHS = (2, 4, 3, 1)
 

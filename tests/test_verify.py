@@ -5,7 +5,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from problems import diffusion_residual, inverse_problem, parameter_space, plain_residual, reaction_residual
+from problems import (
+    alignment_error,
+    diffusion_residual,
+    inverse_problem,
+    parameter_space,
+    plain_residual,
+    reaction_residual,
+)
 from skfem import Basis, ElementTetP1, ElementTriP1, MeshTet
 
 from fem_ngf import (
@@ -21,7 +28,7 @@ from fem_ngf import (
     taylor_rate,
     verify_energy,
 )
-from fem_ngf.verify import Check, adjoint_error, alignment_error, gram_error, symmetry_error
+from fem_ngf.verify import Check, adjoint_error, gram_error, symmetry_error
 
 DIRECTION = np.array([0.3, -0.4, 0.5])
 

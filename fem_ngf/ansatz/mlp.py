@@ -32,11 +32,6 @@ class MLP:
         Lower and upper corner; the inputs are scaled from it to [-1, 1]^d. Default: the unit cube.
     start : float or tuple of float
         Value of the network at `initial` parameters; one number, or one per output.
-    frequencies : int or tuple of tuples
-        Fourier features: the number of random frequency vectors f, or the vectors themselves. The first layer then
-        sees y, sin(pi f.y) and cos(pi f.y), y the scaled point.
-    frequency_scale, frequency_seed : float, int
-        Standard deviation and seed of the random frequencies.
     scale : float
         Steepness of the hidden neurons at `initial`: standard deviation of their pre-activations over the box.
     output_scale : float
@@ -67,9 +62,6 @@ class MLP:
     activation: str = "tanh"
     box: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     start: float | tuple[float, ...] = 0.0
-    frequencies: int | tuple[tuple[float, ...], ...] = 0
-    frequency_scale: float = 1.0
-    frequency_seed: int = 0
     scale: float = 1.5
     output_scale: float = 0.0
     device: str = "cpu"
@@ -96,7 +88,7 @@ class MLP:
     @cached_property
     def maps(self) -> tuple[Affine, ...]:
         """The affine maps with their places in theta."""
-        return affine_maps((self.inputs + 2 * len(self.frequencies), *self.widths[1:]))
+        return affine_maps(self.widths)
 
     def initial(self, generator: np.random.Generator) -> np.ndarray:
         """Random parameters (P,) at which the network equals `start` (exactly if ``output_scale == 0``)."""
@@ -105,13 +97,9 @@ class MLP:
     # ---- values and derivatives ---------------------------------------------------------------------------------
 
     def features(self, x: np.ndarray) -> torch.Tensor:
-        """What the first layer sees, (q, n), of points x (q, d)."""
+        """What the first layer sees, (q, d), of points x (q, d): the box scaled to [-1, 1]^d."""
         lower, upper = (tensor(np.array(corner), self.device) for corner in self.box)
-        y = (tensor(points(x, self.inputs), self.device) - lower) * (2.0 / (upper - lower)) - 1.0
-        if not self.frequencies:
-            return y
-        phase = np.pi * y @ tensor(np.array(self.frequencies), self.device).T
-        return torch.cat((y, torch.sin(phase), torch.cos(phase)), dim=1)
+        return (tensor(points(x, self.inputs), self.device) - lower) * (2.0 / (upper - lower)) - 1.0
 
     def __call__(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Samples (q,) or (q, c) at points x (q, d)."""
@@ -202,15 +190,11 @@ def normalized_fields(net) -> dict:
     widths = _widths(net.widths)
     value_and_slope(net.activation)
     torch_device(net.device)
-    for name in ("frequency_scale", "scale"):
-        if not _finite(getattr(net, name)) or getattr(net, name) <= 0:
-            raise InputError(f"{name}={getattr(net, name)!r} must be a positive number")
+    if not _finite(net.scale) or net.scale <= 0:
+        raise InputError(f"scale={net.scale!r} must be a positive number")
     if not _finite(net.output_scale) or net.output_scale < 0:
         raise InputError(f"output_scale={net.output_scale!r} must be a number that is not negative")
-    return {
-        "widths": widths, "box": checked_box(net.box, widths[0]), "start": _start(net.start, widths[-1]),
-        "frequencies": _frequencies(net, widths[0]),
-    }
+    return {"widths": widths, "box": checked_box(net.box, widths[0]), "start": _start(net.start, widths[-1])}
 
 
 def _finite(value) -> bool:
@@ -232,16 +216,3 @@ def _start(start, outputs: int):
     if values.shape not in ((1,), (outputs,)) or not np.all(np.isfinite(values)):
         raise InputError(f"start={start!r} must be one finite number or {outputs}, one for each output")
     return float(values[0]) if np.ndim(start) == 0 or outputs == 1 else tuple(float(value) for value in values)
-
-
-def _frequencies(net, dimension: int) -> tuple[tuple[float, ...], ...]:
-    given = net.frequencies
-    if isinstance(given, int | np.integer):
-        if given < 0:
-            raise InputError(f"frequencies={given} must be a number of Fourier features, zero or more")
-        generator = np.random.default_rng(net.frequency_seed)
-        given = net.frequency_scale * generator.standard_normal((int(given), dimension))
-    table = np.asarray(given, dtype=np.float64)
-    if table.size and (table.ndim != 2 or table.shape[1] != dimension or not np.all(np.isfinite(table))):
-        raise InputError(f"frequencies of shape {table.shape} must be vectors of {dimension} numbers")
-    return tuple(tuple(float(entry) for entry in row) for row in table)

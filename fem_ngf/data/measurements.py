@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from scipy.spatial import cKDTree
-from skfem import BilinearForm, CellBasis
+from skfem import CellBasis
 
 from ..errors import InputError
 from ..linalg.operators import Matrix
@@ -155,11 +155,6 @@ def project_field(fine_basis, vector: np.ndarray, coarse_basis) -> Projection:
     samples = fine.matrix @ vector
     weighted = (samples.T * fine.weights).T
     moments = coarse.T @ weighted
-    mass = _product.assemble(CellBasis(coarse_basis.mesh, coarse_basis.elem, intorder=2 * coarse_basis.elem.maxdeg))
+    mass = mass_form.assemble(CellBasis(coarse_basis.mesh, coarse_basis.elem, intorder=2 * coarse_basis.elem.maxdeg))
     projected = Matrix(mass.tocsr()).solve(moments)
     return Projection(projected, 0.5 * float(np.sum(samples * weighted) - np.sum(projected * moments)))
-
-
-@BilinearForm
-def _product(u, v, w):
-    return u * v

@@ -82,6 +82,21 @@ class GaussianNoise:
         return _columns(self.precision, r) * r
 
 
+# ---- noise with outliers: methods of what has `weights` and `curvature` --------------------------------------------
+
+
+def _derivative(self, r: np.ndarray) -> np.ndarray:
+    """Weight times residual, of the shape of `r`."""
+    return self.weights(r) * r
+
+
+def _hessian(self, r: np.ndarray, kind: str = "gauss-newton") -> Action:
+    """Weights (``"gauss-newton"``) or second derivatives (``"newton"``) times ``dr``."""
+    check_kind(kind)
+    weights = self.weights(r) * (self.curvature(r) if kind == "newton" else 1.0)
+    return lambda dr: _columns(weights, dr) * dr
+
+
 @dataclass(frozen=True, eq=False)
 class StudentNoise:
     r"""Student-t noise, for data with outliers: :math:`\sum \frac{\nu+1}2 \log(1 + r^2/(\nu\sigma^2))`.
@@ -117,22 +132,16 @@ class StudentNoise:
         scaled = _scaled(r, self.std)
         return 0.5 * (self.degrees + 1) * float(np.sum(np.log1p(scaled**2 / self.degrees)))
 
-    def derivative(self, r: np.ndarray) -> np.ndarray:
-        """Weight times residual, of the shape of `r`."""
-        return self.weights(r) * r
-
     def weights(self, r: np.ndarray) -> np.ndarray:
         """Positive weights of reweighted least squares, of the shape of `r`."""
         return (self.degrees + 1) / (self.degrees + _scaled(r, self.std) ** 2) / _columns(self.std, r) ** 2
 
-    def hessian(self, r: np.ndarray, kind: str = "gauss-newton") -> Action:
-        """Weights (``"gauss-newton"``) or second derivatives (``"newton"``) times ``dr``."""
-        check_kind(kind)
-        weights = self.weights(r)
-        if kind == "newton":
-            square = _scaled(r, self.std) ** 2
-            weights = weights * (self.degrees - square) / (self.degrees + square)
-        return lambda dr: _columns(weights, dr) * dr
+    def curvature(self, r: np.ndarray) -> np.ndarray:
+        """Second derivatives over the weights, of the shape of `r`: negative for outliers."""
+        square = _scaled(r, self.std) ** 2
+        return (self.degrees - square) / (self.degrees + square)
+
+    derivative, hessian = _derivative, _hessian
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,22 +176,16 @@ class HuberNoise:
         linear = self.threshold * (size - 0.5 * self.threshold)
         return float(np.sum(np.where(size <= self.threshold, 0.5 * size**2, linear)))
 
-    def derivative(self, r: np.ndarray) -> np.ndarray:
-        """Weight times residual, of the shape of `r`."""
-        return self.weights(r) * r
-
     def weights(self, r: np.ndarray) -> np.ndarray:
         """Positive weights of reweighted least squares, of the shape of `r`."""
         size = np.abs(_scaled(r, self.std))
         return np.minimum(1.0, self.threshold / np.maximum(size, self.threshold)) / _columns(self.std, r) ** 2
 
-    def hessian(self, r: np.ndarray, kind: str = "gauss-newton") -> Action:
-        """Weights (``"gauss-newton"``) or second derivatives (``"newton"``, zero for outliers) times ``dr``."""
-        check_kind(kind)
-        weights = self.weights(r)
-        if kind == "newton":
-            weights = np.where(np.abs(_scaled(r, self.std)) <= self.threshold, weights, 0.0)
-        return lambda dr: _columns(weights, dr) * dr
+    def curvature(self, r: np.ndarray) -> np.ndarray:
+        """Second derivatives over the weights, of the shape of `r`: zero for outliers."""
+        return np.where(np.abs(_scaled(r, self.std)) <= self.threshold, 1.0, 0.0)
+
+    derivative, hessian = _derivative, _hessian
 
 
 def _columns(weights: np.ndarray, r: np.ndarray) -> np.ndarray:

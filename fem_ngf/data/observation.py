@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from skfem import BilinearForm, FacetBasis, LinearForm
+from skfem import LinearForm
 
 from ..errors import InputError
 from ..meshes import boundary, subdomain
@@ -97,27 +97,15 @@ def subdomain_averages(basis, names) -> MatrixObservation:
 
 
 def boundary_trace(basis, name: str) -> MatrixObservation:
-    """Coefficients of the state on a named boundary, in increasing order; see :func:`boundary_mass`."""
+    """Coefficients of the state on a named boundary, in increasing order."""
     dofs = np.sort(basis.get_dofs(boundary(basis.mesh, name)).flatten())
     matrix = sp.csr_array((np.ones(dofs.size), (np.arange(dofs.size), dofs)), shape=(dofs.size, basis.N))
     return MatrixObservation(matrix, np.asarray(basis.doflocs).T[dofs])
 
 
-def boundary_mass(basis, name: str) -> sp.csr_array:
-    """Mass matrix ``(n_obs, n_obs)`` of the traces that :func:`boundary_trace` observes."""
-    facets = FacetBasis(basis.mesh, basis.elem, facets=boundary(basis.mesh, name))
-    trace = boundary_trace(basis, name).matrix
-    return sp.csr_array(trace @ sp.csr_array(_boundary_product.assemble(facets)) @ trace.T)
-
-
 @LinearForm
 def _shape_integral(v, w):
     return v
-
-
-@BilinearForm
-def _boundary_product(u, v, w):
-    return np.sum(u * v, axis=tuple(range(u.ndim - 2)))
 
 
 def _checked_points(mesh, points) -> np.ndarray:

@@ -8,8 +8,9 @@ from scipy.sparse.linalg import LinearOperator
 from skfem import BilinearForm, CellBasis, FacetBasis
 from skfem.helpers import dot, grad
 
-from ..errors import InputError
+from ..errors import InputError, check_positive
 from ..linalg.operators import Actions, Diagonal, Matrix
+from ..spaces.matrices import mass_form
 from ..spaces.sampling import quadrature_sampling
 from .gaussian import Gaussian
 
@@ -70,16 +71,14 @@ def bilaplacian(basis, gamma: float, delta: float, *, tensor=None, robin: float 
 
 def _operator(basis, gamma: float, delta: float, tensor, robin) -> sp.csr_array:
     """``L`` (n, n)."""
-    for name, value in (("gamma", gamma), ("delta", delta)):
-        if not (np.isfinite(value) and value > 0):
-            raise InputError(f"{name} is {value}; it must be a positive number")
+    check_positive(gamma=gamma, delta=delta)
     beta = (np.sqrt(gamma * delta) / ROBIN if robin else 0.0) if isinstance(robin, bool) else float(robin)
     if not (np.isfinite(beta) and beta >= 0):
         raise InputError(f"robin is {robin}; it must be True, False or a number that is not negative")
     theta = _checked_tensor(tensor, basis.mesh.dim())
-    operator = gamma * _diffusion.assemble(basis, theta=theta) + delta * _product.assemble(basis)
+    operator = gamma * _diffusion.assemble(basis, theta=theta) + delta * mass_form.assemble(basis)
     if beta:
-        operator = operator + beta * _product.assemble(FacetBasis(basis.mesh, basis.elem))
+        operator = operator + beta * mass_form.assemble(FacetBasis(basis.mesh, basis.elem))
     return sp.csr_array(operator)
 
 
@@ -129,8 +128,3 @@ def _checked_tensor(tensor, dimension: int) -> np.ndarray:
 @BilinearForm
 def _diffusion(u, v, w):
     return dot(np.einsum("ij,j...->i...", w.theta, grad(u)), grad(v))
-
-
-@BilinearForm
-def _product(u, v, w):
-    return u * v

@@ -43,9 +43,7 @@ class TotalVariation:
     epsilon: float
 
     def __post_init__(self):
-        check_positive(weight=self.weight)
-        if not (np.isfinite(self.epsilon) and self.epsilon > 0):
-            raise InputError(f"epsilon is {self.epsilon}; it must be a positive number (a small gradient of m)")
+        check_positive(weight=self.weight, epsilon=self.epsilon)
 
     @property
     def size(self) -> int:
