@@ -77,7 +77,7 @@ class Heat:
 
     def __init__(self, space, steps=24, step=1e-3, snapshots=(4, 8, 16, 24)):
         self.space, self.steps, self.snapshots, self.counts = space, steps, snapshots, SolveCounts()
-        self.state_size = len(snapshots) * space.size
+        self.state_size, self.parameter_size = len(snapshots) * space.size, space.size
         self.factor = splu((space.mass + step * space.stiffness).tocsc())
 
     def solve(self, m, start=None):
@@ -140,6 +140,11 @@ class SnapshotValues:
     """Point values of every snapshot."""
 
     matrix: object
+
+    @property
+    def shape(self):
+        """(n_obs, n_u)."""
+        return self.matrix.shape
 
     def __call__(self, u):
         """(n_u, ...) -> (n_obs, ...)."""

@@ -34,8 +34,8 @@ from .search import attempted
 ACCEPTED, GOOD, POOR = 0.1, 0.75, 0.25
 WORTH = 1e-2
 """Share of the tolerance that an iteration of a realisation must gain."""
-WORTHWHILE = 1e-3
-"""Share of the energy that growth must promise, and must have brought the last time."""
+WORTHWHILE, MISSED = 1e-3, 0.3
+"""Shares that growth must promise: of the energy, which the last growth must also have brought, and of the step."""
 FLOOR = 1e-6
 """Least damping of a realisation, relative to the Gram matrix's diagonal: below it weights run away."""
 STRAIGHT = 0.05
@@ -129,6 +129,10 @@ class NewtonFlow:
         if not hasattr(self.energy, "noise"):
             raise InputError(f"energy is a {type(self.energy).__name__}; NewtonFlow is for an InverseProblem, another "
                              "energy takes HilbertDescent, NaturalGradientFlow or SobolevFlow")
+        grows = isinstance(self.ansatz, FiniteElement) or hasattr(self.ansatz, "widen")
+        if self.expansion is not None and not grows:
+            raise InputError(f"an ansatz of type {type(self.ansatz).__name__} cannot grow; take an MLP, or leave "
+                             "expansion out")
 
     def start(self, theta: np.ndarray) -> Iterate:
         """The iterate at the start; costs the forward and adjoint solves."""
@@ -157,14 +161,11 @@ class NewtonFlow:
         try:
             model, state = self._model(iterate, state)
             iterate = replace(iterate, memory=state)
-            if state.certified or state.slow >= 4:
-                larger = self._grown(iterate, model)
-                if larger is None:
-                    return self._ended(iterate, counts)
-                iterate = larger
+            larger = self._grown(iterate, model)
+            if larger is None and (state.certified or state.slow >= 4):
+                return self._ended(iterate, counts)
+            iterate = larger or iterate
             taken = self._search(iterate, model, iterate.memory)
-            if taken is None and not iterate.events and (larger := self._grown(iterate, model)):
-                iterate, taken = larger, self._search(larger, model, larger.memory)
         except SolveError:
             taken = None
         if taken is None:
@@ -178,11 +179,12 @@ class NewtonFlow:
     def _grown(self, iterate: Iterate, model: QuadraticModel) -> Iterate | None:
         """The iterate in a network grown towards the Newton step; None where that is not worth it, or cannot be.
 
-        It is worth it while the model expects more of all functions than of the tangent space by `WORTHWHILE` of the
-        energy, and the last growth has gained as much.
+        It is worth it while the tangent space misses `MISSED` of what the model expects of all functions, and that is
+        `WORTHWHILE` of the energy; and the steps since the last growth must have gained as much.
         """
         memory, least = iterate.memory, WORTHWHILE * abs(iterate.value)
-        if self.expansion is None or memory.expected_beyond - memory.expected_decrease <= least:
+        missed = memory.expected_beyond - memory.expected_decrease
+        if self.expansion is None or missed <= max(least, MISSED * memory.expected_beyond):
             return None
         if memory.growths and memory.grown_value - iterate.value <= least:
             return None
