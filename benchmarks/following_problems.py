@@ -77,7 +77,8 @@ class Heat:
 
     def __init__(self, space, steps=24, step=1e-3, snapshots=(4, 8, 16, 24)):
         self.space, self.steps, self.snapshots, self.counts = space, steps, snapshots, SolveCounts()
-        self.state_size, self.parameter_size = len(snapshots) * space.size, space.size
+        self.state_size = self.work_per_solve = len(snapshots) * space.size
+        self.parameter_size = space.size
         self.factor = splu((space.mass + step * space.stiffness).tocsc())
 
     def solve(self, m, start=None):
