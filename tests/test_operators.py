@@ -43,7 +43,7 @@ def cases():
         "sparse blocks": (BlockDiagonal((h1, Diagonal(WEIGHTS))),
                           np.block([[matrix, 0 * half], [0 * half, np.diag(WEIGHTS)]])),
         "scaled": (3.0 * h1, 3.0 * matrix), "scaled by numpy": (np.float64(0.1) * HALF, 0.1 * half),
-        "low rank": (low, matrix + Y @ Y.T), "rescaled": (low.rescaled(1e-3), 1e-3 * matrix + Y @ Y.T),
+        "low rank": (low, matrix + Y @ Y.T), "low rank, scaled": (LowRankPlus(h1, Y, 1e-3), 1e-3 * matrix + Y @ Y.T),
         "low rank, solved": (LowRankPlus(HALF, Y, 2.0, HALF.solve(Y)), 2.0 * half + Y @ Y.T),
         "sum of matrices": (h1 + 2.0 * Matrix(MASS), matrix + 2.0 * mass),
         "sum": (HALF + 0.1 * h1, half + 0.1 * matrix),

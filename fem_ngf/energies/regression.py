@@ -60,14 +60,9 @@ class Regression:
         object.__setattr__(self, "target", finite_array("target", self.target, (self.space.size,)))
 
     @classmethod
-    def of_samples(cls, space: HilbertSpace, samples: np.ndarray) -> Regression:
-        """Target given by samples ``(q,)`` at the points of the space, projected onto it."""
-        return cls(space, space.project(samples))
-
-    @classmethod
-    def of_function(cls, space: HilbertSpace, function) -> Regression:
+    def of_function(cls, space: Space, function) -> Regression:
         """Target given by a function of points ``(q, d) -> (q,)``, projected onto the space."""
-        return cls.of_samples(space, function(space.points))
+        return cls(space, space.project(function(space.points)))
 
     def __call__(self, m: np.ndarray) -> float:
         """The value."""

@@ -111,15 +111,3 @@ class RitzEnergy:
         """Hilbert space with the inner product ``J''`` at `m` (zero if not given)."""
         at = np.zeros(self.basis.N) if m is None else m
         return HilbertSpace.from_matrix(self.basis, self.curvature(at), fixed=self.fixed, sampling=sampling)
-
-    def galerkin(self, tolerance: float = 1e-12, iterations: int = 50) -> np.ndarray:
-        """Minimiser (n,) by Newton's method with full steps: the Galerkin solution minus the lift."""
-        m = np.zeros(self.basis.N)
-        first = None
-        for _ in range(iterations):
-            slope = self.slope(m)
-            first = np.linalg.norm(slope) if first is None else first
-            if np.linalg.norm(slope) <= tolerance * first:
-                break
-            m = m - self.preconditioner(m).solve(slope)
-        return m

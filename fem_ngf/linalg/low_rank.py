@@ -59,8 +59,7 @@ class LowRankPlus(SymmetricOperator):
 
     Notes
     -----
-    With :math:`Z = A^{-1} Y` the inverse is :math:`\frac1s A^{-1} - \frac1s Z (sI + Y^T Z)^{-1} Z^T`. `rescaled` shares
-    ``Z``, so that a search over scales costs one set of solves with A.
+    With :math:`Z = A^{-1} Y` the inverse is :math:`\frac1s A^{-1} - \frac1s Z (sI + Y^T Z)^{-1} Z^T`.
     """
 
     base: SymmetricOperator
@@ -78,10 +77,6 @@ class LowRankPlus(SymmetricOperator):
     @property
     def definite(self) -> bool:
         return self.base.definite
-
-    def rescaled(self, scale: float) -> LowRankPlus:
-        """The operator with another scale."""
-        return LowRankPlus(self.base, self.factor, scale, self._solved)
 
     def apply(self, vector: np.ndarray) -> np.ndarray:
         return self.scale * self.base.apply(vector) + self.factor @ (self.factor.T @ vector)

@@ -77,8 +77,7 @@ class HilbertSpace:
         _positive("length", length)
         if not -2.0 <= s <= 2.0:
             raise InputError(f"Sobolev order s = {s} is outside [-2, 2]")
-        fixed = _all_fixed(basis, fixed)
-        free = np.setdiff1d(np.arange(basis.N), fixed)
+        fixed, free = _fixed_and_free(basis, fixed)
         mass = mass_matrix(basis).tocsr()
         energy = mass + length**2 * gradient_matrix(basis).tocsr()
         return cls(basis, SobolevPower(mass, energy, float(s), free), fixed, sampling)
@@ -94,8 +93,7 @@ class HilbertSpace:
         """Inner product given by its symmetric positive definite matrix ``(n, n)``."""
         if matrix.shape != (basis.N, basis.N):
             raise InputError(f"inner-product matrix has shape {matrix.shape}; the basis has {basis.N} unknowns")
-        fixed = _all_fixed(basis, fixed)
-        free = np.setdiff1d(np.arange(basis.N), fixed)
+        fixed, free = _fixed_and_free(basis, fixed)
         return cls(basis, Matrix(sp.csr_array(matrix), free), fixed, sampling)
 
     def with_inner_product(self, inner_product: SymmetricOperator) -> HilbertSpace:
@@ -237,9 +235,10 @@ def _positive(name: str, value: float) -> None:
         raise InputError(f"{name} is {value}; it must be a positive number (that has a square)")
 
 
-def _all_fixed(basis, fixed) -> np.ndarray:
-    """Given Dirichlet unknowns and those that no cell or facet of the basis touches."""
+def _fixed_and_free(basis, fixed) -> tuple[np.ndarray, np.ndarray]:
+    """Given Dirichlet unknowns and those that no cell or facet of the basis touches, and the others."""
     fixed = np.asarray(fixed, dtype=np.int64).ravel()
     if fixed.size and (fixed.min() < 0 or fixed.max() >= basis.N):
         raise InputError(f"fixed unknowns reach from {fixed.min()} to {fixed.max()}; the basis has 0..{basis.N - 1}")
-    return np.union1d(fixed, np.setdiff1d(np.arange(basis.N), active_dofs(basis)))
+    free = np.setdiff1d(active_dofs(basis), fixed)
+    return np.setdiff1d(np.arange(basis.N), free), free
