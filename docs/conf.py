@@ -1,8 +1,12 @@
 """Sphinx configuration: ``make docs`` builds with -W, so that every warning is an error."""
 
 import re
+import sys
+from pathlib import Path
 
 import fem_ngf
+
+sys.path.append(str(Path(__file__).parents[1] / "cases"))  # the modules of the tank stand beside its case
 
 project = "fem_ngf"
 author = "The fem_ngf developers"
