@@ -15,6 +15,7 @@ from fem_ngf import (
     InputError,
     NaturalGradientFlow,
     RitzEnergy,
+    SobolevFlow,
     dot,
     grad,
     taylor_rate,
@@ -74,6 +75,15 @@ def test_one_step_to_the_galerkin_solution(method):
     flow = NaturalGradientFlow(energy, FiniteElement(space), space, method=method)
     iterate = flow.step(flow.start(np.zeros(energy.basis.N)))
     assert space.norm(iterate.m - galerkin) <= 1e-12 * space.norm(galerkin)
+
+
+def test_the_gradient_flow_leaves_zero_where_the_energy_is_zero():
+    """The exact flow of a quadratic energy in its own metric: m(t) = (1 - exp(-t)) m*."""
+    energy = level(6).energy
+    space, galerkin = energy.energy_space(), galerkin_solution(energy)
+    flow = SobolevFlow(energy, FiniteElement(space), space, duration=1.0, accuracy=0.02)
+    *_, last = flow.run(np.zeros(energy.basis.N))
+    assert space.norm(last.m - (1.0 - np.exp(-1.0)) * galerkin) < 1e-2 * space.norm(galerkin)
 
 
 @pytest.mark.search

@@ -217,7 +217,7 @@ class SobolevFlow:
     def _first_length(self, iterate: Iterate, here: Slope) -> float:
         """Step at which Heun and Euler would differ by the accuracy, from one trial gradient close by."""
         size = self.space.norm(iterate.m) + np.sqrt(abs(iterate.value) / max(self.space.norm(here.gradient), 1e-300))
-        h = 1e-3 * size / max(self.space.norm(here.gradient), 1e-300)
+        h = 1e-3 * (size / max(self.space.norm(here.gradient), 1e-300) or 1.0)  # nothing tells a size at zero
         near = self.space.riesz(self.energy.linearize(iterate.m - h * here.gradient).derivative)
         bend = self.space.norm(near - here.gradient) / h
         return 2.0 * self.accuracy * self.space.norm(here.gradient) / bend if bend > 0 else h
