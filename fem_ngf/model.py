@@ -15,6 +15,7 @@ from .forms.weak_form import WeakForm
 from .meshes import boundary
 from .pde.stationary import StationaryProblem, StationaryState
 from .spaces.hilbert import HilbertSpace
+from .spaces.matrices import components_of
 from .spaces.product import ProductSpace
 
 Value = float | Callable[[np.ndarray], np.ndarray]
@@ -25,7 +26,8 @@ class Model:
     r"""A stationary equation for a state u with an unknown parameter m, for any mesh.
 
     Values on boundaries are numbers or functions of the points ``x`` (d, ...), or a list with one of them an
-    experiment. Boundaries go by their names in the mesh; what no name mentions is insulated.
+    experiment; functions of vector elements return their components first (c, ...). Boundaries go by their names in the
+    mesh; what no name mentions is insulated.
 
     Parameters
     ----------
@@ -115,7 +117,7 @@ class Model:
             facets = None if name is None else boundary(state.mesh, name)
             dofs.append(state.get_dofs(facets).all())
             for j, each in enumerate(self._each(value)):
-                values[dofs[-1], j] = each(state.doflocs[:, dofs[-1]]) if callable(each) else each
+                values[dofs[-1], j] = _nodal(state, each, dofs[-1]) if callable(each) else each
         return np.unique(np.concatenate(dofs)), values
 
     def _loads(self, state: Basis) -> np.ndarray:
@@ -125,7 +127,7 @@ class Model:
             facets = self._facets(state.mesh, name)
             for j, each in enumerate(self._each(value)):
                 flux = each(np.asarray(facets.global_coordinates())) if callable(each) else each
-                loads[:, j] += LinearForm(lambda v, w, flux=flux: flux * v).assemble(facets)
+                loads[:, j] += LinearForm(lambda v, w, flux=flux: _work(flux, np.asarray(v))).assemble(facets)
         return loads
 
     def _each(self, value) -> Sequence[Value]:
@@ -198,5 +200,28 @@ class Discretization:
         return InverseProblem(self.equation, observation, values, noise, regularization(self.space), self.space, weight)
 
 
-def _nodal(basis: AbstractBasis, m) -> np.ndarray:
-    return np.broadcast_to(m(basis.doflocs), (basis.N,)).astype(float) if callable(m) else np.asarray(m, dtype=float)
+def _nodal(basis: AbstractBasis, m, unknowns=slice(None)) -> np.ndarray:
+    """Values of a function of x at the nodes of (some of) the unknowns, or the vector `m` itself."""
+    if not callable(m):
+        return np.asarray(m, dtype=float)
+    numbers, components = np.arange(basis.N)[unknowns], components_of(basis)
+    shape = (components, len(numbers))[components == 1:]
+    values = np.asarray(m(basis.doflocs[:, numbers]), dtype=float)
+    try:
+        values = np.broadcast_to(values, shape)
+    except ValueError:
+        raise InputError(f"a function of x gave values of shape {values.shape} at {len(numbers)} points; this element "
+                         f"needs {shape}, components first, or one number") from None
+    if components > 1:  # unknown i c + j is component j at node i
+        values = values[numbers % components, np.arange(len(numbers))]
+    return values.astype(float)
+
+
+def _work(flux, v: np.ndarray):
+    """``g v``, and of vectors ``g . v``, pointwise."""
+    if v.ndim == 2:
+        return flux * v
+    if np.shape(flux) != v.shape:
+        raise InputError(f"a flux has values of shape {np.shape(flux)}, and the state is a vector; give a function of "
+                         f"x with values of shape {v.shape}")
+    return np.einsum("i...,i...", flux, v)

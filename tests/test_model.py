@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from skfem import Basis, ElementTriP1, ElementTriP2
+from skfem import Basis, ElementTriP1, ElementTriP2, ElementVector
 
 from fem_ngf import (
+    MLP,
     Blocks,
     GaussianNoise,
     HilbertSpace,
@@ -18,10 +19,14 @@ from fem_ngf import (
     Tikhonov,
     WeakForm,
     WholeField,
+    ddot,
+    div,
     dot,
     grad,
     point_values,
+    realize,
     rectangle,
+    sym_grad,
     taylor_rate,
     unit_square,
 )
@@ -95,6 +100,29 @@ def test_several_fields_live_in_a_product_space():
     assert taylor_rate(energy.as_scipy(), m, np.linspace(-1.0, 1.0, 32)) == pytest.approx(2.0, abs=0.1)
 
 
+def test_vector_elements_take_functions_with_components():
+    """A vector unknown by its values, and a bar under tension held by sliding supports: u = (x, -nu y)."""
+    nu = 0.3
+
+    def elastic(u, v, m, w):  # plane stress with Young's modulus one
+        strain, trace = sym_grad(u), nu / (1.0 - nu**2) * div(u) * div(v)
+        return ddot(strain, sym_grad(v)) / (1.0 + nu) + trace + 0.0 * m * div(v)
+
+    bar = Model(elastic, ElementVector(ElementTriP2()), ElementTriP1(), linear=True,
+                dirichlet={"left": lambda x: np.stack([0.0 * x[0], -nu * x[1]])},
+                neumann={"right": lambda x: np.stack([1.0 + 0.0 * x[0], 0.0 * x[0]])}).on(unit_square(3))
+    u, x = bar.solve(lambda x: 0.0).u[:, 0], bar.state.doflocs
+    np.testing.assert_allclose(u[::2], x[0, ::2], atol=1e-12)
+    np.testing.assert_allclose(u[1::2], -nu * x[1, ::2], atol=1e-12)
+
+    wind = Model(lambda u, v, m, w: dot(grad(u), grad(v)) + dot(m, grad(u)) * v - v, ElementTriP2(),
+                 ElementVector(ElementTriP1()), dirichlet=0.0, linear=True).on(unit_square(3))
+    m = wind.nodal(lambda x: np.stack([x[0], 2.0 * x[1]]))
+    points = wind.space.points
+    np.testing.assert_allclose(wind.space.evaluate(m), points * [1.0, 2.0], atol=1e-12)
+    assert np.all(wind.nodal(lambda x: 3.0) == 3.0)
+
+
 def test_outliers_are_a_matter_of_the_likelihood():
     measured = Measurements(np.array([[0.5, 0.5]]), np.array([9.0]), np.array([0.1]), StudentNoise)
     energy = model(dirichlet=1.0).on(unit_square(2)).inverse_problem(measured, lambda space: Tikhonov(space.stiffness))
@@ -107,5 +135,11 @@ def test_bad_input_is_named():
         model(dirichlet={"lid": 0.0}).on(mesh)
     with pytest.raises(InputError, match="2 experiments, another one of 3"):
         model(dirichlet={"left": [0.0, 1.0], "right": [0.0, 1.0, 2.0]}).on(mesh)
+    with pytest.raises(InputError, match=r"values of shape \(2, 9\) at 9 points; this element needs \(9,\)"):
+        model(dirichlet=0.0).on(mesh).nodal(lambda x: x)
+    with pytest.raises(InputError, match="the state is a vector; give a function"):
+        Model(conduction, ElementVector(ElementTriP1()), ElementTriP1(), neumann={"left": 1.0}).on(mesh)
+    with pytest.raises(InputError, match="the ansatz has 2 outputs and the unknown 1 components"):
+        realize(MLP((2, 3, 2)), MLP((2, 3, 2)).initial(np.random.default_rng(0)), model().on(mesh).space)
     with pytest.raises(InputError, match="have no std"):
         model(dirichlet=0.0).on(mesh).inverse_problem(measured, lambda space: Tikhonov(space))

@@ -27,6 +27,7 @@ def realize(ansatz, theta: np.ndarray, space: Space) -> np.ndarray:
             raise InputError(f"theta has shape {m.shape}; the finite-element space has {space.size} unknowns")
         m[space.fixed] = 0.0
         return m
+    _check_outputs(ansatz, space)
     return space.project(ansatz(theta, space.points))
 
 
@@ -43,9 +44,8 @@ def tangent_vectors(ansatz, theta: np.ndarray, space: Space, block: int = BLOCK)
 
 def tangent_moments(ansatz, theta: np.ndarray, space: Space, block: int = BLOCK) -> np.ndarray:
     """``B^T W J`` (n, P), streamed over blocks of quadrature points."""
-    points, components = space.points, space.components
-    if ansatz.outputs != components:
-        raise InputError(f"the ansatz has {ansatz.outputs} outputs; the space has {components} components")
+    _check_outputs(ansatz, space)
+    points = space.points
     moments = np.zeros((space.size, ansatz.size))
     buffer = np.empty((min(block, len(points)), *sample_shape(space)[1:], ansatz.size))
     for part in space.quadrature.moment_blocks(block):
@@ -53,6 +53,12 @@ def tangent_moments(ansatz, theta: np.ndarray, space: Space, block: int = BLOCK)
         jacobian = ansatz.linearize(theta, here).jacobian(out=buffer[: len(here)])
         moments[part.dofs] += part.matrix @ jacobian.reshape(-1, ansatz.size)
     return moments
+
+
+def _check_outputs(ansatz, space: Space) -> None:
+    if ansatz.outputs != space.components:
+        raise InputError(f"the ansatz has {ansatz.outputs} outputs and the unknown {space.components} components; they "
+                         "must be as many")
 
 
 @dataclass(frozen=True, eq=False)
