@@ -157,7 +157,8 @@ def test_changed_data_are_noticed(tmp_path, capsys):
     assert "have changed" in capsys.readouterr().err
 
 
-def test_a_damaged_checkpoint_is_an_input_error(tmp_path):
-    (tmp_path / "checkpoint.pt").write_bytes(b"half a check")
+@pytest.mark.parametrize("content", [b"half a check", b"abc", b"", b"PK\x03\x04"])
+def test_a_damaged_checkpoint_is_an_input_error(content, tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes(content)
     with pytest.raises(InputError, match="no readable checkpoint"):
         load_checkpoint(tmp_path)

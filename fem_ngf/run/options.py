@@ -27,6 +27,7 @@ OUTPUT = ("out", "kappa", "quiet", "bare")
 GROWING = ("hilbert-descent", "newton", "sobolev", "natural-gradient")
 
 AT_LEAST = {"seed": 0, "levels": 1, "iterations": 1, "threads": 1, "start_width": 1, "max_parameters": 1}
+AT_MOST = {"threads": 1024}
 POSITIVE = ("length", "tolerance", "stagnation")
 
 
@@ -166,6 +167,8 @@ def check_values(values: Mapping[str, Any]) -> None:
             continue
         if name in AT_LEAST and value < AT_LEAST[name]:
             raise InputError(f"{name} is {value}; it must be {AT_LEAST[name]} at least")
+        if name in AT_MOST and value > AT_MOST[name]:
+            raise InputError(f"{name} is {value}; it must be {AT_MOST[name]} at most")
         if name in POSITIVE and not (math.isfinite(value) and value > 0):
             raise InputError(f"{name} is {value}; it must be a positive number")
         if name == "device" and not re.fullmatch(r"(cpu|cuda)(:\d+)?", value):
