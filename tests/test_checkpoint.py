@@ -107,6 +107,26 @@ def test_a_kill_before_the_first_checkpoint_leaves_a_directory_that_can_be_used(
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.parametrize("flags", [["--flow", "newton"], ["--flow", "sobolev"], ["--flow", "newton", "--grow"],
+                                   ["--flow", "sobolev", "--grow"]], ids=" ".join)
+@pytest.mark.parametrize("solve", [2, 4])
+@pytest.mark.search
+def test_a_killed_newton_or_sobolev_flow_ends_where_the_whole_one_does_to_the_last_bit(flags, solve, tmp_path):
+    words = ["run", CASE, "--bare", "--cells", "4", "--iterations", "4", *flags]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert command([*words, "--out", str(whole), "--quiet"]) == 0
+    killed = subprocess.run([sys.executable, "-m", "fem_ngf", *words, "--out", str(cut), "--stop-by", "SIGKILL",
+                             "--stop-after", str(solve)], cwd=ROOT, capture_output=True,
+                            env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=120)
+    assert killed.returncode == -signal.SIGKILL and 0 < len(rows(cut)) < len(rows(whole))
+    assert command(["resume", str(cut), "--stop-after", "0", "--quiet"]) == 0
+    ends = [load_checkpoint(folder)["stage"]["iterate"] for folder in (whole, cut)]
+    assert np.array_equal(ends[0]["theta"], ends[1]["theta"])
+    histories = [[{name: value for name, value in row.items() if "seconds" not in name} for row in rows(folder)]
+                 for folder in (whole, cut)]
+    assert histories[0] == histories[1]
+
+
 @pytest.mark.parametrize("flow", ["hilbert-descent", "natural-gradient"])
 def test_a_growing_run_that_was_killed_goes_on(flow, tmp_path):
     words = ["run", CASE, "--grow", "--start-width", "1", "--levels", "1", "--flow", flow, "--bare", "--iterations=9"]
@@ -127,8 +147,8 @@ def test_a_growing_run_that_was_killed_goes_on(flow, tmp_path):
 
 @pytest.mark.parametrize("flags", [
     ["--flow", "hilbert-descent"], ["--flow", "hilbert-descent", "--direction", "nesterov"],
-    ["--flow", "natural-gradient"], ["--flow", "adam"], ["--flow", "lbfgs"], ["--flow", "gradient-descent"],
-    ["--ansatz", "finite-element"]], ids=" ".join)
+    ["--flow", "sobolev"], ["--flow", "natural-gradient"], ["--flow", "adam"],
+    ["--flow", "lbfgs"], ["--flow", "gradient-descent"], ["--ansatz", "finite-element"]], ids=" ".join)
 @pytest.mark.search
 def test_more_iterations_continue_the_same_run(flags, tmp_path, capsys):
     common = ["run", CASE, "--quiet", "--bare", "--cells", "4", "--levels", "1", *flags]
