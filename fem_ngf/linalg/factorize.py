@@ -80,7 +80,8 @@ def _relative(residual, rhs):
     return float(np.max(np.where(top > 0, top / np.where(bottom > 0, bottom, 1.0), 0.0), initial=0.0))
 
 
-def factorize(matrix, *, symmetric=False, definite=False, backend="auto", ordering=None, points=None, probe=True):
+def factorize(matrix, *, symmetric=False, definite=False, backend="auto", ordering=None, points=None,
+              check_regular=True):
     """Factorise a sparse matrix, or set up the iterative solver that stands in for a factorisation.
 
     Parameters
@@ -95,7 +96,7 @@ def factorize(matrix, *, symmetric=False, definite=False, backend="auto", orderi
         "natural" for a matrix that is in such an order already.
     points : (d, n), optional
         Coordinates of the unknowns, from which a nested-dissection ordering is made (if `ordering` is not given).
-    probe : bool
+    check_regular : bool
         Solve once with a fixed right-hand side to estimate the condition number and so recognise singular matrices.
 
     Returns
@@ -121,7 +122,7 @@ def factorize(matrix, *, symmetric=False, definite=False, backend="auto", orderi
     except (RuntimeError, np.linalg.LinAlgError) as error:
         raise SolveError(f"factorisation failed ({name}): {error}") from error
     result = Factorization(matrix, name, symmetric or definite, raw_solve, ordering, definite)
-    if probe and matrix.shape[0]:
+    if check_regular and matrix.shape[0]:
         _check_regular(result)
     return result
 

@@ -102,14 +102,14 @@ class FreeOperator:
 
     def factorize(self, matrix):
         """Factorise the free block of a csr tangent (n_u, n_u): a `FreeSolver`; SolveError when it is singular."""
-        fresh = self._pattern is None or not self._pattern.fits(matrix)
-        if fresh:
+        new = self._pattern is None or not self._pattern.fits(matrix)
+        if new:
             self._order(matrix)
         pattern = self._pattern
         block = pattern.block(matrix)
         symmetric = pattern.is_symmetric(block) if self._symmetric is None else self._symmetric
         result = factorize(block, symmetric=symmetric, definite=self._definite, backend=self._backend,
-                           ordering="natural" if self._ordered else None, probe=fresh)
+                           ordering="natural" if self._ordered else None, check_regular=new)
         if isinstance(result.ordering, np.ndarray):
             self._pattern, self._ordered = FreePattern.of(matrix, pattern.free[result.ordering]), True
         return FreeSolver(pattern.free, result)

@@ -21,7 +21,7 @@ from .choice import Solve, WeightChoice, WeightedRun, nearest, run_curve
 from .model import WeightModel, weight_model
 
 
-def gcv(solve: Solve, weight: float, *, space=None, variance=None, reach: float = 10.0, agreement: float = 1.5,
+def gcv(solve: Solve, weight: float, *, space=None, variance=None, factor: float = 10.0, agreement: float = 1.5,
         runs: int = 10) -> WeightChoice:
     """The weight that minimises the cross-validation score of the problem linearised at its own minimiser.
 
@@ -39,7 +39,7 @@ def gcv(solve: Solve, weight: float, *, space=None, variance=None, reach: float 
         tangent solve a parameter. Default: among all vectors.
     variance
         Of the data, see `weight_model`.
-    reach
+    factor
         Largest ratio of a weight to the one before: how far a linearisation is trusted.
     agreement
         Ratio of two weights that count as the same.
@@ -53,7 +53,7 @@ def gcv(solve: Solve, weight: float, *, space=None, variance=None, reach: float 
         model = _model(run, space, variance)
         made.append(replace(run, solves=run.solves + model.solves))
         models.append(model)
-        following = _minimiser(model, run.weight, reach)
+        following = _minimiser(model, run.weight, factor)
         if max(following / run.weight, run.weight / following) <= agreement or _repeats(made, following, agreement):
             break
     chosen = _best(made, models, following, agreement)
@@ -72,9 +72,9 @@ def _model(run: WeightedRun, space, variance) -> WeightModel:
     return weight_model(iterate.linearization, tangent=tangent, variance=variance)
 
 
-def _minimiser(model: WeightModel, weight: float, reach: float) -> float:
-    """Weight of the smallest score within the reach: the best of a grid, refined."""
-    grid = np.linspace(-np.log(reach), np.log(reach), 41)
+def _minimiser(model: WeightModel, weight: float, factor: float) -> float:
+    """Weight of the smallest score within the factor: the best of a grid, refined."""
+    grid = np.linspace(-np.log(factor), np.log(factor), 41)
     scores = [model.score(weight * np.exp(t)) for t in grid]
     best = int(np.argmin(scores))
     ends = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
