@@ -51,10 +51,6 @@ class Spectrum:
         """Number of eigenpairs."""
         return len(self.values)
 
-    def truncated(self, rank: int) -> Spectrum:
-        """The leading eigenpairs."""
-        return Spectrum(self.values[:rank], self.vectors[:, :rank], self.solves, self.complete and rank >= self.rank)
-
 
 def generalized_spectrum(action: Callable, precision: SymmetricOperator, *, rank: int | None = None,
                          threshold: float = 0.01, limit: int | None = None, oversampling: int = 10,
