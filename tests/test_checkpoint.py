@@ -147,7 +147,7 @@ def test_a_growing_run_that_was_killed_goes_on(flow, tmp_path):
 
 @pytest.mark.parametrize("flags", [
     ["--flow", "hilbert-descent"], ["--flow", "hilbert-descent", "--direction", "nesterov"],
-    ["--flow", "sobolev"], ["--flow", "natural-gradient"], ["--flow", "adam"],
+    ["--flow", "newton"], ["--flow", "sobolev"], ["--flow", "natural-gradient"], ["--flow", "adam"],
     ["--flow", "lbfgs"], ["--flow", "gradient-descent"], ["--ansatz", "finite-element"]], ids=" ".join)
 @pytest.mark.search
 def test_more_iterations_continue_the_same_run(flags, tmp_path, capsys):

@@ -171,10 +171,7 @@ class NewtonFlow:
         if taken is None:
             return self._ended(iterate, counts)
         moved = self._arrived(iterate, taken, counts)
-        if moved.step >= self.iterations:
-            found = moved if moved.space.sampling == self.space.sampling else self._resampled(moved) or moved
-            return found.stopped(EXHAUSTED)
-        return moved
+        return moved.stopped(EXHAUSTED) if moved.step >= self.iterations else moved
 
     def _grown(self, iterate: Iterate, model: QuadraticModel) -> Iterate | None:
         """The iterate in a network grown towards the Newton step; None where that is not worth it, or cannot be.
