@@ -135,8 +135,9 @@ def _flow(case: Case, options: RunOptions, level, space):
     names = ("iterations", "tolerance", "stagnation", "direction", "method")
     wanted |= {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.grow:
-        wanted["expansion"] = Expansion(trigger=options.trigger, selection=options.growth,
-                                        max_parameters=options.max_parameters, seed=options.seed)
+        wanted["expansion"] = Expansion(trigger=options.trigger, selection=options.growth, seed=options.seed,
+                                        neurons=4 if options.flow == "newton" else 2,
+                                        max_parameters=options.max_parameters)
     kind: type
     if options.flow in FLOWS:
         kind = FLOWS[options.flow]
