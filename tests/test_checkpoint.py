@@ -110,7 +110,6 @@ def test_a_kill_before_the_first_checkpoint_leaves_a_directory_that_can_be_used(
 @pytest.mark.parametrize("flags", [["--flow", "newton"], ["--flow", "sobolev"], ["--flow", "newton", "--grow"],
                                    ["--flow", "sobolev", "--grow"]], ids=" ".join)
 @pytest.mark.parametrize("solve", [2, 4])
-@pytest.mark.search
 def test_a_killed_newton_or_sobolev_flow_ends_where_the_whole_one_does_to_the_last_bit(flags, solve, tmp_path):
     words = ["run", CASE, "--bare", "--cells", "4", "--iterations", "4", *flags]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
