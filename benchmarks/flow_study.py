@@ -20,6 +20,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from scipy.integrate import solve_ivp
+from skfem import Basis, ElementTriP1, ElementTriP2
 
 from fem_ngf import MLP, Expansion, HilbertSpace, ParameterDescent, SobolevFlow, TangentSpace, realize, unit_square
 from fem_ngf.run.loading import load_function
@@ -106,8 +107,6 @@ def gram_table(cells=(4, 8, 16, 32, 64)) -> list[str]:
     theta = network.initial(np.random.default_rng(0))
     grams = {}
     for n in (*cells, 128):
-        from skfem import Basis, ElementTriP1, ElementTriP2
-
         element = ElementTriP2() if n == 128 else ElementTriP1()
         space = HilbertSpace.h1(Basis(unit_square(n), element), 0.1)
         grams[n] = TangentSpace.at(network, theta, space).gram()

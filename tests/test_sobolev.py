@@ -52,7 +52,7 @@ def test_a_network_stays_within_its_bound_of_the_exact_flow(discretization, seed
     flow = SobolevFlow(energy, ansatz, space, discretization=discretization, duration=2.0)
     first, *_, last = flow.run(ansatz.initial(np.random.default_rng(seed)))
     exact = energy.target + np.exp(-last.time) * (first.m - energy.target)
-    bound = last.memory.realization + last.memory.discretization
+    bound = last.memory.deviation
     distance = space.norm(last.m - exact)
     assert distance <= bound * (1.0 + 1e-10)
     assert distance < {"projected": 0.2, "retracted": 0.02}[discretization] * last.memory.length

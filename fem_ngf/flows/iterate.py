@@ -213,7 +213,7 @@ def at(flow, iterate: Iterate, theta: np.ndarray) -> Iterate:
     return replace(iterate, theta=theta, m=m, linearization=flow.energy.linearize(m))
 
 
-def arrived(flow, before: Iterate, after: Iterate, counts: dict[str, int], **changes) -> Iterate:
+def arrived(flow, before: Iterate, after: Iterate, counts: dict[str, int]) -> Iterate:
     """`after`, reached from `before` by a step: counted, measured, and stopped if a rule says so.
 
     Parameters
@@ -222,22 +222,24 @@ def arrived(flow, before: Iterate, after: Iterate, counts: dict[str, int], **cha
         Has ``energy``, ``space``, ``tolerance``, ``stagnation`` and ``iterations``.
     counts
         The energy's counter before the step.
-    changes
-        Further fields of the new iterate.
     """
     gradient_norm = flow.space.dual_norm(after.linearization.derivative)
-    moved = after.m - before.m
-    length = flow.space.norm(moved) * before.gradient_norm
-    alignment = float(-before.linearization.derivative @ moved / length) if length > 0 else 0.0
+    alignment = realized_alignment(flow.space, before, after.m - before.m)
     slow = flow.stagnation > 0 and abs(before.value - after.value) <= flow.stagnation * abs(before.value)
     idle = before.idle + 1 if slow else 0
     moved = replace(after, step=before.step + 1, gradient_norm=gradient_norm, alignment=alignment, idle=idle,
-                    solves=solves_since(flow.energy.counts, counts, before.solves), **changes)
+                    solves=solves_since(flow.energy.counts, counts, before.solves))
     if gradient_norm <= flow.tolerance * moved.start_gradient:
         return moved.stopped(GRADIENT)
     if idle >= 2:
         return moved.stopped(STAGNATION)
     return moved.stopped(EXHAUSTED) if moved.step >= flow.iterations else moved
+
+
+def realized_alignment(space, before: Iterate, moved: np.ndarray) -> float:
+    """Cosine in the space between the function step `moved` (n,) and the negative gradient; 0 where nothing moved."""
+    length = space.norm(moved) * before.gradient_norm
+    return float(-before.linearization.derivative @ moved / length) if length > 0 else 0.0
 
 
 def blocked(flow, iterate: Iterate, counts: dict[str, int]) -> Iterate:

@@ -27,7 +27,18 @@ from ..spaces.hilbert import HilbertSpace
 from ..tangent.tangent_space import realize, tangent_vectors
 from .curvature import Curvature, krylov_pairs
 from .growing import grown
-from .iterate import CERTIFIED, EXHAUSTED, STALLED, Iterate, resume, run, solve_kinds, solves_since, start
+from .iterate import (
+    CERTIFIED,
+    EXHAUSTED,
+    STALLED,
+    Iterate,
+    realized_alignment,
+    resume,
+    run,
+    solve_kinds,
+    solves_since,
+    start,
+)
 from .quadratic_model import QuadraticModel, minimised
 from .search import attempted
 
@@ -251,7 +262,7 @@ class NewtonFlow:
             curvature = curvature.forgotten()
         norm = self.space.dual_norm(new.derivative)
         return replace(after, step=before.step + 1, gradient_norm=norm, step_size=1.0,
-                       alignment=_alignment(self.space, before, moved), fit=float("nan"),
+                       alignment=realized_alignment(self.space, before, moved), fit=float("nan"),
                        memory=replace(state, factor=curvature.factor, slow=slow),
                        solves=solves_since(self.energy.counts, counts, before.solves))
 
@@ -293,8 +304,3 @@ class NewtonFlow:
 def misfit_derivative(linearization) -> np.ndarray:
     """Covector (n,) of the energy's derivative without the regularisation's."""
     return linearization.derivative - linearization.regularization_derivative
-
-
-def _alignment(space, before: Iterate, moved: np.ndarray) -> float:
-    length = space.norm(moved) * before.gradient_norm
-    return float(-before.linearization.derivative @ moved / length) if length > 0 else 0.0

@@ -165,12 +165,12 @@ class SobolevFlow:
         gradient = self.space.riesz(linearization.derivative)
         tangent = TangentSpace.at(ansatz, theta, self.space)
         if tangent.is_full:
-            return Slope(gradient, gradient, gradient, 1.0)
+            return Slope(gradient, gradient, 1.0)
         b, diagonal = tangent.pull_back(linearization.derivative), np.diag(tangent.matrix)
         dtheta = damped_solve(tangent.matrix, b, marquardt_shift(diagonal, self.damping))
         vector = tangent.push_forward(dtheta)
         lengths = float(linearization.derivative @ gradient) * self.space.inner(vector, vector)
-        return Slope(gradient, dtheta, vector, float(b @ dtheta) ** 2 / lengths if lengths > 0 else 1.0)
+        return Slope(gradient, dtheta, float(b @ dtheta) ** 2 / lengths if lengths > 0 else 1.0)
 
     def _trial(self, iterate: Iterate, here: Slope, h: float) -> Iterate | None:
         """The iterate after a step of length `h`; None if the error in time or the energy forbids it."""
@@ -180,7 +180,7 @@ class SobolevFlow:
                 far_theta, far = self._at(iterate, here, h)
                 slope = self._slope(iterate.ansatz, far_theta, far)
                 meant = iterate.m - 0.5 * h * (here.gradient + slope.gradient)
-                theta, m = self._heun(iterate, here, slope, meant, h)
+                theta, m = self._followed(iterate, meant, iterate.theta - 0.5 * h * (here.dtheta + slope.dtheta))
                 linearization = self.energy.linearize(m)
                 length = space.norm(meant - iterate.m)
                 time_error = 0.5 * h * space.norm(slope.gradient - here.gradient)
@@ -199,13 +199,10 @@ class SobolevFlow:
 
     def _at(self, iterate: Iterate, here: Slope, h: float):
         """Parameters and linearisation at the end of Euler's step."""
-        theta = self._followed(iterate, here, iterate.m - h * here.gradient, iterate.theta - h * here.dtheta)[0]
-        return theta, self.energy.linearize(realize(iterate.ansatz, theta, self.space))
+        theta, m = self._followed(iterate, iterate.m - h * here.gradient, iterate.theta - h * here.dtheta)
+        return theta, self.energy.linearize(m)
 
-    def _heun(self, iterate: Iterate, here: Slope, far: Slope, meant: np.ndarray, h: float):
-        return self._followed(iterate, here, meant, iterate.theta - 0.5 * h * (here.dtheta + far.dtheta))
-
-    def _followed(self, iterate: Iterate, here: Slope, target: np.ndarray, theta: np.ndarray):
+    def _followed(self, iterate: Iterate, target: np.ndarray, theta: np.ndarray):
         """Parameters near `theta`, and their function: as they are (projected), or regressed on `target`."""
         m = realize(iterate.ansatz, theta, self.space)
         if self.discretization == "projected" or isinstance(iterate.ansatz, FiniteElement):
@@ -225,9 +222,8 @@ class SobolevFlow:
 
 @dataclass(frozen=True, eq=False)
 class Slope:
-    """Gradient (n,) in H, parameters (P,) and vector (n,) of its projection, and the squared alignment of both."""
+    """Gradient (n,) in H, parameters (P,) of its projection, and the squared alignment of both."""
 
     gradient: np.ndarray
     dtheta: np.ndarray
-    vector: np.ndarray
     squared_alignment: float
