@@ -72,6 +72,7 @@ from .forms.helpers import prod as prod
 from .forms.helpers import sym_grad as sym_grad
 from .forms.helpers import trace as trace
 from .forms.helpers import transpose as transpose
+from .forms.laws import Law as Law
 from .forms.weak_form import WeakForm as WeakForm
 from .gallery import boundary_points as boundary_points
 from .gallery import bounding_box as bounding_box

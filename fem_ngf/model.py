@@ -11,6 +11,7 @@ from skfem import AbstractBasis, Basis, Element, FacetBasis, LinearForm
 
 from .energies.inverse_problem import InverseProblem
 from .errors import InputError
+from .forms.laws import Law
 from .forms.weak_form import WeakForm
 from .meshes import boundary
 from .pde.stationary import StationaryProblem, StationaryState
@@ -34,7 +35,8 @@ class Model:
     residual
         ``residual(u, v, m, w)``, see `WeakForm`.
     state, parameter
-        scikit-fem elements of u and m; a tuple of elements where the residual takes several fields m.
+        scikit-fem elements of u and m; a tuple of elements where the residual takes several fields m. A `Law` may
+        stand in the place of an element: it has a mesh of its own.
     dirichlet
         Values of u: ``{name: value}``, or one value for the whole boundary.
     neumann
@@ -62,7 +64,7 @@ class Model:
 
     residual: Callable
     state: Element
-    parameter: Element | tuple[Element, ...]
+    parameter: Element | Law | tuple[Element | Law, ...]
     dirichlet: Value | Mapping[str, Value | Sequence[Value]] | None = None
     neumann: Mapping[str, Value | Sequence[Value]] = field(default_factory=dict)
     boundary: Mapping[str, Callable] = field(default_factory=dict)
@@ -90,9 +92,9 @@ class Model:
         equation = StationaryProblem(form, dirichlet=dofs, values=values, loads=self._loads(state), linear=self.linear,
                                      symmetric=self.definite or self.symmetric, definite=self.definite,
                                      backend=self.backend)
-        several = isinstance(self.parameter, tuple)
-        parameter = tuple(map(state.with_element, self.parameter)) if several else state.with_element(self.parameter)
-        return Discretization(state, parameter, equation)
+        entries = self.parameter if isinstance(self.parameter, tuple) else (self.parameter,)
+        bases = tuple(each.basis if isinstance(each, Law) else state.with_element(each) for each in entries)
+        return Discretization(state, bases if isinstance(self.parameter, tuple) else bases[0], equation)
 
     @property
     def experiments(self) -> int:
@@ -152,7 +154,7 @@ class Discretization:
     state
         Basis of u.
     parameter
-        Basis of m, or a tuple of them, with the state's quadrature points.
+        Basis of m, or a tuple of them, with the state's quadrature points; of a law on the mesh of its arguments.
     equation
         Takes a vector m to the state and its derivatives.
     """

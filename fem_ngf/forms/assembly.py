@@ -5,15 +5,14 @@ Patterns never change: element values go to their places by one bincount, withou
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import scipy.sparse as sp
 
 from ..errors import InputError, SolveError
-from .contraction import pair_dofs
+from .contraction import moves, pair_dofs
 from .density import Argument, Density
-from .shapes import coefficients
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +29,7 @@ class Integral:
 
     def arguments(self, vectors, tracked):
         """Arguments of the density from one vector a field (None for a test function)."""
-        return [Argument(space, None if vector is None else coefficients(space, vector), i in tracked)
+        return [Argument(space, None if vector is None else space.coefficients(vector), i in tracked)
                 for i, (space, vector) in enumerate(zip(self.spaces, vectors, strict=True))]
 
 
@@ -41,11 +40,12 @@ class Block:
     rows: tuple
     cols: tuple
     shape: tuple
+    left_out: tuple = ()
 
     @property
     def pairs(self):
-        """All (row field, column field)."""
-        return [(i, j) for i in self.rows for j in self.cols]
+        """All (row field, column field) but those left out."""
+        return [(i, j) for i in self.rows for j in self.cols if (i, j) not in self.left_out]
 
 
 class Assembler:
@@ -57,6 +57,14 @@ class Assembler:
     def value(self, vectors):
         """Sum of the integrals, a float."""
         return sum(each.density.value(each.arguments(vectors, ())) for each in self.integrals)
+
+    def visited(self, vectors):
+        """Arguments (q, d) and weights (q,) of all calls of each law, in the order of the fields."""
+        found = {}
+        for each in self.integrals:
+            for i, parts in each.density.visited(each.arguments(vectors, ())).items():
+                found.setdefault(i, []).extend(parts)
+        return [tuple(np.concatenate(part) for part in zip(*found[i], strict=True)) for i in sorted(found)]
 
     def covector(self, vectors, fields, size):
         """First derivative with respect to some fields, (size,); SolveError when it is not finite."""
@@ -73,13 +81,32 @@ class Assembler:
     def matrices(self, vectors, blocks, tracked):
         """Second derivatives {name: csr} of named blocks {name: Block}, in one pass over the points.
 
-        Blocks that are structurally zero come as empty matrices; SolveError when an entry is not finite.
+        Patterns are fixed, but for the unknowns of laws, which move with the state. Blocks that are structurally zero
+        come as empty matrices; SolveError when an entry is not finite.
         """
         wanted = [ij for block in blocks.values() for ij in block.pairs]
         found = [each.density.second(each.arguments(vectors, tracked), wanted, each.pairs) for each in self.integrals]
         return {name: self._matrix(name, block, found) for name, block in blocks.items()}
 
     def _matrix(self, name, block, found):
+        spaces = self.integrals[0].spaces
+        moving = [ij for ij in block.pairs if moves(spaces[ij[0]], spaces[ij[1]])]
+        fixed = self._fixed(name, replace(block, left_out=tuple(moving)), found)
+        entries = [self._shifted(each, ij, entry) for each, values in zip(self.integrals, found, strict=True)
+                   for ij in moving for entry in values.get(ij, ())]
+        if not entries:
+            return fixed
+        rows, cols, values = (np.concatenate(part) for part in zip(*entries, strict=True))
+        check_finite(values)
+        return fixed + sp.coo_matrix((values, (rows, cols)), shape=block.shape).tocsr()
+
+    @staticmethod
+    def _shifted(integral, ij, entry):
+        rows, cols, values = entry
+        return rows + integral.starts[ij[0]], cols + integral.starts[ij[1]], values
+
+    def _fixed(self, name, block, found):
+        """The part of a block whose pattern never changes."""
         if not any(ij in values for values in found for ij in block.pairs):
             return sp.csr_matrix(block.shape)
         parts = [self._element_values(each, values, i, j)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from .laws import LawTable
 from .shapes import ReferenceShapes
 
 
@@ -111,6 +112,41 @@ class PhysicalPair:
                 left = self.rows.table(kind_row)[block]
                 values = torch.matmul(left.flatten(1, 2).transpose(1, 2), right.flatten(1, 2))
                 out[0, 0, block] += values.flatten(1)
+
+
+def moves(rows, cols):
+    """Whether the pattern of two spaces moves with the state: one of them is a law."""
+    return isinstance(rows, LawTable) or isinstance(cols, LawTable)
+
+
+def point_entries(tangents, fields, spaces, block, dx):
+    """Entries (rows, cols, values), flat arrays with repetitions, of a pair of which one space at least is a law.
+
+    Parameters
+    ----------
+    tangents : dict
+        {(kind, kind): (row samples, column samples, ne, nq)}; of a law the kind is the number of its call.
+    fields, spaces : pair of Field or LocalLaw, pair of tables
+    block : slice
+    dx : tensor (ne, nq)
+    """
+    found = []
+    for kinds, tangent in tangents.items():
+        if tangent.any():
+            (rows, left), (cols, right) = (_at_points(*side, block) for side in zip(fields, spaces, kinds, strict=True))
+            shape = (len(rows), left.shape[-1], len(cols), right.shape[-1], *dx.shape)
+            values = torch.einsum("eqai,pirjeq,eqbj->preqab", left, tangent.reshape(shape) * dx, right)
+            rows, cols = rows[:, None, ..., :, None], cols[None, ..., None, :]
+            found.append(tuple(np.broadcast_to(each, values.shape).ravel() for each in (rows, cols, values.cpu())))
+    return found
+
+
+def _at_points(field, space, kind, block):
+    """Unknowns (components, ne, nq or 1, nb) at the points and the shape functions (ne, nq, nb, J) of one component."""
+    if isinstance(space, LawTable):
+        cells = field.cells[kind]
+        return space.dofs[cells.cpu().numpy()][None], space.polynomials[cells].flatten(3)
+    return space.layout[:, block, None], space.point_table(kind, block)
 
 
 def pair(rows, cols):

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from ..errors import InputError
-from .contraction import pair
+from .contraction import moves, pair, point_entries
 from .fields import Field, Points, as_tensor
+from .laws import LawTable, LocalLaw
 
 BLOCK_POINTS = 12288
 
@@ -31,7 +32,9 @@ class Argument:
     tracked: bool = False
 
     def field(self, block, density):
-        """The field on a block; a test function is zero there and present for its derivatives only."""
+        """The field, or law, on a block; a test function is zero there and present for its derivatives only."""
+        if isinstance(self.shapes, LawTable):
+            return LocalLaw(self.shapes, self.coefficients, self.tracked)
         if self.coefficients is not None:
             return Field(lambda kind: self.shapes.sample(kind, self.coefficients, block), self.tracked)
         zero, tail = density.dx.new_zeros(()), (block.stop - block.start, density.dx.shape[1])
@@ -79,6 +82,18 @@ class Density:
         with torch.no_grad():
             return float(sum((self.evaluate(arguments, block)[1] * self.dx[block]).sum() for block in self.blocks()))
 
+    def visited(self, arguments):
+        """Calls of the laws {i: list of (arguments (q, d), weights (q,))}."""
+        found = {}
+        with torch.no_grad():
+            for block in self.blocks():
+                for i, law in enumerate(self.evaluate(arguments, block)[0]):
+                    if isinstance(law, LocalLaw):
+                        weights = self.dx[block].flatten().cpu().numpy()
+                        found.setdefault(i, []).extend((torch.stack(y, dim=-1).flatten(0, 1).cpu().numpy(), weights)
+                                                       for y in law.arguments.values())
+        return found
+
     def first(self, arguments, rows):
         """First derivatives with respect to arguments[i], i in rows: loads on elements {i: (components, ne, nb)}."""
         loads = {i: torch.zeros(arguments[i].shapes.layout.shape, dtype=self.dx.dtype, device=self.dx.device)
@@ -93,15 +108,21 @@ class Density:
     def second(self, arguments, wanted, pairs):
         """Second derivatives for the pairs (i, j) in wanted: element values {(i, j): pair.entries}, zero ones left out.
 
-        pairs caches the contractions from one call to the next.
+        Pairs with a law have a list of entries (rows, cols, values) instead. pairs caches the contractions from one
+        call to the next.
         """
         values = {}
         with torch.enable_grad():
             for block in self.blocks():
                 fields, density = self.evaluate(arguments, block)
                 for (i, j), tangents in _tangents(density, fields, wanted).items():
+                    spaces = arguments[i].shapes, arguments[j].shapes
+                    if moves(*spaces):
+                        entries = point_entries(tangents, (fields[i], fields[j]), spaces, block, self.dx[block])
+                        values.setdefault((i, j), []).extend(entries)
+                        continue
                     if (i, j) not in pairs:
-                        pairs[i, j] = pair(arguments[i].shapes, arguments[j].shapes)
+                        pairs[i, j] = pair(*spaces)
                     if (i, j) not in values:
                         make = torch.empty if block.start == 0 else torch.zeros
                         values[i, j] = make(pairs[i, j].entries, dtype=self.dx.dtype, device=self.dx.device)

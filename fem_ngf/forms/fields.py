@@ -61,6 +61,10 @@ class Field:
     def __getitem__(self, index):
         return self.value[index]
 
+    def __call__(self, *arguments):
+        raise InputError("a residual called a field like a law; give Law(basis on a mesh of its arguments) as the "
+                         "parameter")
+
     def __array__(self, *args, **kwargs):
         raise InputError("a residual used numpy (or skfem.helpers) on a field; use torch functions and fem_ngf.helpers")
 

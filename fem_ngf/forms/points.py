@@ -10,12 +10,13 @@ from skfem.element import Element
 
 from ..errors import InputError
 from .fields import as_tensor
+from .laws import Law
 
 RESERVED = ("x", "h", "n")
 
 
 def bases_of(parameter, state):
-    """Resolve a parameter (Basis, Element or a tuple of them) to a tuple of bases at the points of the state's basis.
+    """Resolve a parameter (Basis, Element, Law or a tuple of them) to a tuple of bases at the state's points, and laws.
 
     Raises
     ------
@@ -29,8 +30,10 @@ def bases_of(parameter, state):
 def _basis_of(entry, state):
     if isinstance(entry, Element):
         return state.with_element(entry)
+    if isinstance(entry, Law):
+        return entry
     if not isinstance(entry, AbstractBasis):
-        raise InputError(f"parameter is a {type(entry).__name__}; give a Basis, an Element or a tuple of them")
+        raise InputError(f"parameter is a {type(entry).__name__}; give a Basis, an Element, a Law or a tuple of them")
     if not same_points(entry, state):
         raise InputError(f"parameter basis has other quadrature points ({describe(entry)}) than the state basis "
                          f"({describe(state)}); build it with state_basis.with_element(element)")

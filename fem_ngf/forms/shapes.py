@@ -19,6 +19,7 @@ from skfem.mapping import MappingAffine
 
 from ..errors import InputError
 from .fields import as_tensor
+from .laws import Law, LawTable
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +50,11 @@ class Geometry:
         return torch.einsum("kien,lien->klen", self.inverse, self.scaled)
 
 
+def _coefficients(self, vector):
+    """Coefficients on elements (components, ne, nb) of a vector (n,)."""
+    return as_tensor(np.take(vector, self.layout), self.device)
+
+
 @dataclass(frozen=True, eq=False)
 class ReferenceShapes:
     """A space whose shape functions are those of one reference element; table (1 + d, nb, nq)."""
@@ -59,10 +65,19 @@ class ReferenceShapes:
     table: torch.Tensor
     geometry: Geometry
 
+    coefficients = _coefficients
+
     @property
     def device(self):
         """Where the tables are."""
         return self.table.device
+
+    def point_table(self, kind, block):
+        """Shape functions at the points (ne, nq, nb, J) in physical space, those of one component."""
+        if kind == "value":
+            return self.table[0].T[None, :, :, None].expand(block.stop - block.start, -1, -1, -1)
+        inverse = self.geometry.inverse[:, :, block]
+        return torch.einsum("kieq,kbq->eqbi", inverse.expand(*inverse.shape[:3], self.table.shape[2]), self.table[1:])
 
     def sample(self, kind, coefficients, block):
         """Values or gradients at the points of a block from coefficients (components, ne, nb)."""
@@ -95,10 +110,16 @@ class PhysicalShapes:
     tables: dict
     dx: torch.Tensor
 
+    coefficients = _coefficients
+
     @property
     def device(self):
         """Where the tables are."""
         return self.dx.device
+
+    def point_table(self, kind, block):
+        """As `ReferenceShapes.point_table`, all components together."""
+        return self.table(kind)[block].permute(0, 2, 3, 1)
 
     def table(self, kind):
         """The table of values or gradients; InputError when the element has none."""
@@ -170,11 +191,7 @@ def _physical(basis, dofs, device):
 
 
 def tables_of(bases, device="cpu"):
-    """Tables of bases that share their points: all on the reference element, or else all in physical space."""
-    reference = all(reference_element(basis) is not None for basis in bases)
-    return [shapes(basis, device, reference) for basis in bases]
-
-
-def coefficients(space, vector):
-    """Coefficients on elements (components, ne, nb) of a vector (n,)."""
-    return as_tensor(np.take(vector, space.layout), space.device)
+    """Tables of bases that share their points, all on the reference element or else all in physical space; of laws."""
+    reference = all(isinstance(basis, Law) or reference_element(basis) is not None for basis in bases)
+    return [LawTable.of(basis, device) if isinstance(basis, Law) else shapes(basis, device, reference)
+            for basis in bases]

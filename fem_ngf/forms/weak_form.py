@@ -40,12 +40,12 @@ class WeakForm:
     ----------
     residual : callable (u, v, m, w) -> tensor
         Pointwise, linear in v, written with torch and `fem_ngf.helpers`. m is one field, or a tuple of fields when
-        `parameter` is a tuple.
+        `parameter` is a tuple; a law is called: ``m(u)``.
     state : skfem basis
         Of the state (and test function) u; scalar or `ElementVector`; cells or facets.
-    parameter : skfem basis, Element, or tuple of them
+    parameter : skfem basis, Element, Law, or tuple of them
         Of the parameter fields, with the state's quadrature points; an Element stands for
-        ``state.with_element(element)``.
+        ``state.with_element(element)``. A `Law` has a mesh of its own.
     device : str
         Where torch works.
     **data
@@ -126,6 +126,16 @@ class WeakForm:
         blocks = {"uu": Block((0,), (0,), (n_u, n_u)), "um": Block((0,), self._fields, (n_u, n_m)),
                   "mm": Block(self._fields, self._fields, (n_m, n_m))}
         return SecondDerivatives(**self._assembler.matrices(self._vectors(u, m, p), blocks, (0, *self._fields)))
+
+    def visited(self, u, m):
+        """What each law is called with at a state.
+
+        Returns
+        -------
+        list of (arguments (q, d), weights (q,))
+            One a law, in the order of the parameters, over all its calls; the weights are those of the quadrature.
+        """
+        return self._assembler.visited(self._vectors(u, m))
 
     def _vectors(self, u, m, p=None):
         m = checked_vector("m", m, self.parameter_size)
