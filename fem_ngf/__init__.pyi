@@ -125,6 +125,7 @@ from .spaces.matern import sobolev_samples as sobolev_samples
 from .spaces.product import ProductSpace as ProductSpace
 from .spaces.protocol import Space as Space
 from .spaces.samples import SampleSpace as SampleSpace
+from .spaces.tensor import TensorSpace as TensorSpace
 from .tangent.tangent_space import TangentSpace as TangentSpace
 from .tangent.tangent_space import realize as realize
 from .uq.eigen import Spectrum as Spectrum

@@ -9,13 +9,9 @@ from skfem import Basis, ElementTriP1
 
 from fem_ngf import HilbertSpace, InputError, Matrix, SolveError, unit_square
 from fem_ngf.linalg.dense import orthonormalize, symmetric_product
+from fem_ngf.linalg.kronecker import Kronecker, KroneckerSum
 from fem_ngf.linalg.low_rank import LowRankPlus, nystrom_factor
-from fem_ngf.linalg.operators import (
-    Actions,
-    BlockDiagonal,
-    Diagonal,
-    Kronecker,
-)
+from fem_ngf.linalg.operators import Actions, BlockDiagonal, Diagonal
 
 SPACE = HilbertSpace.h1(Basis(unit_square(3), ElementTriP1()))
 N, MASS, STIFFNESS = SPACE.size, SPACE.mass, SPACE.stiffness
@@ -23,6 +19,7 @@ FREE = np.arange(3, N)
 Y = np.random.default_rng(0).standard_normal((N, 3))
 WEIGHTS = np.linspace(0.5, 2.0, N)
 SMALL = np.array([[2.0, 0.5], [0.5, 1.0]])
+ONES = np.ones((2, 2))
 HALF = HilbertSpace.sobolev(SPACE.basis, 0.5).inner_product
 
 
@@ -37,8 +34,11 @@ def cases():
         "semi-definite": (Matrix(STIFFNESS, definite=False), STIFFNESS.toarray()),
         "actions": (Actions(N, h1.apply, h1.solve), matrix),
         "power": (HALF, half),
-        "kronecker": (Kronecker(WEIGHTS, Matrix(sp.csr_array(SMALL))), np.kron(np.diag(WEIGHTS), SMALL)),
-        "kronecker of a dense block": (Kronecker(WEIGHTS, Matrix(SMALL)), np.kron(np.diag(WEIGHTS), SMALL)),
+        "kronecker": (Kronecker(Diagonal(WEIGHTS), Matrix(sp.csr_array(SMALL))), np.kron(np.diag(WEIGHTS), SMALL)),
+        "kronecker of a dense block": (Kronecker(Diagonal(WEIGHTS), Matrix(SMALL)), np.kron(np.diag(WEIGHTS), SMALL)),
+        "kronecker of a power": (Kronecker(Matrix(SMALL), HALF), np.kron(SMALL, half)),
+        "sum of kroneckers": (KroneckerSum((Matrix(sp.csr_array(SMALL)), Matrix(sp.csr_array(ONES))),
+                                           (h1, Matrix(MASS))), np.kron(SMALL, matrix) + np.kron(ONES, mass)),
         "blocks": (BlockDiagonal((h1, HALF)), np.block([[matrix, 0 * half], [0 * half, half]])),
         "sparse blocks": (BlockDiagonal((h1, Diagonal(WEIGHTS))),
                           np.block([[matrix, 0 * half], [0 * half, np.diag(WEIGHTS)]])),
@@ -91,7 +91,23 @@ def test_fixed_unknowns_stay_zero(make, dense):
     assert np.allclose(solved[FREE], np.linalg.solve(matrix[np.ix_(FREE, FREE)], g[FREE]))
 
 
+def test_fixed_unknowns_of_both_variables_stay_zero():
+    """Of Kronecker products and their sums, on the unknowns that are free in both variables."""
+    outer, inner, time = Matrix(sp.csr_array(MASS), FREE), Matrix(MASS + STIFFNESS, FREE), sp.csr_array(STIFFNESS)
+    free = (FREE[:, None] * N + FREE).ravel()
+    g = np.random.default_rng(3).standard_normal((N * N, 2))
+    for operator, matrix in (
+            (Kronecker(outer, inner), sp.kron(MASS, MASS + STIFFNESS)),
+            (KroneckerSum((outer, Matrix(time)), (inner, Matrix(MASS))),
+             sp.kron(MASS, MASS + STIFFNESS) + sp.kron(STIFFNESS, MASS))):
+        solved = operator.solve(g)
+        assert np.all(np.delete(solved, free, axis=0) == 0.0)
+        assert np.allclose(solved[free], np.linalg.solve(matrix.toarray()[np.ix_(free, free)], g[free]))
+
+
 def test_bad_operators():
+    with pytest.raises(InputError, match="inner have 2 and 16 unknowns"):
+        KroneckerSum((Matrix(MASS), Matrix(MASS)), (Matrix(SMALL), Matrix(MASS)))
     with pytest.raises(InputError, match="operators of 16 and 2 unknowns"):
         Matrix(MASS) + Matrix(SMALL)
     with pytest.raises(InputError, match=r"matrix is \(16, 3\)"):

@@ -8,7 +8,6 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..errors import InputError
-from ..spaces.locate import interpolation
 from ..spaces.protocol import Space
 from .checks import jacobian_buffer, parameters, points, samples_of
 
@@ -137,5 +136,5 @@ def prolongate(theta: np.ndarray, old_space, new_space) -> np.ndarray:
         fields = zip(old_space.split(theta), old_space.spaces, new_space.spaces, strict=True)
         return np.concatenate([prolongate(*field) for field in fields])
     if new_space.is_lagrange:
-        return interpolation(old_space.basis, new_space.nodes) @ theta
+        return old_space.interpolation(new_space.nodes) @ theta
     return new_space.project(FiniteElement(old_space)(theta, new_space.points))

@@ -26,7 +26,6 @@ import numpy as np
 from ..errors import SolveError
 from ..linalg.dense import orthonormalize, symmetric_product
 from ..linalg.operators import SymmetricOperator
-from ..spaces.locate import interpolation
 
 NEGLIGIBLE = 1e-2
 """Ritz value below which the data say nothing beside the regularisation."""
@@ -254,8 +253,8 @@ def prolonged_columns(vectors: np.ndarray, old_space, new_space) -> np.ndarray:
         fields = zip(old_space.split(vectors), old_space.spaces, new_space.spaces, strict=True)
         return np.concatenate([prolonged_columns(*field) for field in fields])
     if new_space.is_lagrange:
-        return interpolation(old_space.basis, new_space.basis.doflocs.T) @ vectors
-    return new_space.project(interpolation(old_space.basis, new_space.points) @ vectors)
+        return old_space.interpolation(new_space.nodes) @ vectors
+    return new_space.project(old_space.interpolation(new_space.points) @ vectors)
 
 
 def _without(factor: np.ndarray, low: np.ndarray) -> np.ndarray:

@@ -179,47 +179,6 @@ class Actions(SymmetricOperator):
 
 
 @dataclass(frozen=True, eq=False)
-class Kronecker(SymmetricOperator):
-    """``diag(w) kron A`` on N blocks of c unknowns: ``sum_i w_i v_i^T A v_i'``.
-
-    Parameters
-    ----------
-    weights
-        ``w`` (N,), positive.
-    block
-        ``A`` on c unknowns.
-    """
-
-    weights: np.ndarray
-    block: SymmetricOperator
-
-    @property
-    def size(self) -> int:
-        return len(self.weights) * self.block.size
-
-    @property
-    def definite(self) -> bool:
-        return self.block.definite
-
-    @cached_property
-    def sparse(self) -> sp.csr_array | None:
-        matrix = self.block.sparse
-        return None if matrix is None else sp.csr_array(sp.kron(sp.diags_array(self.weights), matrix, format="csr"))
-
-    def apply(self, vector: np.ndarray) -> np.ndarray:
-        return self._blockwise(self.block.apply, self.weights, vector)
-
-    def solve(self, covector: np.ndarray) -> np.ndarray:
-        return self._blockwise(self.block.solve, 1.0 / self.weights, covector)
-
-    def _blockwise(self, action, weights: np.ndarray, array: np.ndarray) -> np.ndarray:
-        count, width = len(self.weights), self.block.size
-        blocks = array.reshape(count, width, -1) * weights[:, None, None]
-        columns = action(np.ascontiguousarray(blocks.transpose(1, 0, 2)).reshape(width, -1))
-        return columns.reshape(width, count, -1).transpose(1, 0, 2).reshape(array.shape)
-
-
-@dataclass(frozen=True, eq=False)
 class BlockDiagonal(SymmetricOperator):
     """Consecutive blocks of unknowns with an operator each, such as the fields of a product space."""
 

@@ -210,13 +210,13 @@ class HilbertSpace:
         return self.project_moments(quadrature.matrix.T @ (weights * rows))
 
     def project_transposed(self, covector: np.ndarray) -> np.ndarray:
-        r"""Samples :math:`\Pi^T g = W B M^{-1} g` of a covector; `g` itself for nodal sampling."""
-        free = np.zeros(self.size)
-        free[self.free] = protocol.checked("covector", covector, self.size)[self.free]
+        r"""Samples :math:`\Pi^T g = W B M^{-1} g` of covectors (n,) or (n, k); `g` itself for nodal sampling."""
+        free = protocol.checked("covector", covector, self.size).copy()
+        free[self.fixed] = 0.0
         if self.sampling == "nodal":
             return protocol.as_samples(self, free)
-        rows = self.quadrature.weights * (self.quadrature.matrix @ self.project_moments(free))
-        return protocol.as_samples(self, rows)
+        rows = self.quadrature.matrix @ self.project_moments(free)
+        return protocol.as_samples(self, (rows.T * self.quadrature.weights).T)
 
     def project_moments(self, moments: np.ndarray) -> np.ndarray:
         """Vector of the L2 projection given the moments ``B^T W samples`` (n,) or (n, k)."""

@@ -21,7 +21,7 @@ from ..linalg.operators import SymmetricOperator
 class Space(Protocol):
     """A finite-dimensional Hilbert space of functions with c components, sampled at points.
 
-    `HilbertSpace`, `ProductSpace` and `SampleSpace` are spaces.
+    `HilbertSpace`, `ProductSpace`, `TensorSpace` and `SampleSpace` are spaces.
     """
 
     components: int

@@ -15,7 +15,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..errors import InputError, same_size
-from ..linalg.operators import Diagonal, Kronecker, Matrix, SymmetricOperator
+from ..linalg.kronecker import Kronecker
+from ..linalg.operators import Diagonal, Matrix, SymmetricOperator
 from . import protocol
 
 
@@ -75,7 +76,7 @@ class SampleSpace:
             return self.product
         if self.block is None:
             return Diagonal(np.repeat(self.weights, self.components))
-        return Kronecker(self.weights, Matrix(sp.csr_array(self.block)))
+        return Kronecker(Diagonal(self.weights), Matrix(sp.csr_array(self.block)))
 
     @property
     def size(self) -> int:
