@@ -14,8 +14,10 @@ from .ansatz.wrappers import Transformed as Transformed
 from .data.files import read_arrays as read_arrays
 from .data.files import read_measurements as read_measurements
 from .data.files import read_numbers as read_numbers
+from .data.files import read_time_series as read_time_series
 from .data.measurements import Measurements as Measurements
 from .data.measurements import Projection as Projection
+from .data.measurements import TimeSeries as TimeSeries
 from .data.measurements import WholeField as WholeField
 from .data.measurements import nodal_values as nodal_values
 from .data.measurements import project_field as project_field

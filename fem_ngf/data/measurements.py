@@ -56,6 +56,31 @@ class Measurements:
 
 
 @dataclass(frozen=True, eq=False)
+class TimeSeries:
+    """Values measured at the same points at several times.
+
+    Parameters
+    ----------
+    points
+        ``(n, d)``.
+    times
+        ``(T,)``, increasing.
+    values
+        ``(T, n)``, or ``(T, n, k)`` for k experiments.
+    std
+        Standard deviations of the shape of `values`, or None when unknown.
+    likelihood
+        Standard deviations -> noise model.
+    """
+
+    points: np.ndarray
+    times: np.ndarray
+    values: np.ndarray
+    std: np.ndarray | None = None
+    likelihood: Callable[[np.ndarray], Noise] = GaussianNoise.from_std
+
+
+@dataclass(frozen=True, eq=False)
 class WholeField:
     r"""A state that was measured as a whole; its misfit is :math:`\frac{\mathrm{scale}}2 \|u - d\|_{L^2}^2`.
 

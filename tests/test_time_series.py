@@ -1,0 +1,109 @@
+"""Files of measurements over time."""
+
+import numpy as np
+import pytest
+
+from fem_ngf import InputError, read_time_series
+
+POINTS = np.array([[0.5, 0.6], [0.1, 0.2], [0.3, 0.4]])
+TIMES = np.array([0.0, 0.5])
+VALUES = np.array([[1.0, -2.0, 3.5], [4.0, 5.0, -6.0]])
+
+
+def npz(path, **arrays):
+    np.savez(path / "data.npz", **arrays)
+    return path / "data.npz"
+
+
+def csv(path, text):
+    (path / "data.csv").write_text(text)
+    return path / "data.csv"
+
+
+def rows(*, std=False, order=(0, 1, 2, 3, 4, 5)):
+    """A line for each pair of a time and a point, and the same in another order."""
+    pairs = [f"{x},{y},{t},{v}{',.5' if std else ''}" for t, line in zip(TIMES, VALUES, strict=True)
+             for (x, y), v in zip(POINTS, line, strict=True)]
+    return "\n".join(pairs[i] for i in order) + "\n"
+
+
+@pytest.mark.parametrize("std", [None, 0.5, [0.5, 0.5, 0.5], 0.5 * np.ones((2, 3))])
+def test_npz(tmp_path, std):
+    extra = {} if std is None else {"std": std}
+    series = read_time_series(npz(tmp_path, points=POINTS, times=TIMES, values=VALUES, **extra), dimension=2)
+    assert np.array_equal(series.points, POINTS) and np.array_equal(series.times, TIMES)
+    assert np.array_equal(series.values, VALUES)
+    assert series.std is None if std is None else np.array_equal(series.std, 0.5 * np.ones((2, 3)))
+
+
+def test_npz_of_several_experiments(tmp_path):
+    values = np.stack([VALUES, -VALUES], axis=2)
+    series = read_time_series(npz(tmp_path, points=POINTS, times=TIMES, values=values, std=values**2))
+    assert np.array_equal(series.values, values) and np.array_equal(series.std, values**2)
+
+
+@pytest.mark.parametrize("header", ["", "x,y,t,value{}\n"])
+@pytest.mark.parametrize("std", [False, True])
+def test_csv_in_any_order(tmp_path, header, std):
+    """Points keep the order of their first rows, times are sorted."""
+    for order, points in (((0, 1, 2, 3, 4, 5), [0, 1, 2]), ((5, 3, 1, 0, 4, 2), [2, 0, 1])):
+        text = header.format(",std" if std else "") + rows(std=std, order=order)
+        series = read_time_series(csv(tmp_path, text), dimension=2)
+        assert np.array_equal(series.points, POINTS[points]) and np.array_equal(series.times, TIMES)
+        assert np.array_equal(series.values, VALUES[:, points])
+        assert np.array_equal(series.std, 0.5 * np.ones((2, 3))) if std else series.std is None
+
+
+def test_csv_of_other_dimensions(tmp_path):
+    assert read_time_series(csv(tmp_path, "0.1,0,1\n0.1,1,2\n0.1,2,3\n")).values.tolist() == [[1], [2], [3]]
+    series = read_time_series(csv(tmp_path, "t,value,z,y,x\n0,1,0,0,1\n0,2,0,1,1\n"))
+    assert series.points.tolist() == [[1, 0, 0], [1, 1, 0]] and series.values.tolist() == [[1, 2]]
+
+
+BAD_ARRAYS = [
+    ({"times": TIMES[::-1]}, r"times must increase; entry 1 is 0 after 0.5"),
+    ({"times": [0.5, 0.5]}, "times must increase"),
+    ({"times": [0.0, np.nan]}, "times has 1 entries that are not finite"),
+    ({"times": np.zeros(0)}, r"times has shape \(0,\)"),
+    ({"values": VALUES.T}, r"values has shape \(3, 2\) for 2 times and 3 points; it needs \(2, 3\)"),
+    ({"values": np.where(VALUES > 3.9, np.nan, VALUES)}, "values has 2 entries that .* first at t = 0.5"),
+    ({"points": POINTS[:, :1]}, "points have 1 coordinates; the problem has 2"),
+    ({"points": POINTS[[0, 0, 1]]}, "1 points are duplicates"),
+    ({"std": 0.0}, "std has 6 values that are not positive"),
+    ({"std": np.ones(2)}, r"std has shape \(2,\); it needs that of values, \(2, 3\)"),
+]
+
+
+@pytest.mark.parametrize(("arrays", "message"), BAD_ARRAYS)
+def test_bad_arrays(tmp_path, arrays, message):
+    whole = {"points": POINTS, "times": TIMES, "values": VALUES} | arrays
+    with pytest.raises(InputError, match=message):
+        read_time_series(npz(tmp_path, **whole), dimension=2)
+
+
+def test_missing_arrays(tmp_path):
+    with pytest.raises(InputError, match="lacks times; it has points, values"):
+        read_time_series(npz(tmp_path, points=POINTS, values=VALUES))
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    (rows(order=(0, 1, 2, 3, 4)), r"the point \[0.3, 0.4\] lacks a value at t = 0.5 \(one of 1 such pairs\)"),
+    (rows(order=(0, 0, 1, 2, 3, 4, 5)), r"the point \[0.5, 0.6\] has several values at t = 0"),
+    (rows().replace("-2.0", "nan"), r"values has 1 entries .*, the first at t = 0 of the point \[0.1, 0.2\]"),
+    (rows().replace("0.1,", "inf,"), "a point or a time is not finite"),
+    ("x,y,value\n0,0,1\n", "lacks column t; it has x, y, value"),
+    ("1,2,3,4,5\n", "has five columns and no header.*x,y,z,t,value or x,y,t,value,std"),
+    ("1,2\n", r"has 2 columns; it needs x, y\[, z\], t, value\[, std\]"),
+    ("x,y,t,value\n0,0,now,1\n", "line 2: '0,0,now,1' is not 4 numbers"),
+])
+def test_bad_tables(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        read_time_series(csv(tmp_path, text))
+
+
+def test_other_files(tmp_path):
+    with pytest.raises(InputError, match="suffix '.txt'; give .npz or .csv"):
+        (tmp_path / "data.txt").write_text("1")
+        read_time_series(tmp_path / "data.txt")
+    with pytest.raises(InputError, match="does not exist"):
+        read_time_series(tmp_path / "none.csv")
