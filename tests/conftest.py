@@ -1,6 +1,7 @@
 """Shared settings of the tests: one thread unless told otherwise, no display, and starts that rounding moves."""
 
 import os
+import tempfile
 from functools import wraps
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -12,6 +13,8 @@ from threadpoolctl import threadpool_info
 
 from fem_ngf import MLP, GradNetC, GradNetM, TorchModule
 
+NOTES = tempfile.TemporaryDirectory()
+os.environ["XDG_STATE_HOME"] = NOTES.name  # which case files were run is noted there, not in the tester's home
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 

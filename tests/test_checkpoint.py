@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from fem_ngf import InputError
+from fem_ngf.run.checkpoint import load_checkpoint, save_checkpoint
 from fem_ngf.run.cli import command
-from fem_ngf.run.record import load_checkpoint, save_checkpoint
 
 CASE = str(Path(__file__).with_name("small_case.py"))
 ROOT = Path(__file__).parents[1]
@@ -90,11 +90,14 @@ def test_kill_leaves_a_run_that_goes_on(whole, tmp_path):
 def test_the_first_row_of_the_history_has_its_checkpoint(whole, tmp_path, monkeypatch):
     """Whoever kills a run as soon as it has a history can go on with it."""
 
+    class Killed(BaseException):
+        pass
+
     def killed(path, rows):
-        raise MemoryError
+        raise Killed
 
     monkeypatch.setattr("fem_ngf.run.execution.history.append", killed)
-    with pytest.raises(MemoryError):
+    with pytest.raises(Killed):
         command(["run", CASE, "--out", str(tmp_path / "run"), "--quiet", "--bare"])
     monkeypatch.undo()
     assert command(["resume", str(tmp_path / "run"), "--quiet"]) == 0

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import jinja2
 
+from .files import replacing
+
 _COLUMNS = ("step", "mesh", "energy", "misfit", "regularization", "gradient_norm", "alignment", "kappa",
             "certificate", "fit", "step_size", "parameters", "pde_solves", "pde_work", "cpu_seconds", "event")
 _FACTS = ("energy", "misfit", "regularization", "relative_error", "parameters", "unknowns", "state_unknowns",
@@ -15,7 +17,7 @@ _FACTS = ("energy", "misfit", "regularization", "relative_error", "parameters", 
 
 def write_report(path: Path, summary: dict, rows: list[dict], fields: bytes, convergence: bytes,
                  title: str = "", weight: bytes | None = None) -> None:
-    """Write the report under a temporary name and rename it.
+    """Write the report.
 
     Parameters
     ----------
@@ -38,14 +40,9 @@ def write_report(path: Path, summary: dict, rows: list[dict], fields: bytes, con
         summary=summary, rows=rows, columns=_COLUMNS, facts=facts, title=title,
         weight_png=base64.b64encode(weight).decode() if weight else "",
         fields_png=base64.b64encode(fields).decode(), convergence_png=base64.b64encode(convergence).decode())
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(page)
-    temporary.replace(path)
-
-
+    with replacing(path) as temporary:
+        temporary.write_text(page)
 
 
 def _number(value) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-

@@ -13,6 +13,7 @@ import skfem
 from skfem import refdom
 
 from ..errors import InputError
+from .files import replacing
 from .nodes import NodalMesh, cell_values, degree, is_continuous, nodal_mesh
 
 Fields = Mapping[str, tuple[skfem.AbstractBasis, np.ndarray]]
@@ -80,9 +81,8 @@ def write_series(path: Path, series: Iterable[tuple[float, list[Path]]]) -> None
             for time, files in series for part, file in enumerate(files)]
     text = "\n".join(['<?xml version="1.0"?>', '<VTKFile type="Collection" version="0.1" byte_order="LittleEndian">',
                       "  <Collection>", *rows, "  </Collection>", "</VTKFile>", ""])
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(text)
 
 
 def _grouped(fields: Fields) -> dict[tuple[int, int, bool], list[str]]:
@@ -111,9 +111,8 @@ def _write(path: Path, nodes: NodalMesh, fields: Fields) -> None:
             point_data[name] = _three_components(nodes.values(basis, vector))
     kind, order = _vtk_order(nodes)
     points = np.pad(nodes.points, ((0, 0), (0, 3 - nodes.points.shape[1])))
-    temporary = path.with_name(f".{path.stem}.tmp.vtu")
-    meshio.Mesh(points, [(kind, nodes.cells[:, order])], point_data, cell_data).write(temporary)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        meshio.Mesh(points, [(kind, nodes.cells[:, order])], point_data, cell_data).write(temporary)
 
 
 def _vtk_order(nodes: NodalMesh) -> tuple[str, np.ndarray]:

@@ -253,6 +253,10 @@ class Case:
     outcome: Callable[[object, Path], Mapping[str, object]] | None = None
 
     def __post_init__(self):
+        if not isinstance(self.name, str) or not re.fullmatch(r"\w[\w .+-]*", self.name):
+            raise InputError(f"name is {self.name!r}; give letters, digits, - and _: it names the run directory")
+        if not isinstance(self.title, str):
+            raise InputError(f"title of case {self.name} is {self.title!r}; give text")
         if not self.levels:
             raise InputError(f"case {self.name} has no levels; it needs the problem on one mesh at least")
         if self.start is None:

@@ -7,6 +7,7 @@ import inspect
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,8 @@ from typing import TYPE_CHECKING, NoReturn, get_args
 
 from ..errors import InputError, SolveError
 from .arguments import parse
-from .loading import build, load_function, read_function
-from .options import RULE, RunOptions, check_values
+from .loading import build, check_trusted, described, is_users, load_function, read_function, trust
+from .options import RULE, SETTLED, RunOptions, check_values
 
 if TYPE_CHECKING:
     from .case import Case
@@ -31,6 +32,8 @@ fem-ngf: identify unknown fields in partial differential equations
   fem-ngf report DIR               write the fields, the pictures and the report of a run again
 
   fem-ngf run CASE.py --help       lists the flags of a case
+
+resume and report run the case file that you ran: one that has changed since, or that you never ran, needs --trust.
 """
 
 
@@ -50,18 +53,42 @@ def command(argv: Sequence[str], function: Callable[..., Case] | None = None) ->
         Case function of the calling script.
     """
     try:
-        if function is not None:
-            return _run(inspect.getfile(function), list(argv), function)
-        return _dispatch(list(argv))
+        with _patient_warnings():
+            if function is not None:
+                return _run(inspect.getfile(function), list(argv), function)
+            return _dispatch(list(argv))
     except InputError as error:
-        print(f"fem-ngf: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return _told(f"error: {error}", 2)
     except SolveError as error:
-        print(f"fem-ngf: the computation failed: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
+        return _told(f"the computation failed: {error}", 1)
     except KeyboardInterrupt:
-        print("fem-ngf: interrupted", file=sys.stderr)
-        return 130
+        return _told("interrupted", 130)
+    except MemoryError:
+        return _told("the memory of this machine does not suffice; take fewer cells, sensors or neurons", 1)
+    except SystemExit as end:
+        if not is_users(end):
+            raise
+        return _told(f"the case ended the program: {described(end)}", 1)
+    except Exception as error:
+        if os.environ.get("FEM_NGF_DEBUG"):
+            raise
+        whose = "the case" if is_users(error) else "the system" if isinstance(error, OSError) else "fem_ngf itself"
+        return _told(f"{whose} failed: {described(error)}; with FEM_NGF_DEBUG=1 comes the traceback", 1)
+
+
+def _told(message: str, code: int) -> int:
+    """The exit code, after one line on the standard error."""
+    print(f"fem-ngf: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+@contextlib.contextmanager
+def _patient_warnings():
+    """Warnings wait until the command has ended well; an error says more, and says it in one line."""
+    with warnings.catch_warnings(record=True) as caught:
+        yield
+    for each in caught:
+        warnings.showwarning(each.message, each.category, each.filename, each.lineno)
 
 
 def _dispatch(argv: list[str]) -> int:
@@ -98,6 +125,7 @@ def prepare(path: str, flags: Sequence[str], function: Callable[..., Case] | Non
     from .record import Origin
 
     function = function or load_function(path)
+    trust(path)
     before = time.process_time()
     with threadpool_limits(given.get("threads", 1)):
         case = build(function, arguments, path)
@@ -113,56 +141,69 @@ def _run(path: str, flags: list[str], function: Callable[..., Case] | None = Non
 
     from threadpoolctl import threadpool_limits
 
+    from .directory import RunDirectory
     from .execution import run
-    from .record import Record, check_folder, create_folder
+    from .record import Record
     from .weighting import choose
 
-    folder = identification.options.out or Path("runs") / identification.case.name
-    check_folder(folder)
-    rule, record = identification.options.weight, Record()
-    if rule in get_args(RULE):
-        say = _silent if identification.options.quiet else print
-        with threadpool_limits(identification.options.threads):
-            identification, record.stage, record.rows, choice = choose(identification, rule, record.clock, say)
-        flags = [*flags, "--weight", str(identification.options.weight)]
-        origin = replace(origin, flags=tuple(flags), weight_choice=choice)
-        create_folder(folder)
-    return run(identification, origin, folder, record)
+    with RunDirectory(identification.options.out or Path("runs") / identification.case.name) as directory:
+        directory.check()
+        rule, record = identification.options.weight, Record()
+        if rule in get_args(RULE):
+            say = _silent if identification.options.quiet else print
+            with threadpool_limits(identification.options.threads):
+                identification, record.stage, record.rows, choice = choose(identification, rule, record.clock, say)
+            flags = [*flags, "--weight", str(identification.options.weight)]
+            origin = replace(origin, flags=tuple(flags), weight_choice=choice)
+            directory.create()
+        return run(identification, origin, directory, record)
 
 
 def _silent(line: str) -> None:
     pass
 
 
-def _restored(folder: str, flags: Sequence[str] = ()):
-    """Identification, origin and record of a run directory."""
+@contextlib.contextmanager
+def _restored(folder: str, flags: list[str]):
+    """Directory, identification, origin and record of a run that nobody else touches meanwhile."""
+    from .checkpoint import load_run
+    from .directory import RunDirectory
     from .execution import resumed
-    from .record import Origin, load_checkpoint
+    from .record import Origin
 
-    content = load_checkpoint(folder)
-    origin = content["origin"]
-    if not Path(origin["folder"]).is_dir():
-        raise InputError(f"{folder} was started in {origin['folder']}, which does not exist any more")
-    with contextlib.chdir(origin["folder"]):
-        identification, _ = prepare(origin["path"], [*origin["flags"], *flags], prog="fem-ngf resume")
-    origin = Origin(**{**origin, "flags": (*origin["flags"], *flags)})
-    return identification, origin, resumed(identification, content, Path(folder))
+    trusted, flags = "--trust" in flags, [flag for flag in flags if flag != "--trust"]
+    with RunDirectory(Path(folder)) as directory:
+        content = load_run(folder)
+        directory.claim()
+        origin = content["origin"]
+        if not Path(origin["folder"]).is_dir():
+            raise InputError(f"{folder} was started in {origin['folder']}, which does not exist any more")
+        with contextlib.chdir(origin["folder"]):
+            if not trusted:
+                check_trusted(origin["path"])
+            identification, _ = prepare(origin["path"], [*origin["flags"], *flags], prog="fem-ngf resume")
+        origin = Origin(**{**origin, "flags": (*origin["flags"], *flags)})
+        yield directory, identification, origin, resumed(identification, content, directory.path)
 
 
 def _resume(folder: str, flags: list[str]) -> int:
     from .execution import run, unblocked
 
-    identification, origin, record = _restored(folder, flags)
-    return run(identification, origin, Path(folder), unblocked(identification, record))
+    settled = {f"--{name.replace('_', '-')}" for name in SETTLED}
+    for flag in flags:
+        if flag.partition("=")[0].replace("_", "-") in settled:
+            raise InputError(f"{flag} cannot be given to resume: the run has it from its start; begin a new run")
+    with _restored(folder, flags) as (directory, identification, origin, record):
+        return run(identification, origin, directory, unblocked(identification, record))
 
 
 def _report(folder: str, flags: list[str]) -> int:
     from .execution import report
 
-    if flags:
-        raise InputError(f"fem-ngf report takes a directory only, not {flags[0]}")
-    identification, origin, record = _restored(folder)
-    return report(identification, origin, Path(folder), record)
+    if wrong := [flag for flag in flags if flag != "--trust"]:
+        raise InputError(f"fem-ngf report takes a directory and --trust only, not {wrong[0]}")
+    with _restored(folder, flags) as (directory, identification, origin, record):
+        return report(identification, origin, directory.path, record)
 
 
 def _verify(path: str, flags: list[str]) -> int:

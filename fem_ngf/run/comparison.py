@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
 from ..errors import InputError, SolveError
+from ..output.files import replacing
 from . import history
+from .directory import RunDirectory, holds_comparison
 from .identification import Clock, Identification
-from .record import check_folder, create_folder
 from .results import relative_error
 
 METHODS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -30,7 +32,7 @@ METHODS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("nodal, gradient H1", ("--levels", "1", "--ansatz", "finite-element", "--direction", "gradient")),
 )
 WITHIN = (0.1, 0.01, 0.001)
-NAMES = ("compare.json", "compare.csv", "compare.md", "compare.png")
+FILES = re.compile(r"compare\.(json|csv|md|png)")
 
 
 def compare(prepare: Callable[[list[str]], Identification], budget: float) -> int:
@@ -45,7 +47,16 @@ def compare(prepare: Callable[[list[str]], Identification], budget: float) -> in
     """
     first = prepare([])
     folder = first.options.out or Path("runs") / f"{first.case.name}-compare"
-    check_folder(folder, NAMES)
+    with RunDirectory(folder, holds_comparison, FILES) as directory:
+        directory.check()
+        results, histories = _compared(prepare, first, budget)
+        directory.create()
+        write(folder, results, histories)
+    print(f"\n{markdown(results)}\ntables and picture: {folder / 'compare.md'}, {folder / 'compare.png'}")
+    return 0
+
+
+def _compared(prepare, first: Identification, budget: float) -> tuple[list[dict], dict[str, list[dict]]]:
     histories, results = {}, []
     for name, flags in METHODS:
         if len(first.case.levels) == 1 and name.endswith("all meshes"):
@@ -57,11 +68,7 @@ def compare(prepare: Callable[[list[str]], Identification], budget: float) -> in
         except (InputError, SolveError) as error:
             result = {"failed": " ".join(str(error).split())}
         results.append({"method": name, "flags": " ".join(flags), **result})
-    results = judged(results, histories)
-    create_folder(folder, NAMES)
-    write(folder, results, histories)
-    print(f"\n{markdown(results)}\ntables and picture: {folder / 'compare.md'}, {folder / 'compare.png'}")
-    return 0
+    return judged(results, histories), histories
 
 
 def measured(identification: Identification, budget: float) -> tuple[list[dict], dict]:
@@ -128,7 +135,8 @@ def write(folder: Path, results: list[dict], histories: dict[str, list[dict]]) -
     """Write ``compare.json``, ``.csv``, ``.md`` and ``.png``."""
     from ..output.plots import comparison_figure, png
 
-    (folder / "compare.json").write_text(json.dumps({"results": results, "histories": histories}, indent=1) + "\n")
+    with replacing(folder / "compare.json") as temporary:
+        temporary.write_text(json.dumps({"results": results, "histories": histories}, indent=1) + "\n")
     with (folder / "compare.csv").open("w", newline="") as stream:
         columns = list(dict.fromkeys(name for result in results for name in result))
         writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")

@@ -10,17 +10,20 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-from ..errors import InputError
+from ..errors import InputError, SolveError
 from ..flows.continuation import Stage
 from ..flows.iterate import EXHAUSTED
 from . import history
+from .checkpoint import Saver, check_memory
+from .directory import RunDirectory
 from .history import Progress
 from .identification import Clock, Identification
-from .record import Origin, Record, Saver, create_folder
+from .loading import described
+from .record import Origin, Record
 from .results import summarize, write_fields_of, write_results, write_summary
 
 
-def run(identification: Identification, origin: Origin, folder: Path, record: Record | None = None) -> int:
+def run(identification: Identification, origin: Origin, directory: RunDirectory, record: Record | None = None) -> int:
     """Run an identification, or go on with a record of it, in a run directory.
 
     Parameters
@@ -29,8 +32,8 @@ def run(identification: Identification, origin: Origin, folder: Path, record: Re
         What to run.
     origin
         Kept in the checkpoint.
-    folder
-        The run directory; it is created when the first energy has been evaluated.
+    directory
+        Where to write; it is created when the first energy has been evaluated.
     record
         Of the earlier part of a resumed run.
 
@@ -39,12 +42,12 @@ def run(identification: Identification, origin: Origin, folder: Path, record: Re
     int
         Exit code: 0, or 128 + signal when the run was interrupted.
     """
-    record = Record() if record is None else record
+    folder, record = directory.path, Record() if record is None else record
     progress = Progress(identification.options.quiet)
     saver = Saver(folder, lambda: {"origin": vars(origin), **record.state()})
     with Signals() as signals, threadpool_limits(identification.options.threads):
         try:
-            _advance(identification, folder, record, progress, saver, signals)
+            _advance(identification, directory, record, progress, saver, signals)
             with signals.held():
                 saver.save()
                 result = write_results(identification, record, folder, _settings(origin))
@@ -60,14 +63,30 @@ def resumed(identification: Identification, content: dict, folder: Path) -> Reco
     Raises
     ------
     InputError
-        If the case or its data are no longer those of the checkpoint.
+        If the case or its data are no longer those of the checkpoint, or that cannot be used.
     """
+    try:
+        return _resumed(identification, content, folder)
+    except SolveError as error:
+        raise InputError(f"the energy at the checkpoint of {folder} cannot be evaluated ({error}): the case file or "
+                         "its data have changed, or the checkpoint was edited") from None
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"the checkpoint of {folder} does not fit the case: {described(error)}") from error
+
+
+def _resumed(identification: Identification, content: dict, folder: Path) -> Record:
     if len(content["stage"]["solves"]) != len(identification.levels):
         raise InputError(f"{folder} was run on {len(content['stage']['solves'])} meshes; the case file now gives "
                          f"{len(identification.levels)}")
+    if not 0 <= content["stage"]["level"] < len(identification.levels) or not content["rows"]:
+        raise InputError(f"the checkpoint of {folder} has no rows, or a level that the case has not")
+    flow = identification.continuation.flows[content["stage"]["level"]]
+    check_memory(content["stage"]["iterate"]["memory"], vars(flow.memory()))
     stage = identification.resume(content["stage"])
     energy, before = stage.iterate.value, content["rows"][-1]["energy"]
-    if abs(energy - before) > 1e-9 * abs(before):
+    if not abs(energy - before) <= 1e-9 * abs(before):
         raise InputError(f"the energy at the checkpoint of {folder} is {energy:.12e}, but it was {before:.12e}: the "
                          "case file or its data have changed")
     return Record(stage, list(content["rows"]), list(content["series"]), Clock(content["cpu"], content["wall"]))
@@ -96,9 +115,10 @@ def report(identification: Identification, origin: Origin, folder: Path, record:
     return 0
 
 
-def _advance(identification, folder: Path, record: Record, progress: Progress, saver: Saver, signals: Signals) -> None:
+def _advance(identification, directory: RunDirectory, record: Record, progress: Progress, saver: Saver,
+             signals: Signals) -> None:
     """All iterations; each is recorded as a whole before a signal is heeded."""
-    known = record.stage
+    folder, known = directory.path, record.stage
     if known is not None:
         history.write(folder / "history.csv", record.rows)
         if known.iterate.stop_reason and float(known.level) not in dict(record.series):  # what a rule ended with
@@ -109,16 +129,16 @@ def _advance(identification, folder: Path, record: Record, progress: Progress, s
             continue
         with signals.held():
             if record.stage is None:
-                create_folder(folder)
+                directory.create()
             record.stage = stage
             label, kappa = identification.levels[stage.level].label, identification.options.kappa
             record.rows.append(history.row(stage, len(record.rows), label, record.clock.cpu,
                                            kappa or bool(stage.iterate.stop_reason)))
-            if stage.iterate.stop_reason:
-                record.series.append((float(stage.level), write_fields_of(identification, stage, folder)))
             saver.save_if_cheap()
             history.append(folder / "history.csv", record.rows)
             progress.line(record.rows[-1])
+            if stage.iterate.stop_reason:
+                record.series.append((float(stage.level), write_fields_of(identification, stage, folder)))
 
 
 def _interrupted(stop, identification, origin, folder, record, progress, saver) -> int:

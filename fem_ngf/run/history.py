@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..flows.continuation import Stage
+from ..output.files import replacing
 
 COLUMNS = ("step", "level", "mesh", "energy", "misfit", "regularization", "gradient_norm", "alignment", "kappa",
            "certificate", "fit", "step_size", "damping", "parameters", "pde_solves", "level_solves", "forward",
@@ -63,13 +64,11 @@ def _plain(value):
 
 
 def write(path: Path, rows: list[dict]) -> None:
-    """Write all rows to a temporary name and rename it: a kill at any time leaves a valid file."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", newline="") as stream:
+    """Write all rows: a kill at any time leaves a valid file."""
+    with replacing(path) as temporary, temporary.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, _columns(rows), restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    temporary.replace(path)
 
 
 def append(path: Path, rows: list[dict]) -> None:

@@ -1,13 +1,16 @@
-"""Case files: from a path to a case, with errors that a user can act on."""
+"""Case files: from a path to a case, with errors that a user can act on, and which files may run."""
 
 from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
+import hashlib
 import importlib.util
 import inspect
 import os
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
@@ -82,7 +85,7 @@ def _parsed(path: Path) -> ast.Module:
     try:
         return ast.parse(path.read_bytes(), str(path))
     except (SyntaxError, ValueError, OSError) as error:
-        raise InputError(f"case file {path} cannot be read: {_described(error, path)}") from error
+        raise InputError(f"case file {path} cannot be read: {described(error)}") from error
 
 
 def load_function(path: str | Path) -> Callable[..., Case]:
@@ -102,8 +105,8 @@ def load_function(path: str | Path) -> Callable[..., Case]:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise InputError(f"case file {path} cannot be imported: {_described(error, path)}") from error
+    except (Exception, SystemExit) as error:
+        raise InputError(f"case file {path} cannot be imported: {described(error)}") from error
     function = getattr(module, "case", None)
     if not callable(function):
         raise InputError(f"case file {path} has no function case(); write one that returns a fem_ngf.Case")
@@ -125,21 +128,69 @@ def build(function: Callable[..., Case], arguments: dict, path: str | Path) -> C
         case = function(**arguments)
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if os.environ.get("FEM_NGF_DEBUG"):
             raise
-        raise InputError(f"case file {path}: case() failed with {_described(error, Path(path))}") from error
+        raise InputError(f"case file {path}: case() failed with {described(error)}") from error
     if not isinstance(case, Case):
         raise InputError(f"case file {path}: case() returned a {type(case).__name__} instead of a fem_ngf.Case")
     return case if case.title else replace(case, title=(inspect.getdoc(function) or "").partition("\n")[0].rstrip("."))
 
 
-def _described(error: Exception, path: Path) -> str:
-    """Kind, text and place of an error in one line."""
-    line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else None
-    for frame in traceback.extract_tb(error.__traceback__):
-        if Path(frame.filename) == path.resolve():
-            line = frame.lineno
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
-    place = f" (line {line})" if line else ""
-    return f"{type(error).__name__}: {' '.join(text.split())}{place}"
+# ---- errors in what the user wrote ----------------------------------------------------------------------------------
+
+_INSTALLED = tuple(str(Path(place).resolve()) for place in
+                   (Path(__file__).parents[1], *map(sysconfig.get_path, ("stdlib", "purelib", "platlib"))))
+
+
+def is_users(error: BaseException) -> bool:
+    """Whether an error came up in, or below, a file that belongs neither to this package nor to what is installed."""
+    return bool(_users_frames(error))
+
+
+def described(error: BaseException) -> str:
+    """Kind, text and place of an error in one line; the place is the innermost line that the user wrote."""
+    text = f"{error.msg} (line {error.lineno})" if isinstance(error, SyntaxError) else str(error)
+    frames = _users_frames(error) or traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    kind = "sys.exit" if isinstance(error, SystemExit) else type(error).__name__
+    return f"{kind}: {' '.join(text.split())}{'' if isinstance(error, SyntaxError) else place}"
+
+
+def _users_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    frames = traceback.extract_tb(error.__traceback__)
+    return [frame for frame in frames if Path(frame.filename).is_file()
+            and not str(Path(frame.filename).resolve()).startswith(_INSTALLED)]
+
+
+# ---- which files may run --------------------------------------------------------------------------------------------
+
+
+def trust(path: str | Path) -> None:
+    """Remember that the user ran this very file, in a place of the user's own (``$XDG_STATE_HOME/fem_ngf/cases``)."""
+    with contextlib.suppress(OSError, RuntimeError):  # no home, or a full one: resume will ask for --trust
+        entry = _entry(path)
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        entry.touch()
+
+
+def check_trusted(path: str | Path) -> None:
+    """Refuse to run a case file because a checkpoint names it.
+
+    Raises
+    ------
+    InputError
+        Unless the user ran that file, and it is the same to the last letter.
+    """
+    with contextlib.suppress(OSError, RuntimeError):
+        if _entry(path).exists():
+            return
+    raise InputError(f"case file {path} has changed since you ran it, or you never did; read it, then add --trust to "
+                     "run what it says now")
+
+
+def _entry(path: str | Path) -> Path:
+    """The note that stands for the place and the content of a file."""
+    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    path = Path(path).resolve()
+    return home / "fem_ngf" / "cases" / hashlib.sha256(bytes(path) + b"\0" + path.read_bytes()).hexdigest()

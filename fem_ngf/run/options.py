@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..errors import InputError
 
@@ -28,6 +29,8 @@ GROWING = ("hilbert-descent", "newton", "sobolev", "natural-gradient")
 
 AT_LEAST = {"seed": 0, "levels": 1, "iterations": 1, "threads": 1, "start_width": 1, "max_parameters": 1}
 AT_MOST = {"threads": 1024}
+# What a run has from its start; resume refuses it.
+SETTLED = ("out", "seed", "levels", "ansatz", "sampling", "grow", "growth", "start_width", "weight")
 POSITIVE = ("length", "tolerance", "stagnation")
 
 
@@ -141,6 +144,7 @@ class RunOptions:
         unknown = set(defaults) - {field.name for field in fields(cls)}
         if unknown:
             raise InputError(f"the case's defaults name {', '.join(sorted(unknown))}; that is no option of a run")
+        check_values(defaults)
         settings = {**defaults, **given}
         if "flow" in given:  # preferences for another flow's details go with that flow
             for name, flow in (("direction", "hilbert-descent"), ("method", "natural-gradient")):
@@ -162,7 +166,10 @@ def check_values(values: Mapping[str, Any]) -> None:
     InputError
         If a value is out of range.
     """
+    kinds = get_type_hints(RunOptions)
     for name, value in values.items():
+        if name in kinds and not _fits(value, kinds[name]):
+            raise InputError(f"{name} is {value!r}; it must be {_in_words(kinds[name])}")
         if value is None:
             continue
         if name in AT_LEAST and value < AT_LEAST[name]:
@@ -175,6 +182,22 @@ def check_values(values: Mapping[str, Any]) -> None:
             raise InputError(f"device is {value!r}; choose cpu or cuda")
         if name == "weight":
             given_weight(value)
+
+
+def _fits(value, kind) -> bool:
+    if get_origin(kind) in (Union, UnionType):
+        return any(_fits(value, part) for part in get_args(kind))
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    also = {float: (int, float), Path: (str, Path)}.get(kind, kind)
+    return isinstance(value, also) and not (isinstance(value, bool) and kind in (int, float))
+
+
+def _in_words(kind) -> str:
+    parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    names = {int: "an integer", float: "a number", str: "text", bool: "true or false", Path: "a path"}
+    return " or ".join("one of " + ", ".join(get_args(part)) if get_origin(part) is Literal else names[part]
+                       for part in parts if part is not NoneType)
 
 
 def given_weight(text: str | None) -> float | None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import math
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 
+from ..errors import InputError
 from ..flows.continuation import Stage
+from ..output.files import replacing
+from .case import Case
 from .identification import Clock, Identification
 
 _PACKAGES = ("fem_ngf", "scikit-fem", "torch", "numpy", "scipy", "meshio")
@@ -48,13 +52,32 @@ def write_results(identification: Identification, record, folder: Path, settings
 
     stage = record.reached
     summary = summarize(identification, stage, record.rows, record.clock, settings, reason)
-    if identification.case.outcome is not None:
-        summary |= identification.case.outcome(stage.iterate.linearization, folder)
+    write_summary(folder / "summary.json", summary)  # whatever the case's own functions do, the numbers are there
     write_series(folder / "fields.pvd", [(time, [folder / name for name in names]) for time, names in record.series])
+    if identification.case.outcome is not None:
+        summary |= _conclusions(identification.case, stage, folder, summary)
     if not identification.options.bare:
         _write_pictures(identification, record, folder, summary)
     write_summary(folder / "summary.json", summary)
     return summary
+
+
+def _conclusions(case: Case, stage: Stage, folder: Path, summary: dict) -> dict:
+    """What the case's `outcome` returns.
+
+    Raises
+    ------
+    InputError
+        If it is no mapping, or would overwrite an entry of the summary.
+    """
+    assert case.outcome is not None, "asked for where there is one"
+    found = case.outcome(stage.iterate.linearization, folder)
+    if not isinstance(found, Mapping):
+        raise InputError(f"outcome() of case {case.name} returned a {type(found).__name__}; return a dict, or {{}}")
+    if taken := sorted(set(map(str, found)) & set(summary)):
+        raise InputError(f"outcome() of case {case.name} returned {taken[0]!r}, which summary.json already has; choose "
+                         "another name")
+    return _jsonable(dict(found))
 
 
 def _write_pictures(identification: Identification, record, folder: Path, summary: dict) -> None:
@@ -65,7 +88,8 @@ def _write_pictures(identification: Identification, record, folder: Path, summar
     case, stage = identification.case, record.reached
     title = case.title or case.name
     picture = png(field_figure(identification.levels[stage.level].exports(stage.iterate.linearization), title))
-    (folder / "picture.png").write_bytes(picture)
+    with replacing(folder / "picture.png") as temporary:
+        temporary.write_bytes(picture)
     choice = summary.get("weight_choice")
     write_report(folder / "report.html", summary, record.rows, picture, png(convergence_figure(record.rows)), title,
                  png(weight_figure(choice)) if choice else None)
@@ -148,10 +172,9 @@ def versions() -> dict[str, str]:
 
 
 def write_summary(path: Path, summary: dict) -> None:
-    """Write a summary under a temporary name and rename it."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
-    temporary.replace(path)
+    """Write a summary."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
 
 
 def _solves(levels) -> dict[str, int]:

@@ -1,0 +1,246 @@
+"""What a case, a directory or a checkpoint may do: nothing is deleted, run or believed that is not the run's own."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fem_ngf.output.files import replacing
+from fem_ngf.run.cli import command
+from fem_ngf.run.directory import RunDirectory
+
+CASE = Path(__file__).with_name("small_case.py")
+ROOT = Path(__file__).parents[1]
+QUICK = ["--cells", "4", "--iterations", "1", "--levels", "1", "--quiet", "--bare"]
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory):
+    """A copy of the small case that tests may change."""
+    path = tmp_path_factory.mktemp("case") / "case.py"
+    path.write_text(CASE.read_text())
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(case, tmp_path_factory):
+    """A run directory."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    assert command(["run", str(case), *QUICK, "--out", str(folder)]) == 0
+    return folder
+
+
+def copied(folder, to):
+    to.mkdir()
+    for path in folder.iterdir():
+        (to / path.name).write_bytes(path.read_bytes())
+    return to
+
+
+def one_line(capfd, culprit):
+    out, err = capfd.readouterr()
+    assert re.fullmatch(r"fem-ngf: [^\n]+\n", err), err
+    assert re.search(culprit, err), err
+
+
+def edited(folder, change):
+    """The checkpoint with some entry changed."""
+    content = torch.load(folder / "checkpoint.pt", weights_only=True)
+    change(content)
+    torch.save(content, folder / "checkpoint.pt")
+
+
+# ---- directories -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["summary.json", "history.csv", "checkpoint.pt", "picture.png", "fields_0.vtu"])
+def test_files_of_the_user_with_our_names_are_kept(name, case, tmp_path, capfd):
+    (tmp_path / name).write_text("mine")
+    assert command(["run", str(case), *QUICK, "--out", str(tmp_path)]) == 2
+    one_line(capfd, "holds no earlier run")
+    assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "mine"
+
+
+def test_a_checkpoint_of_another_program_is_kept(case, tmp_path, capfd):
+    torch.save({"weights": torch.ones(2)}, tmp_path / "checkpoint.pt")
+    assert command(["run", str(case), *QUICK, "--out", str(tmp_path)]) == 2
+    one_line(capfd, "holds no earlier run")
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True).keys() == {"weights"}
+
+
+def test_a_new_run_leaves_what_else_the_directory_holds(case, finished, tmp_path):
+    folder = copied(finished, tmp_path / "run")
+    kept = {"notes.txt", "fields_of_wheat.vtu", "summary.json.old", "checkpoint.pt.mine"}
+    for name in kept:
+        (folder / name).write_text("mine")
+    assert command(["run", str(case), *QUICK, "--out", str(folder)]) == 0
+    assert all((folder / name).read_text() == "mine" for name in kept)
+
+
+def test_out_must_have_a_name(case, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    assert command(["run", str(case), *QUICK, "--out", ""]) == 2
+    one_line(capfd, "--out is ''; give a path")
+
+
+@pytest.mark.parametrize("words", [["run"], ["resume"], ["report"]], ids=str)
+def test_a_second_process_in_a_directory_is_refused(words, case, finished, capfd):
+    before = {path.name: path.read_bytes() for path in finished.iterdir()}
+    with RunDirectory(finished) as directory:
+        directory.claim()
+        flags = [str(case), *QUICK, "--out", str(finished)] if words == ["run"] else [str(finished)]
+        assert command([*words, *flags]) == 2
+    one_line(capfd, "another process is at work")
+    assert {path.name: path.read_bytes() for path in finished.iterdir()} == before
+    assert command(["resume", str(finished)]) == 0  # it is free again
+
+
+def test_a_directory_is_free_when_its_process_was_killed(finished):
+    script = ("import os, sys; from pathlib import Path; from fem_ngf.run.directory import RunDirectory\n"
+              "RunDirectory(Path(sys.argv[1])).claim(); os.kill(os.getpid(), 9)")
+    done = subprocess.run([sys.executable, "-c", script, str(finished)], env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == -9
+    with RunDirectory(finished) as directory:
+        directory.claim()
+
+
+def test_a_file_is_whole_or_not_there(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    with pytest.raises(OSError), replacing(path) as temporary:
+        temporary.write_text("ha")
+        raise OSError("disk full")
+    assert [each.name for each in tmp_path.iterdir()] == ["a.json"] and path.read_text() == "old"
+
+
+# ---- which file runs -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", ["resume", "report"])
+def test_a_changed_case_file_needs_trust(word, tmp_path, capfd):
+    case, folder = tmp_path / "case.py", tmp_path / "run"
+    case.write_text(CASE.read_text())
+    assert command(["run", str(case), *QUICK, "--out", str(folder)]) == 0
+    case.write_text(CASE.read_text() + "\nPath(__file__).with_name('ran').touch()\n")
+    assert command([word, str(folder)]) == 2
+    one_line(capfd, r"case\.py has changed.*--trust")
+    assert not (tmp_path / "ran").exists()
+    assert command([word, str(folder), "--trust"]) == 0 and (tmp_path / "ran").exists()
+    assert command([word, str(folder)]) == 0  # trusted from now on
+
+
+def test_a_case_file_that_only_a_checkpoint_names_is_not_run(finished, tmp_path, capfd):
+    folder, stranger = copied(finished, tmp_path / "run"), tmp_path / "stranger.py"
+    stranger.write_text(CASE.read_text() + "\nPath(__file__).with_name('ran').touch()\n")
+    edited(folder, lambda content: content["origin"].update(path=str(stranger)))
+    for word in ("resume", "report"):
+        assert command([word, str(folder)]) == 2
+        one_line(capfd, r"stranger\.py.*--trust")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("flag", ["--seed=3", "--out=x", "--ansatz", "--start_width=4", "--weight"])
+def test_resume_refuses_what_it_would_ignore(flag, finished, capfd):
+    assert command(["resume", str(finished), flag]) == 2
+    one_line(capfd, f"{flag} cannot be given")
+
+
+# ---- checkpoints are data from outside -------------------------------------------------------------------------------
+
+PATHS = ["origin", "origin.path", "origin.flags", "origin.folder", "origin.arguments", "origin.setup_cpu_seconds",
+         "stage", "stage.level", "stage.solves", "stage.change", "rows", "series", "cpu", "wall",
+         *(f"stage.iterate.{name}" for name in (
+             "step", "theta", "start_value", "alignment", "solves", "idle", "events", "stop_reason", "memory", "ansatz",
+             "warm_start")), "stage.iterate.ansatz.widths", "stage.iterate.ansatz.kind", "stage.iterate.memory.damping"]
+
+
+@pytest.mark.parametrize("place", PATHS)
+def test_a_checkpoint_with_a_broken_entry_is_told_in_one_line(place, finished, tmp_path, capfd):
+    folder = copied(finished, tmp_path / "run")
+    *parents, name = place.split(".")
+    whole = (folder / "checkpoint.pt").read_bytes()
+    for value in (None, {"x": [1]}, "text", [object], -7.5, {"numpy": torch.ones(3, 3)}):
+        (folder / "checkpoint.pt").write_bytes(whole)
+
+        def change(content, value=value):
+            for parent in parents:
+                content = content[parent]
+            if value == [object]:
+                del content[name]
+            else:
+                content[name] = value
+
+        edited(folder, change)
+        code = command(["resume", str(folder)])
+        out, err = capfd.readouterr()
+        assert code == 0 or code == 2 and re.fullmatch(r"fem-ngf: error: [^\n]+\n", err), (value, err)
+        assert code == 2 or not err
+
+
+# ---- a case's own functions ------------------------------------------------------------------------------------------
+
+BROKEN = {
+    "residual": ("    return torch.exp(m) * dot", "    1 / 0\n    return torch.exp(m) * dot", 2),
+    "fields": ("fields=lambda linearization, state=state: {",
+               "fields=lambda linearization, state=state: {1 / 0: 0,", 1),
+    "sys.exit in case": ("    if data is None:", "    raise SystemExit(0)\n    if data is None:", 2),
+    "sys.exit in a field": ("fields=lambda linearization, state=state: {",
+                            "fields=lambda linearization, state=state: {exit(0): 0,", 1),
+    "sys.exit at import": ("def truth(x):", "raise SystemExit(0)\ndef truth(x):", 2),
+    "outcome fails": ("tuning={", "outcome=lambda at, folder: 1 / 0, tuning={", 1),
+    "outcome overwrites": ("tuning={", "outcome=lambda at, folder: {'energy': 0.0}, tuning={", 2),
+    "outcome returns nothing": ("tuning={", "outcome=lambda at, folder: None, tuning={", 2),
+    "unknown default": ('defaults={"iterations"', 'defaults={"iteration"', 2),
+    "default of a wrong kind": ('defaults={"iterations": 4}', 'defaults={"iterations": "four"}', 2),
+    "unknown tuning": ('tuning={"stagnation"', 'tuning={"stagnatoin"', 2),
+    "levels are a number": ("tuple(levels)", "3", 2),
+    "a level is none": ("tuple(levels)", "(None,)", 2),
+    "ansatz is a module": ("MLP((2, 6, 1))", "torch.nn.Linear(2, 1)", 2),
+    "two outputs": ("MLP((2, 6, 1))", "MLP((2, 6, 2))", 2),
+    "truth of another size": ("truth=truth(parameter.doflocs)", "truth=np.ones(3)", 2),
+    "title is a number": ('title="Small diffusion problem"', "title=3", 2),
+    "name is a path": ('Case("small"', 'Case("../small"', 2),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_case_is_told_in_one_line(name, tmp_path, capfd):
+    old, new, code = BROKEN[name]
+    text = CASE.read_text()
+    assert text.count(old) == 1
+    (tmp_path / "case.py").write_text(text.replace(old, new))
+    assert command(["run", str(tmp_path / "case.py"), *QUICK, "--out", str(tmp_path / "run")]) == code
+    err = capfd.readouterr().err
+    assert re.fullmatch(r"fem-ngf: [^\n]+\n", err), err
+    if "1 / 0" in new or "exit(0)" in new.lower():
+        line = (text.replace(old, new).partition("1 / 0" if "1 / 0" in new else "xit(0)")[0]).count("\n") + 1
+        assert re.search(rf"\(case\.py, line {line}\)", err), err
+    assert not list(tmp_path.glob("run/.*"))
+    if name.startswith("outcome"):
+        assert json.loads((tmp_path / "run" / "summary.json").read_text())["energy"] > 0
+
+
+def test_warnings_wait_for_the_end(tmp_path, capfd):
+    text = CASE.read_text().replace("    if data is None:", "    np.float64(1e308) * 10\n    if data is None:")
+    (tmp_path / "case.py").write_text(text)
+    words = [sys.executable, "-m", "fem_ngf", "run", str(tmp_path / "case.py"), *QUICK, "--out", str(tmp_path / "run")]
+    done = [subprocess.run([*words, *more], capture_output=True, text=True, cwd=tmp_path,
+                           env={**os.environ, "PYTHONPATH": str(ROOT)}) for more in ([], ["--gamma=-1"])]
+    assert done[0].returncode == 0 and "RuntimeWarning" in done[0].stderr
+    assert done[1].returncode == 2 and done[1].stderr.count("\n") == 1
+
+
+def test_the_system_refuses_in_one_line(case, tmp_path, capfd, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("fem_ngf.run.checkpoint.torch.save", full)
+    assert command(["run", str(case), *QUICK, "--out", str(tmp_path / "run")]) == 1
+    one_line(capfd, "No space left on device")
+    assert np.all([path.suffix != ".tmp" for path in (tmp_path / "run").iterdir()])
