@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 
 class InputError(ValueError):
     """What the user gave cannot be used.
@@ -35,3 +37,22 @@ def check_kind(kind: str) -> None:
     """InputError unless the kind of Hessian is known."""
     if kind not in ("gauss-newton", "newton"):
         raise InputError(f"kind is {kind!r}; choose 'gauss-newton' or 'newton'")
+
+
+def checked_times(times, what: str = "times", least: int = 1) -> np.ndarray:
+    """Times ``(T,)`` as floats.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than `least`, or they do not increase or are not finite; `what` names them.
+    """
+    times = np.asarray(times, dtype=np.float64)
+    if times.ndim != 1 or times.size < least:
+        raise InputError(f"{what} has shape {times.shape}; it needs (T,) with T >= {least}")
+    if not np.isfinite(times).all():
+        raise InputError(f"{what} has {np.count_nonzero(~np.isfinite(times))} entries that are not finite")
+    if len(later := np.flatnonzero(np.diff(times) <= 0)):
+        raise InputError(f"{what} must increase; entry {later[0] + 1} is {times[later[0] + 1]:g} after "
+                         f"{times[later[0]]:g}")
+    return times

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import test_electrodes
+import test_evolution
 import test_stationary
 from problems import inverse_problem, parameter_space
 from skfem import Basis, ElementTriP1, ElementTriP2
@@ -39,6 +40,8 @@ def electrodes(element=ElementTriP1):
 
 
 PROBLEMS = {**test_stationary.PROBLEMS, "electrodes": electrodes, "electrodes P2": lambda: electrodes(ElementTriP2)}
+PROBLEMS |= {f"evolution, {name}": make for name, make in test_evolution.UNKNOWNS.items()
+             if name not in ("initial_state", "source")}  # those states are linear in m: no remainder to measure
 
 
 @pytest.fixture(params=PROBLEMS)
@@ -60,7 +63,8 @@ def test_a_pde_says_its_sizes(problem):
     state = problem.solve(parameters(problem)[0])
     assert isinstance(state, State)
     assert state.u.shape == (problem.state_size, problem.experiments) and state.m.shape == (problem.parameter_size,)
-    assert problem.work_per_solve == problem.state_size and problem.counts.forward > 0
+    times = len(getattr(problem, "times", [0]))
+    assert problem.work_per_solve * times == problem.state_size and problem.counts.forward > 0
 
 
 def test_tangent_has_taylor_rate_two(problem):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, checked_times
 from .measurements import Measurements, TimeSeries
 
 
@@ -77,25 +77,6 @@ def read_time_series(path, *, dimension: int | None = None) -> TimeSeries:
     flat = [None if array is None else array.swapaxes(0, 1).reshape(len(points), -1) for array in (values, std)]
     points = _checked(what, points, *flat, dimension)[0]
     return TimeSeries(points, times, values, std)
-
-
-def checked_times(times, what: str) -> np.ndarray:
-    """Times ``(T,)``, one at least.
-
-    Raises
-    ------
-    InputError
-        If they do not increase or are not finite; `what` names them.
-    """
-    times = np.asarray(times, dtype=np.float64)
-    if times.ndim != 1 or not times.size:
-        raise InputError(f"{what} has shape {times.shape}; it needs (T,) with T >= 1")
-    if not np.isfinite(times).all():
-        raise InputError(f"{what} has {np.count_nonzero(~np.isfinite(times))} entries that are not finite")
-    if len(later := np.flatnonzero(np.diff(times) <= 0)):
-        raise InputError(f"{what} must increase; entry {later[0] + 1} is {times[later[0] + 1]:g} after "
-                         f"{times[later[0]]:g}")
-    return times
 
 
 def _series(what: str, points: np.ndarray, columns: dict[str, np.ndarray]):

@@ -104,8 +104,8 @@ Field.__abs__ = lambda self: abs(self.value)
 class Points:
     """The quadrature points of a block of elements, given to residuals as ``w``.
 
-    ``w.x`` (d, elements, points), ``w.h`` (elements, points), ``w.n`` (d, elements, points; facets only) and the
-    form's data by name.
+    ``w.x`` (d, elements, points), ``w.h`` (elements, points), ``w.n`` (d, elements, points; facets only), in
+    evolutions the time ``w.t``, and the form's data by name.
     """
 
     arrays: dict

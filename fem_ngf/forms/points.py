@@ -12,7 +12,7 @@ from ..errors import InputError
 from .fields import as_tensor
 from .laws import Law
 
-RESERVED = ("x", "h", "n")
+RESERVED = ("x", "h", "n", "t")
 
 
 def bases_of(parameter, state):

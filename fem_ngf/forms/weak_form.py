@@ -12,7 +12,8 @@ Torch is used on as many threads as it is told to; one thread is best (OMP_NUM_T
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -106,6 +107,31 @@ class WeakForm:
         result._set(self._assembler.integrals + other._assembler.integrals, self.parameter_size, self.state_points)
         return result
 
+    @property
+    def parameter_sizes(self):
+        """Unknowns of each parameter field."""
+        return tuple(int(size) for size in np.diff([0, *self._splits, self.parameter_size]))
+
+    def at(self, t):
+        """The form at a time, which its residual finds as ``w.t``; patterns are shared, so that this costs nothing."""
+        return self._with_arrays(lambda arrays: arrays | {"t": float(t)})
+
+    def depends_on_time(self, u, m):
+        """Whether the residual asks for ``w.t``, at u and m on the first element."""
+        asked = []
+        form = self._with_arrays(lambda arrays: _Asked(arrays, asked))
+        for each in form._assembler.integrals:
+            each.density.evaluate(each.arguments(self._vectors(u, m), ()), slice(0, 1))
+        return bool(asked)
+
+    def _with_arrays(self, change):
+        form = copy(self)
+        form._assembler = copy(self._assembler)
+        form._assembler.integrals = tuple(
+            replace(each, density=replace(each.density, arrays=change(each.density.arrays)))
+            for each in self._assembler.integrals)
+        return form
+
     def residual(self, u, m):
         """Covector R(u, m) of shape (n_u,), one entry a test function; SolveError when it is not finite."""
         return self._assembler.covector(self._vectors(u, m), (1,), self.state_size)
@@ -140,3 +166,16 @@ class WeakForm:
     def _vectors(self, u, m, p=None):
         m = checked_vector("m", m, self.parameter_size)
         return [checked_vector("u", u, self.state_size), p, *(np.split(m, self._splits) if self._fields else ())]
+
+
+class _Asked(dict):
+    """Data of a form at time zero that notes when ``w.t`` is asked for."""
+
+    def __init__(self, arrays, asked):
+        super().__init__(arrays | {"t": 0.0})
+        self._asked = asked
+
+    def __getitem__(self, name):
+        if name == "t":
+            self._asked.append(name)
+        return super().__getitem__(name)

@@ -2,10 +2,6 @@
 
 The solution is the linearisation point: `StationaryProblem.solve` returns a `StationaryState`, whose `tangent` and
 `adjoint` are exact for the discrete problem.
-
-References
-----------
-P. Deuflhard, "Newton Methods for Nonlinear Problems", Springer 2004 (residual-based damping, Section 3.1).
 """
 
 from __future__ import annotations
@@ -13,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import InputError, SolveError
+from .newton import newton, norm, tolerated
 from .operator import FreeOperator
 from .protocol import SolveCounts
 
@@ -53,9 +50,9 @@ class StationaryProblem:
         self.form, self.linear, self.counts = form, linear, SolveCounts()
         self.tolerance, self.max_iterations = tolerance, max_iterations
         self.state_size = form.state_size
-        self.dirichlet = _dofs(dirichlet, self.state_size)
+        self.dirichlet = checked_dofs(dirichlet, self.state_size)
         self.free = np.setdiff1d(np.arange(self.state_size), self.dirichlet)
-        given, loads = _columns("values", values, self.state_size), _columns("loads", loads, self.state_size)
+        given, loads = columns("values", values, self.state_size), columns("loads", loads, self.state_size)
         self.experiments = max(given.shape[1], loads.shape[1])
         if any(array.shape[1] not in (1, self.experiments) for array in (given, loads)):
             raise InputError(f"values has {given.shape[1]} columns but loads has {loads.shape[1]}; give one column an "
@@ -136,7 +133,7 @@ class StationaryProblem:
         self._checked_linear = True
 
     def _start(self, start):
-        u = start.u if isinstance(start, StationaryState) else _columns("start", start, self.state_size)
+        u = start.u if isinstance(start, StationaryState) else columns("start", start, self.state_size)
         if u.shape[1] not in (1, self.experiments):
             raise InputError(f"start has {u.shape[1]} columns; give one an experiment ({self.experiments})")
         return np.broadcast_to(u, self.lift.shape)
@@ -147,50 +144,22 @@ class StationaryProblem:
         return StationaryState(self, m, self._last, None)
 
     def _newton(self, m, start, experiment):
-        """Newton's method with back-tracking on the residual's norm, for one experiment: u (n_u,)."""
-        u = self.lift[:, experiment].copy()
-        cold = self._residual(u, m, experiment, tolerate=True)
-        u[self.free] = start[self.free]
-        r = self._residual(u, m, experiment)
-        reference = _norm(r) if cold is None else _norm(cold)
-        for _ in range(self.max_iterations):
-            if _norm(r) <= self.tolerance * reference:
-                return u
-            step = -self.factorize(u, m).solve(r)
+        """Newton's method for one experiment: u (n_u,)."""
+        def residual(u):
+            r = self.form.residual(u, m) - self.loads[:, experiment]
+            r[self.dirichlet] = 0.0
+            return r
+
+        def step(u, r):
+            correction = -self.factorize(u, m).solve(r)
             self.counts.forward += 1
-            trial, trial_r, length = self._line_search(u, r, step, m, experiment)
-            if trial is None:
-                if _norm(r) <= 1e-8 * reference:
-                    return u
-                break
-            tiny = length == 1.0 and _norm(step) <= 1e-9 * _norm(trial)
-            u, r = trial, trial_r
-            if tiny and _norm(r) <= 1e-8 * reference:
-                return u
-        raise SolveError(f"Newton's method did not converge (experiment {experiment}): residual "
-                         f"{_norm(r):.1e}, at the start {reference:.1e}; try a nearer start")
+            return correction
 
-    def _line_search(self, u, r, step, m, experiment):
-        """Halve the step until the residual's norm decreases; (None, None, 0) when it never does."""
-        norm, length = _norm(r), 1.0
-        while length >= 2.0**-14:
-            trial = u + length * step
-            trial_r = self._residual(trial, m, experiment, tolerate=True)
-            if trial_r is not None and _norm(trial_r) <= (1.0 - 1e-4 * length) * norm:
-                return trial, trial_r, length
-            length /= 2.0
-        return None, None, 0.0
-
-    def _residual(self, u, m, experiment, tolerate=False):
-        """``R(u, m) - load`` on the free unknowns, zero elsewhere; None when tolerated to be not finite."""
-        try:
-            residual = self.form.residual(u, m) - self.loads[:, experiment]
-        except SolveError:
-            if tolerate:
-                return None
-            raise
-        residual[self.dirichlet] = 0.0
-        return residual
+        u = self.lift[:, experiment].copy()
+        cold = tolerated(residual, u)
+        u[self.free] = start[self.free]
+        return newton(residual, step, u, None if cold is None else norm(cold), tolerance=self.tolerance,
+                      max_iterations=self.max_iterations, what=f"experiment {experiment}")
 
 
 class StationaryState:
@@ -316,13 +285,7 @@ class StationaryState:
         return array
 
 
-def _norm(residual):
-    """Euclidean norm; inf instead of a warning when it overflows."""
-    with np.errstate(over="ignore"):
-        return float(np.linalg.norm(residual))
-
-
-def _dofs(dirichlet, size):
+def checked_dofs(dirichlet, size):
     dofs = np.unique(np.asarray(() if dirichlet is None else dirichlet))
     if dofs.size == 0:
         return np.zeros(0, dtype=int)
@@ -332,7 +295,7 @@ def _dofs(dirichlet, size):
     return dofs
 
 
-def _columns(name, array, size):
+def columns(name, array, size):
     """(n_u, k) from None, a number, (n_u,) or (n_u, k)."""
     array = np.asarray(0.0 if array is None else array, dtype=float)
     if not np.all(np.isfinite(array)):

@@ -1,0 +1,1 @@
+"""Evolutions: their schemes in time, their trajectories with exact discrete derivatives."""
