@@ -26,6 +26,7 @@ from .data.noise import HuberNoise as HuberNoise
 from .data.noise import StudentNoise as StudentNoise
 from .data.observation import MatrixObservation as MatrixObservation
 from .data.observation import as_function as as_function
+from .data.observation import at_times as at_times
 from .data.observation import boundary_trace as boundary_trace
 from .data.observation import point_values as point_values
 from .data.observation import subdomain_averages as subdomain_averages

@@ -1,9 +1,10 @@
-"""Files of measurements over time."""
+"""Measurements over time: their files, and what an evolution is compared with."""
 
 import numpy as np
 import pytest
+from skfem import Basis, ElementTriP1
 
-from fem_ngf import InputError, read_time_series
+from fem_ngf import InputError, TimeSeries, read_time_series, unit_square
 
 POINTS = np.array([[0.5, 0.6], [0.1, 0.2], [0.3, 0.4]])
 TIMES = np.array([0.0, 0.5])
@@ -107,3 +108,31 @@ def test_other_files(tmp_path):
         read_time_series(tmp_path / "data.txt")
     with pytest.raises(InputError, match="does not exist"):
         read_time_series(tmp_path / "none.csv")
+
+
+# ---- what an evolution is compared with -----------------------------------------------------------------------------
+
+
+def test_observations_of_a_trajectory():
+    """Linear functions of space and time are observed exactly, at any point and time, in blocks too."""
+    basis, times = Basis(unit_square(3), ElementTriP1()), np.array([0.0, 0.1, 0.5, 1.0])
+    film = np.stack([(1.0 + basis.doflocs[0] - 2.0 * basis.doflocs[1]) * (1.0 + t) for t in times])
+    series = TimeSeries(POINTS, np.array([0.05, 0.5, 0.7]), np.ones((3, 3)), np.full((3, 3), 0.5))
+    observation, values, noise = series.on(basis, times)
+    expected = (1.0 + POINTS[:, 0] - 2.0 * POINTS[:, 1]) * (1.0 + series.times[:, None])
+    assert np.allclose(observation(film.reshape(-1, 1))[:, 0], expected.ravel())
+    assert np.allclose(observation(np.stack(2 * [film.reshape(-1, 1)], axis=2))[:, 0, 1], expected.ravel())
+    assert np.array_equal(observation.points[3:6], POINTS)
+    assert noise.value(observation(film.reshape(-1, 1)) - values) == pytest.approx(2.0 * np.sum((expected - 1.0) ** 2))
+    r, u = np.random.default_rng(0).standard_normal(9), np.random.default_rng(1).standard_normal(film.size)
+    assert r @ observation(u) == pytest.approx(u @ observation.transpose(r))
+
+
+@pytest.mark.parametrize(("series", "message"), [
+    (TimeSeries(POINTS, TIMES, VALUES), "the time series has no std"),
+    (TimeSeries(POINTS, TIMES + 0.6, VALUES, VALUES**2), "1 of 2 observations lie outside .*, e.g. t = 1.1; these run"),
+    (TimeSeries(POINTS + 0.5, TIMES, VALUES, VALUES**2), "points: 1 of 3 lie outside the mesh"),
+])
+def test_series_that_do_not_fit_the_evolution(series, message):
+    with pytest.raises(InputError, match=message):
+        series.on(Basis(unit_square(3), ElementTriP1()), np.linspace(0.0, 1.0, 5))

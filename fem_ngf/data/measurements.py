@@ -17,7 +17,7 @@ from ..spaces.locate import interpolation
 from ..spaces.matrices import mass_form
 from ..spaces.sampling import quadrature_sampling
 from .noise import GaussianNoise
-from .observation import MatrixObservation, point_values, whole_field
+from .observation import MatrixObservation, at_times, point_values, whole_field
 from .protocol import Noise
 
 
@@ -78,6 +78,20 @@ class TimeSeries:
     values: np.ndarray
     std: np.ndarray | None = None
     likelihood: Callable[[np.ndarray], Noise] = GaussianNoise.from_std
+
+    def on(self, basis, times: np.ndarray) -> tuple[MatrixObservation, np.ndarray, Noise]:
+        """Observation of an evolution of states in `basis` at `times`, values and noise model, time by time.
+
+        Raises
+        ------
+        InputError
+            If the standard deviations are unknown, or a point or a time lies outside the evolution.
+        """
+        if self.std is None:
+            raise InputError("the time series has no std; give the standard deviations of its noise")
+        observation = at_times(point_values(basis, self.points), times, self.times)
+        values, std = (array.reshape(len(self.times) * len(self.points), -1) for array in (self.values, self.std))
+        return observation, values, self.likelihood(std)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from skfem import LinearForm
+from skfem import Basis, ElementLineP1, LinearForm, MeshLine
 
 from ..errors import InputError
 from ..meshes import boundary, subdomain
@@ -84,6 +84,34 @@ def point_values(basis, points: np.ndarray) -> MatrixObservation:
 def as_function(basis, vector: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """The scalar function with coefficients `vector` ``(n,)``, of points x ``(d, ...)`` in its mesh."""
     return lambda x: point_values(basis, np.reshape(x, (len(x), -1)).T)(vector).reshape(np.shape(x)[1:])
+
+
+def at_times(observation: MatrixObservation, times: np.ndarray, when: np.ndarray) -> MatrixObservation:
+    """What one state is observed by, at several times of a trajectory ``(N + 1) n_u``, which is linear in between.
+
+    Parameters
+    ----------
+    observation
+        Of one state, n_obs values.
+    times
+        ``(N + 1,)`` of the trajectory.
+    when
+        ``(T,)`` of the observations: T times n_obs values, time by time.
+
+    Raises
+    ------
+    InputError
+        If an observation is before the first or after the last state.
+    """
+    times, when = np.asarray(times, dtype=np.float64), np.asarray(when, dtype=np.float64)
+    slack = 1e-12 * (times[-1] - times[0])
+    outside = np.flatnonzero(~((when >= times[0] - slack) & (when <= times[-1] + slack)))
+    if outside.size:
+        raise InputError(f"{outside.size} of {len(when)} observations lie outside the evolution's times, e.g. t = "
+                         f"{when[outside[0]]:g}; these run from {times[0]:g} to {times[-1]:g}")
+    hats = interpolation(Basis(MeshLine(times), ElementLineP1()), when[:, None])
+    points = None if observation.points is None else np.tile(observation.points, (len(when), 1))
+    return MatrixObservation(sp.csr_array(sp.kron(hats, observation.matrix, format="csr")), points)
 
 
 def subdomain_averages(basis, names) -> MatrixObservation:
