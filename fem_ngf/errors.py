@@ -33,6 +33,27 @@ def check_positive(**numbers: float) -> None:
             raise InputError(f"{name} is {value}; it must be a positive number")
 
 
+def real_array(name: str, value):
+    """The value as a float64 array.
+
+    Raises
+    ------
+    InputError
+        If it holds something else than real numbers: complex ones, text, objects.
+    """
+    import numpy as np  # here, so that wrong flags are told without it
+
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise InputError(f"{name} has rows of different lengths; give an array of numbers") from None
+    if array.dtype.kind == "c":
+        raise InputError(f"{name} is complex; give real and imaginary part as two real fields")
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{name} holds {type(value).__name__ if array.ndim == 0 else array.dtype}; give real numbers")
+    return array.astype(np.float64, copy=False)
+
+
 def check_kind(kind: str) -> None:
     """InputError unless the kind of Hessian is known."""
     if kind not in ("gauss-newton", "newton"):

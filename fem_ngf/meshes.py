@@ -7,6 +7,7 @@ front/back in z. Curved or re-entrant parts have names of their own.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -104,9 +105,11 @@ def _check_grid(cells, lower, upper) -> None:
         raise InputError(f"corners {tuple(lower)} and {tuple(upper)} span no box; each lower must be below its upper")
 
 
-def boundary(mesh, name: str) -> np.ndarray:
-    """Facets of a named boundary; an unknown name is an `InputError` that lists the known ones."""
-    return _named(mesh.boundaries, "boundary", name)
+def boundary(mesh, name: str | Iterable[str]) -> np.ndarray:
+    """Facets of a named boundary, or of several; an unknown name is an `InputError` that lists the known ones."""
+    if isinstance(name, str):
+        return _named(mesh.boundaries, "boundary", name)
+    return np.unique(np.concatenate([boundary(mesh, each) for each in name]))
 
 
 def subdomain(mesh, name: str) -> np.ndarray:
@@ -116,7 +119,7 @@ def subdomain(mesh, name: str) -> np.ndarray:
 
 def _named(names: dict | None, what: str, name: str) -> np.ndarray:
     names = names or {}
-    if name not in names:
+    if not isinstance(name, str) or name not in names:
         known = ", ".join(sorted(names)) or f"none, the mesh has no named {what}"
         raise InputError(f"unknown {what} {name!r}; known: {known}")
     return names[name]

@@ -38,7 +38,7 @@ class Model:
         scikit-fem elements of u and m; a tuple of elements where the residual takes several fields m. A `Law` may
         stand in the place of an element: it has a mesh of its own.
     dirichlet
-        Values of u: ``{name: value}``, or one value for the whole boundary.
+        Values of u: ``{name: value}``, or one value for the whole boundary; a name or a list of names: zero there.
     neumann
         Fluxes :math:`\int g v` into the domain: ``{name: value}``.
     boundary
@@ -65,7 +65,7 @@ class Model:
     residual: Callable
     state: Element
     parameter: Element | Law | tuple[Element | Law, ...]
-    dirichlet: Value | Mapping[str, Value | Sequence[Value]] | None = None
+    dirichlet: Value | str | Sequence[str] | Mapping[str, Value | Sequence[Value]] | None = None
     neumann: Mapping[str, Value | Sequence[Value]] = field(default_factory=dict)
     boundary: Mapping[str, Callable] = field(default_factory=dict)
     data: Mapping[str, Value] = field(default_factory=dict)
@@ -74,6 +74,14 @@ class Model:
     symmetric: bool | None = None
     definite: bool = False
     backend: str = "auto"
+
+    def __post_init__(self):
+        for name, element in (("state", self.state), ("parameter", self.parameter)):
+            if isinstance(element, type):
+                raise InputError(f"{name} is the class {element.__name__}; write {element.__name__}()")
+        names = [self.dirichlet] if isinstance(self.dirichlet, str) else self.dirichlet
+        if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
+            object.__setattr__(self, "dirichlet", dict.fromkeys(names, 0.0))
 
     def on(self, mesh) -> Discretization:
         """The model on a mesh.

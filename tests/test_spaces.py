@@ -288,7 +288,7 @@ BAD = {
     "length is nan": lambda: HilbertSpace.sobolev(P1, 1.0, float("nan")),
     r"s = 2.5 is outside": lambda: HilbertSpace.sobolev(P1, 2.5),
     "s = nan is outside": lambda: HilbertSpace.sobolev(P1, float("nan")),
-    "fixed unknowns reach": lambda: HilbertSpace.l2(P1, fixed=[0, P1.N]),
+    "fixed holds": lambda: HilbertSpace.l2(P1, fixed=[0, P1.N]),
     r"matrix has shape \(3, 3\)": lambda: HilbertSpace.from_matrix(P1, sp.eye_array(3)),
     "sampling is 'random'": lambda: HilbertSpace.l2(P1, sampling="random"),
     "nodal sampling needs a Lagrange element": lambda: HilbertSpace.l2(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import torch
 
-from ..errors import InputError
+from ..errors import InputError, real_array
+
+OVERHANG = 0.1  # of a side of its box that a network may be asked to go beyond it
+FILLED = 0.01  # of the sides of its box below which all points look like one to a network
 
 
 def points(x, dimension: int) -> np.ndarray:
@@ -16,9 +21,10 @@ def points(x, dimension: int) -> np.ndarray:
     InputError
         If `x` has another shape.
     """
-    x = np.asarray(x, dtype=np.float64)
+    x = real_array("x", x)
     if x.ndim != 2 or x.shape[1] != dimension:
-        raise InputError(f"x has shape {x.shape}: the ansatz needs points of shape (q, {dimension})")
+        turned = "; is it transposed?" if x.ndim == 2 and x.shape[0] == dimension else ""
+        raise InputError(f"x has shape {x.shape}: the ansatz needs points of shape (q, {dimension}){turned}")
     return x
 
 
@@ -30,7 +36,7 @@ def parameters(theta, size: int, name: str = "theta") -> np.ndarray:
     InputError
         If `theta` has another shape.
     """
-    theta = np.asarray(theta, dtype=np.float64)
+    theta = real_array(name, theta)
     if theta.shape != (size,):
         raise InputError(f"{name} has shape {theta.shape}: the ansatz has {size} parameters, shape ({size},)")
     return theta
@@ -44,7 +50,7 @@ def samples_of(samples, q: int, outputs: int) -> np.ndarray:
     InputError
         If there is not one row for each of the q points.
     """
-    samples = np.asarray(samples, dtype=np.float64)
+    samples = real_array("samples", samples)
     expected = (q,) if outputs == 1 else (q, outputs)
     if samples.shape not in (expected, (q, outputs)):
         raise InputError(f"samples has shape {samples.shape}: these points need {expected}")
@@ -87,6 +93,65 @@ def checked_box(box, dimension: int) -> tuple[tuple[float, ...], tuple[float, ..
     if not np.all(np.isfinite(lower + upper)) or not all(a < b for a, b in zip(lower, upper, strict=True)):
         raise InputError(f"box={box!r} must have finite corners, each lower entry below the upper one")
     return lower, upper
+
+
+def boxes(ansatz) -> list:
+    """The boxes of a network, and of those inside it."""
+    parts = getattr(ansatz, "parts", None) or [part for part in (getattr(ansatz, "inner", None),) if part is not None]
+    own = [ansatz.box] if getattr(ansatz, "box", None) is not None else []
+    return own + [box for part in parts for box in boxes(part)]
+
+
+def on_box(ansatz, box):
+    """The network, and those inside it, on another box."""
+    changed: dict[str, object] = {"box": box} if getattr(ansatz, "box", None) is not None else {}
+    if getattr(ansatz, "inner", None) is not None:
+        changed["inner"] = on_box(ansatz.inner, box)
+    if getattr(ansatz, "parts", None):
+        changed["parts"] = tuple(on_box(part, box) for part in ansatz.parts)
+    return dataclasses.replace(ansatz, **changed) if changed else ansatz
+
+
+def misplaced(box, x: np.ndarray) -> str:
+    """What is wrong with a box for points x (q, d), in words: they leave it, or fill next to nothing of it."""
+    lower, upper = np.array(box)
+    sides, low, high = upper - lower, x.min(axis=0), x.max(axis=0)
+    if np.any(low < lower - OVERHANG * sides) or np.any(high > upper + OVERHANG * sides):
+        return "leave"
+    return "hardly fill" if np.all(high - low < FILLED * sides) else ""
+
+
+def placed(ansatz, x: np.ndarray):
+    """The network with the bounding box of points x (q, d) where it has the default box, and that is not for them."""
+    default = checked_box(None, x.shape[1])
+    if any(box == default and misplaced(box, x) for box in boxes(ansatz)):
+        return on_box(ansatz, (tuple(map(float, x.min(axis=0))), tuple(map(float, x.max(axis=0)))))
+    return ansatz
+
+
+def check_unknown(ansatz, space) -> None:
+    """Check that an ansatz can be an unknown of a space.
+
+    Raises
+    ------
+    InputError
+        If it is no ansatz, has other inputs or outputs, or the points of the space are not where its box is.
+    """
+    missing = [name for name in ("inputs", "outputs", "size", "initial", "linearize") if not hasattr(ansatz, name)]
+    if missing:
+        hint = "; wrap it in a TorchModule" if isinstance(ansatz, torch.nn.Module) else ""
+        raise InputError(f"the unknown is a {type(ansatz).__name__}, which has no {missing[0]}: give an MLP, a "
+                         f"FiniteElement or another Ansatz{hint}")
+    for name, has, needs in (("inputs", ansatz.inputs, space.dimension), ("outputs", ansatz.outputs, space.components)):
+        if has != needs:
+            what = "coordinates of a point" if name == "inputs" else "components of the unknown"
+            raise InputError(f"the ansatz has {has} {name}; it needs {needs}, as many as {what}")
+    x = space.points
+    for box in boxes(ansatz):
+        if wrong := misplaced(box, x):
+            low, high = ([float(f"{end:.4g}") for end in ends] for ends in (x.min(axis=0), x.max(axis=0)))
+            raise InputError(f"the points of the space, from {low} to {high}, {wrong} the network's box {box}; give it "
+                             "the box of the mesh: MLP(..., box=bounding_box(mesh))")
 
 
 def torch_device(name: str) -> torch.device:

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from scipy.spatial import cKDTree
 from skfem import CellBasis
 
-from ..errors import InputError
+from ..errors import InputError, real_array
 from ..linalg.operators import Matrix
 from ..spaces.locate import interpolation
 from ..spaces.matrices import mass_form
@@ -32,7 +32,8 @@ class Measurements:
     values
         ``(n,)``, or ``(n, k)`` for k experiments.
     std
-        Standard deviations of the shape of `values`, or None when unknown.
+        Standard deviations: a number, one a point (n,), one an experiment (k,), or of the shape of `values`; None when
+        unknown.
     likelihood
         Standard deviations -> noise model; `StudentNoise` and `HuberNoise` shrug off outliers.
     """
@@ -41,6 +42,20 @@ class Measurements:
     values: np.ndarray
     std: np.ndarray | None = None
     likelihood: Callable[[np.ndarray], Noise] = GaussianNoise.from_std
+
+    def __post_init__(self):
+        points, values = real_array("points", self.points), real_array("values", self.values)
+        if points.ndim != 2 or values.ndim not in (1, 2) or len(values) != len(points):
+            raise InputError(f"points has shape {points.shape} and values {values.shape}; give points (n, d) and "
+                             "values (n,) or (n, k), a row a point")
+        if self.std is not None:
+            std = real_array("std", self.std)
+            std = std[:, None] if std.ndim == 1 and values.ndim == 2 and len(std) == len(values) else std
+            try:
+                object.__setattr__(self, "std", np.broadcast_to(std, values.shape))
+            except ValueError:
+                raise InputError(f"std has shape {std.shape}; give a number, one a point, one an experiment, or the "
+                                 f"shape of values, {values.shape}") from None
 
     def on(self, basis) -> tuple[MatrixObservation, np.ndarray, Noise]:
         """Observation of a state in `basis`, values and noise model: what an `InverseProblem` compares.

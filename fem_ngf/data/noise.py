@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from ..errors import InputError, check_kind
+from ..errors import InputError, check_kind, real_array
 
 Action = Callable[[np.ndarray], np.ndarray]
 
@@ -202,16 +202,19 @@ def _scaled(r: np.ndarray, std: np.ndarray) -> np.ndarray:
 
 def _check_rows(r: np.ndarray, rows: int) -> None:
     if r.ndim == 0 or r.shape[0] != rows:
-        raise InputError(f"residual has shape {r.shape}; the noise model has {rows} observations")
+        raise InputError(f"residual has shape {r.shape}; the noise model has {rows} observations (one std an "
+                         f"experiment has shape (1, {rows}))")
 
 
 def _check_broadcast(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
-    if array.ndim and array.shape != shape[: array.ndim] and array.shape != (*shape[:1], 1)[: len(shape)]:
-        raise InputError(f"{name} has shape {array.shape}; the observations have shape {shape}")
+    fitting = shape[: array.ndim], (*shape[:1], 1)[: len(shape)], (1, *shape[1:])
+    if array.ndim and array.shape not in fitting:
+        raise InputError(f"{name} has shape {array.shape}; the observations have shape {shape}: give a number, one an "
+                         f"observation {shape[:1]}, one an experiment {(1, *shape[1:])}, or all")
 
 
 def _positive(name: str, value) -> np.ndarray:
-    value = np.asarray(value, dtype=np.float64)
+    value = real_array(name, value)
     if value.size == 0 or value.ndim > 2 or np.isnan(value).any() or (value <= 0).any():
         raise InputError(f"{name} is {_extreme(value)}; every value must be positive")
     return value

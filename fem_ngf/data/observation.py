@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
 from skfem import Basis, ElementLineP1, LinearForm, MeshLine
 
-from ..errors import InputError
+from ..errors import InputError, real_array
 from ..meshes import boundary, subdomain
 from ..spaces.locate import interpolation, locate
 
@@ -49,7 +49,7 @@ class MatrixObservation:
 
 
 def _times(matrix, array: np.ndarray, name: str) -> np.ndarray:
-    array = np.asarray(array, dtype=np.float64)
+    array = real_array(name, array)
     if array.ndim == 0 or array.shape[0] != matrix.shape[1]:
         raise InputError(f"{name} has shape {array.shape}; the observation expects ({matrix.shape[1]}, ...)")
     columns = array.reshape(array.shape[0], -1)
@@ -124,8 +124,8 @@ def subdomain_averages(basis, names) -> MatrixObservation:
     return MatrixObservation(sp.csr_array(np.array(rows)))
 
 
-def boundary_trace(basis, name: str) -> MatrixObservation:
-    """Coefficients of the state on a named boundary, in increasing order."""
+def boundary_trace(basis, name: str | Iterable[str]) -> MatrixObservation:
+    """Coefficients of the state on a named boundary, or on several, in increasing order."""
     dofs = np.sort(basis.get_dofs(boundary(basis.mesh, name)).flatten())
     matrix = sp.csr_array((np.ones(dofs.size), (np.arange(dofs.size), dofs)), shape=(dofs.size, basis.N))
     return MatrixObservation(matrix, np.asarray(basis.doflocs).T[dofs])
@@ -137,9 +137,11 @@ def _shape_integral(v, w):
 
 
 def _checked_points(mesh, points) -> np.ndarray:
-    points = np.asarray(points, dtype=np.float64)
+    points = real_array("points", points)
     if points.ndim != 2 or points.shape[1] != mesh.dim() or len(points) == 0:
-        raise InputError(f"points has shape {points.shape}; a {mesh.dim()}-D mesh needs (n, {mesh.dim()}) with n >= 1")
+        turned = "; are they transposed?" if points.ndim == 2 and points.shape[0] == mesh.dim() else ""
+        raise InputError(f"points has shape {points.shape}; a {mesh.dim()}-D mesh needs (n, {mesh.dim()}) with n >= 1"
+                         f"{turned}")
     if not np.isfinite(points).all():
         raise InputError(f"points has {np.sum(~np.isfinite(points).all(axis=1))} rows that are not finite")
     return points

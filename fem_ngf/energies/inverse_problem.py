@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..data.protocol import Noise, Observation
-from ..errors import InputError, SolveError, check_positive, same_size
+from ..errors import InputError, SolveError, check_positive, real_array, same_size
 from ..linalg.operators import BlockDiagonal, Matrix, SymmetricOperator
 from ..pde.protocol import PDE, State
 from ..regularization.protocol import Regularization
@@ -54,7 +54,7 @@ class InverseProblem:
 
     def __post_init__(self):
         check_positive(weight=self.weight)
-        data = np.asarray(self.data, dtype=np.float64)
+        data = real_array("data", self.data)
         data = data[:, None] if data.ndim == 1 else data
         expected = (self.observation.shape[0], self.pde.experiments)
         same_size("observation", self.observation.shape[1], "the state of pde", self.pde.state_size)

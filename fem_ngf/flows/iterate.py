@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ..ansatz.checks import check_unknown
 from ..errors import InputError, SolveError
 from ..spaces.hilbert import HilbertSpace
 from ..tangent.tangent_space import TangentSpace, realize
@@ -166,9 +167,10 @@ def start(flow, theta: np.ndarray) -> Iterate:
     Raises
     ------
     InputError
-        If the energy cannot be evaluated at the start.
+        If the ansatz is no unknown of the space, or the energy cannot be evaluated at the start.
     """
     energy, space = flow.energy, flow.space
+    check_unknown(flow.ansatz, space)
     before = solve_kinds(energy.counts)
     try:
         m = realize(flow.ansatz, theta, space)

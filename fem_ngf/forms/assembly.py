@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import scipy.sparse as sp
 
-from ..errors import InputError, SolveError
+from ..errors import InputError, SolveError, real_array
 from .contraction import moves, pair_dofs
 from .density import Argument, Density
 
@@ -134,7 +134,7 @@ class Assembler:
 
 def checked_vector(name, value, size):
     """The value as a contiguous float vector (size,); InputError when its shape differs."""
-    value = np.ascontiguousarray(value, dtype=float)
+    value = np.ascontiguousarray(real_array(name, value))
     if value.shape != (size,):
         raise InputError(f"{name} has shape {value.shape}; it must be ({size},)")
     return value

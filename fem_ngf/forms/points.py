@@ -8,7 +8,7 @@ from skfem import Basis
 from skfem.assembly.basis.abstract_basis import AbstractBasis
 from skfem.element import Element
 
-from ..errors import InputError
+from ..errors import InputError, real_array
 from .fields import as_tensor
 from .laws import Law
 
@@ -81,9 +81,11 @@ def point_arrays(basis, data, device):
 
 
 def _data(name, value, shape, device):
-    if np.isscalar(value) or callable(value):
+    if callable(value):
         return value
-    value = np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value, dtype=float)
+    if np.isscalar(value):
+        return float(real_array(f"data {name!r}", value))
+    value = real_array(f"data {name!r}", value.detach().cpu() if isinstance(value, torch.Tensor) else value)
     if value.ndim >= 2 and value.shape[-2:] == tuple(shape):
         return as_tensor(value, device)
     if value.ndim in (1, 2) and value.shape[0] == shape[0] * shape[1]:

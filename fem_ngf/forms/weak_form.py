@@ -21,6 +21,7 @@ import scipy.sparse as sp
 from ..errors import InputError
 from .assembly import Assembler, Block, Integral, checked_vector
 from .density import Density
+from .linearity import is_linear
 from .points import bases_of, point_arrays
 from .shapes import tables_of
 
@@ -55,12 +56,15 @@ class WeakForm:
     Raises
     ------
     InputError
-        When quadrature points differ, data have another shape, or an element is composite.
+        When quadrature points differ, data have another shape, or an element is composite; at the first assembly, when
+        the residual is not real or not linear in v.
 
     Attributes
     ----------
     state_size, parameter_size : int
         n_u and n_m.
+    state : skfem basis
+        Of the state.
     state_points : (d, n_u) or None
         Coordinates of the state's unknowns.
 
@@ -86,10 +90,10 @@ class WeakForm:
 
         density = Density.on(state, function, point_arrays(state, data, device), device)
         starts = (0, 0, *(int(start) for start in offsets[:-1]))
-        self._set((Integral(density, (tables[0], *tables), starts),), int(offsets[-1]), state.doflocs)
+        self._set((Integral(density, (tables[0], *tables), starts),), int(offsets[-1]), state)
 
-    def _set(self, integrals, parameter_size, state_points):
-        self.state_points = state_points
+    def _set(self, integrals, parameter_size, state):
+        self.state, self.state_points, self._checked = state, state.doflocs, []  # copies share the last one
         self._assembler, spaces = Assembler(integrals), integrals[0].spaces
         self.state_size, self.parameter_size = spaces[0].size, parameter_size
         self._fields = tuple(range(2, len(spaces)))
@@ -104,7 +108,7 @@ class WeakForm:
             raise InputError(f"forms with (state size, parameter splits, parameter size) {mine} and {theirs} cannot be "
                              "added; use the same elements on the same mesh in both")
         result = object.__new__(WeakForm)
-        result._set(self._assembler.integrals + other._assembler.integrals, self.parameter_size, self.state_points)
+        result._set(self._assembler.integrals + other._assembler.integrals, self.parameter_size, self.state)
         return result
 
     @property
@@ -165,7 +169,10 @@ class WeakForm:
 
     def _vectors(self, u, m, p=None):
         m = checked_vector("m", m, self.parameter_size)
-        return [checked_vector("u", u, self.state_size), p, *(np.split(m, self._splits) if self._fields else ())]
+        vectors = [checked_vector("u", u, self.state_size), p, *(np.split(m, self._splits) if self._fields else ())]
+        if not self._checked and is_linear(self._assembler.integrals, vectors):
+            self._checked.append(True)
+        return vectors
 
 
 class _Asked(dict):

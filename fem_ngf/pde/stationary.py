@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import InputError, SolveError
+from ..errors import InputError, SolveError, check_positive, real_array
+from ..spaces.sampling import chosen_unknowns
 from .newton import newton, norm, tolerated
 from .operator import FreeOperator
 from .protocol import SolveCounts
@@ -20,8 +21,8 @@ class StationaryProblem:
     Parameters
     ----------
     form : WeakForm
-    dirichlet : int array, optional
-        State dofs with given values.
+    dirichlet : int array, mask, name or list of names, optional
+        State dofs with given values, or the boundaries where they are.
     values : float, (n_u,) or (n_u, k)
         Given values; read at the Dirichlet dofs only. Columns are experiments.
     loads : covector(s) (n_u,) or (n_u, k), optional
@@ -48,9 +49,10 @@ class StationaryProblem:
     def __init__(self, form, *, dirichlet=None, values=0.0, loads=None, linear=False, symmetric=None, definite=False,
                  backend="auto", tolerance=1e-12, max_iterations=50):
         self.form, self.linear, self.counts = form, linear, SolveCounts()
+        check_positive(tolerance=tolerance, max_iterations=max_iterations)
         self.tolerance, self.max_iterations = tolerance, max_iterations
         self.state_size = form.state_size
-        self.dirichlet = checked_dofs(dirichlet, self.state_size)
+        self.dirichlet = chosen_unknowns("dirichlet", dirichlet, getattr(form, "state", None), self.state_size)
         self.free = np.setdiff1d(np.arange(self.state_size), self.dirichlet)
         given, loads = columns("values", values, self.state_size), columns("loads", loads, self.state_size)
         self.experiments = max(given.shape[1], loads.shape[1])
@@ -93,7 +95,7 @@ class StationaryProblem:
         SolveError
             When a coefficient overflows, the operator is singular or Newton's method does not converge.
         """
-        m = np.array(m, dtype=float)
+        m = np.array(real_array("m", m))
         if m.shape != (self.parameter_size,):
             raise InputError(f"m has shape {m.shape}; this problem needs ({self.parameter_size},)")
         if not np.all(np.isfinite(m)):
@@ -285,19 +287,9 @@ class StationaryState:
         return array
 
 
-def checked_dofs(dirichlet, size):
-    dofs = np.unique(np.asarray(() if dirichlet is None else dirichlet))
-    if dofs.size == 0:
-        return np.zeros(0, dtype=int)
-    if dofs.dtype.kind not in "iu" or dofs.min() < 0 or dofs.max() >= size:
-        raise InputError(f"dirichlet holds {dofs.min()}..{dofs.max()} of type {dofs.dtype}; give state dofs, integers "
-                         f"from 0 to {size - 1}, e.g. basis.get_dofs('left').all()")
-    return dofs
-
-
 def columns(name, array, size):
     """(n_u, k) from None, a number, (n_u,) or (n_u, k)."""
-    array = np.asarray(0.0 if array is None else array, dtype=float)
+    array = real_array(name, 0.0 if array is None else array)
     if not np.all(np.isfinite(array)):
         raise InputError(f"{name} has entries that are not finite; mend the data")
     if array.ndim == 0:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from ..ansatz.checks import placed
 from ..ansatz.finite_element import FiniteElement
 from ..ansatz.restore import ansatz_from_dict
 from ..errors import InputError
@@ -62,6 +63,7 @@ class Identification:
         levels = levels if weight is None else reweighted(levels, weight)
         length = case.length if options.length is None else options.length
         spaces = [level.space(options.metric, length, options.sampling) for level in levels]
+        case = replace(case, ansatz=placed(case.ansatz, spaces[-1].nodal_twin.points))
         flows = tuple(_flow(case, options, level, space) for level, space in zip(levels, spaces, strict=True))
         return cls(case, options, levels, Continuation(flows))
 

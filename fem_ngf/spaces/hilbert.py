@@ -20,7 +20,7 @@ from ..linalg.sobolev import SobolevPower
 from . import protocol
 from .locate import interpolation
 from .matrices import components_of, gradient_matrix, mass_matrix, stiffness_form
-from .sampling import Sampling, active_dofs, quadrature_sampling
+from .sampling import Sampling, active_dofs, chosen_unknowns, quadrature_sampling
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class HilbertSpace:
     inner_product
         :math:`A`, definite on the unknowns that are not fixed.
     fixed
-        Unknowns that are zero in every element of the space (Dirichlet rows).
+        Unknowns that are zero in every element of the space (Dirichlet rows): numbers, a mask, or names of boundaries.
     sampling
         Where a function is sampled to enter the space: ``"quadrature"``
         (L2 projection) or ``"nodal"`` (interpolation, Lagrange elements only).
@@ -67,7 +67,7 @@ class HilbertSpace:
     @classmethod
     def h1_seminorm(cls, basis, *, fixed, sampling="quadrature") -> HilbertSpace:
         """H1_0: ``A = K`` on functions that vanish at the unknowns `fixed`."""
-        if len(fixed) == 0:
+        if len(chosen_unknowns("fixed", fixed, basis, int(basis.N))) == 0:
             raise InputError("h1_seminorm needs fixed unknowns: without any the constants have norm zero; use h1")
         return cls.from_matrix(basis, gradient_matrix(basis), fixed=fixed, sampling=sampling)
 
@@ -237,8 +237,6 @@ def _positive(name: str, value: float) -> None:
 
 def _fixed_and_free(basis, fixed) -> tuple[np.ndarray, np.ndarray]:
     """Given Dirichlet unknowns and those that no cell or facet of the basis touches, and the others."""
-    fixed = np.asarray(fixed, dtype=np.int64).ravel()
-    if fixed.size and (fixed.min() < 0 or fixed.max() >= basis.N):
-        raise InputError(f"fixed unknowns reach from {fixed.min()} to {fixed.max()}; the basis has 0..{basis.N - 1}")
+    fixed = chosen_unknowns("fixed", fixed, basis, int(basis.N))
     free = np.setdiff1d(active_dofs(basis), fixed)
     return np.setdiff1d(np.arange(basis.N), free), free

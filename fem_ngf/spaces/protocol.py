@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import scipy.sparse as sp
 
-from ..errors import InputError
+from ..errors import InputError, real_array
 from ..linalg.operators import SymmetricOperator
 
 
@@ -78,7 +78,7 @@ def checked(name: str, array, rows: int) -> np.ndarray:
     InputError
         If it has another number.
     """
-    array = np.asarray(array, dtype=np.float64)
+    array = real_array(name, array)
     if array.shape[:1] != (rows,):
         raise InputError(f"{name} has shape {array.shape}; its first dimension must be {rows}")
     return array
@@ -92,7 +92,7 @@ def checked_samples(space: Space, samples) -> np.ndarray:
     InputError
         If their first axes are not those of the space's points and components.
     """
-    samples, expected = np.asarray(samples, dtype=np.float64), sample_shape(space)
+    samples, expected = real_array("samples", samples), sample_shape(space)
     if samples.shape[:len(expected)] != expected or samples.ndim > len(expected) + 1:
         raise InputError(f"samples has shape {samples.shape}; the space has {len(space.points)} points and "
                          f"{space.components} components: shape {expected}, or with one axis more")

@@ -8,6 +8,9 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 
+from ..errors import InputError
+from ..meshes import boundary
+
 
 @dataclass(frozen=True, eq=False)
 class Sampling:
@@ -74,6 +77,45 @@ def quadrature_sampling(basis) -> Sampling:
     points = np.asarray(basis.global_coordinates())
     points = points.reshape(points.shape[0], -1).T
     return Sampling(np.ascontiguousarray(points), np.repeat(basis.dx.ravel(), components), matrix)
+
+
+def chosen_unknowns(name: str, given, basis, size: int) -> np.ndarray:
+    """Sorted numbers of some of the `size` unknowns of a basis.
+
+    Parameters
+    ----------
+    name
+        Of the argument, for the message.
+    given
+        Numbers, a mask ``(size,)``, a boundary's name or a list of names, what ``basis.get_dofs()`` returns, or None.
+    basis
+        Whose mesh has the boundaries; None where there is none.
+
+    Raises
+    ------
+    InputError
+        If the numbers are no unknowns, or the mesh has no such boundary.
+    """
+    given = [given] if isinstance(given, str) else () if given is None else given
+    names = list(given) if isinstance(given, list | tuple | set | frozenset) else []
+    if not isinstance(given, np.ndarray) and hasattr(given, "all"):
+        given = given.all()
+    if names and all(isinstance(each, str) for each in names):
+        if basis is None:
+            raise InputError(f"{name} is {names}, but there is no mesh with boundaries; give numbers of unknowns")
+        return np.unique(basis.get_dofs(boundary(basis.mesh, names)).all())
+    array = np.atleast_1d(given)
+    if array.size == 0:
+        return np.zeros(0, dtype=np.int64)
+    if array.dtype == bool:
+        if array.shape != (size,):
+            raise InputError(f"{name} is a mask of shape {array.shape}; there are {size} unknowns: ({size},)")
+        return np.flatnonzero(array)
+    if array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= size:
+        held = f"{array.min()}..{array.max()} of type {array.dtype}" if array.dtype.kind in "iuf" else array.dtype
+        raise InputError(f"{name} holds {held}; give numbers of unknowns from 0 to {size - 1}, a mask, or names of "
+                         "boundaries such as 'left'")
+    return np.unique(array)
 
 
 def active_dofs(basis) -> np.ndarray:
