@@ -125,7 +125,7 @@ class WeakForm:
         asked = []
         form = self._with_arrays(lambda arrays: _Asked(arrays, asked))
         for each in form._assembler.integrals:
-            each.density.evaluate(each.arguments(self._vectors(u, m), ()), slice(0, 1))
+            each.density.evaluate(each.arguments(form._vectors(u, m), ()), slice(0, 1))
         return bool(asked)
 
     def _with_arrays(self, change):

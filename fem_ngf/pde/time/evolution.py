@@ -9,10 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from ...errors import InputError, SolveError, checked_times
+from ...spaces.sampling import chosen_unknowns
 from ..newton import newton, norm
 from ..operator import FreeOperator
 from ..protocol import SolveCounts
-from ..stationary import checked_dofs, columns
+from ..stationary import columns
 from .multistep import multistep
 from .parameter import ParameterInTime
 from .terms import JointPattern, Tangents, Term
@@ -92,7 +93,7 @@ class EvolutionProblem:
         self.terms = self._terms(mass, damping, form, initial, multistep(self.times, method))
         self.size = form.state_size
         self.parameter = ParameterInTime.of(form, parameter_times, self.times)
-        self.dirichlet = checked_dofs(dirichlet, self.size)
+        self.dirichlet = chosen_unknowns("dirichlet", dirichlet, getattr(form, "state", None), self.size)
         self._given, self._loads = self._in_time("values", values), self._in_time("loads", loads)
         first = None if hasattr(initial, "residual") else columns("initial", initial, self.size)
         before = columns("velocity", velocity, self.size) if method == "newmark" else None
