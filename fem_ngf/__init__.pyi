@@ -86,6 +86,7 @@ from .gallery import noise_generator as noise_generator
 from .gallery import noisy as noisy
 from .gallery import point_data as point_data
 from .gallery import refinements as refinements
+from .gallery import time_data as time_data
 from .growth.expansion import Expansion as Expansion
 from .linalg.operators import Matrix as Matrix
 from .linalg.operators import SymmetricOperator as SymmetricOperator
@@ -99,6 +100,7 @@ from .meshes import subdomain as subdomain
 from .meshes import unit_cube as unit_cube
 from .meshes import unit_square as unit_square
 from .model import Discretization as Discretization
+from .model import Evolution as Evolution
 from .model import Model as Model
 from .output.vtk import write_fields as write_fields
 from .pde.electrodes import ElectrodeModel as ElectrodeModel

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .data.files import read_measurements
-from .data.measurements import Measurements, WholeField, nodal_values
-from .data.observation import point_values
+from .data.files import read_measurements, read_time_series
+from .data.measurements import Measurements, TimeSeries, WholeField, nodal_values
+from .data.observation import at_times, point_values
 from .errors import InputError
 from .meshes import boundary
 from .model import Model
@@ -138,6 +138,41 @@ def point_data(data: Path | None, points: np.ndarray, truth: Callable, model: Mo
                          f"{model.experiments}")
     std = noisy(values, noise, seed)[1] if found.std is None else found.std.reshape(values.shape)
     return Measurements(found.points, values, std)
+
+
+def time_data(data: Path | None, points: np.ndarray, times: np.ndarray, truth: Callable, model: Model, mesh, *,
+              noise: float, seed: int) -> TimeSeries:
+    """Time series of an evolution at points: of a file, or synthetic.
+
+    Parameters
+    ----------
+    data
+        File for `read_time_series`, or None.
+    points, times
+        ``(n, d)`` and ``(T,)`` of the synthetic measurements.
+    truth, model, mesh
+        As for `point_data`; let the model take shorter steps too.
+    noise, seed
+        See `noisy`, with one standard deviation for all times of an experiment.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be used.
+    """
+    if data is None:
+        true = model.on(mesh)
+        observation = at_times(point_values(true.state, points), true.equation.times, times)
+        found = noisy(observation(true.solve(truth).u), noise, seed)
+        return TimeSeries(points, times, *(each.reshape(len(times), len(points), -1) for each in found))
+    found = read_time_series(data, dimension=mesh.dim())
+    values = found.values.reshape(len(found.times), len(found.points), -1)
+    if values.shape[2] != model.experiments:
+        raise InputError(f"data file {str(data)!r} has values of {values.shape[2]} experiments; this case has "
+                         f"{model.experiments}")
+    rows = values.reshape(-1, values.shape[2])
+    std = noisy(rows, noise, seed)[1] if found.std is None else found.std
+    return TimeSeries(found.points, found.times, values, std.reshape(values.shape))
 
 
 def field_data(data: Path | None, basis, truth: Callable, model: Model, *, noise: float, seed: int,

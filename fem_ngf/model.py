@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
+from inspect import signature
 
 import numpy as np
 from skfem import AbstractBasis, Basis, Element, FacetBasis, LinearForm
@@ -14,7 +15,9 @@ from .errors import InputError
 from .forms.laws import Law
 from .forms.weak_form import WeakForm
 from .meshes import boundary
-from .pde.stationary import StationaryProblem, StationaryState
+from .pde.protocol import State
+from .pde.stationary import StationaryProblem
+from .pde.time.evolution import EvolutionProblem
 from .spaces.hilbert import HilbertSpace
 from .spaces.matrices import components_of
 from .spaces.product import ProductSpace
@@ -23,12 +26,41 @@ Value = float | Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
+class Evolution:
+    """What makes the equation of a `Model` one in time, see `EvolutionProblem`.
+
+    Parameters
+    ----------
+    mass
+        ``mass(u, v, m, w)``: what is derived in time.
+    times
+        ``(N + 1,)``.
+    method
+        ``"euler"``, ``"crank-nicolson"``, ``"bdf2"``, or ``"newmark"`` for two derivatives in time.
+    initial
+        The initial state: a number or a function of x, or a list with one an experiment.
+    start
+        Residual of an equation for the initial state in its place: ``(u - m) * v`` where that is unknown.
+    damping, absorbing
+        Newmark: what is derived once, in the domain, and on boundaries ``{name: residual}``.
+    """
+
+    mass: Callable
+    times: np.ndarray
+    method: str = "euler"
+    initial: Value | Sequence[Value] = 0.0
+    start: Callable | None = None
+    damping: Callable | None = None
+    absorbing: Mapping[str, Callable] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
 class Model:
-    r"""A stationary equation for a state u with an unknown parameter m, for any mesh.
+    r"""An equation for a state u with an unknown parameter m, for any mesh: stationary, or an evolution.
 
     Values on boundaries are numbers or functions of the points ``x`` (d, ...), or a list with one of them an
-    experiment; functions of vector elements return their components first (c, ...). Boundaries go by their names in the
-    mesh; what no name mentions is insulated.
+    experiment; functions of vector elements return their components first (c, ...), and in an evolution they may be
+    functions of x and t. Boundaries go by their names in the mesh; what no name mentions is insulated.
 
     Parameters
     ----------
@@ -50,6 +82,8 @@ class Model:
         choice for the state by default.
     linear, symmetric, definite, backend
         See `StationaryProblem`; what is definite is symmetric.
+    evolution
+        What is derived in time, and how; None for a stationary equation.
 
     Examples
     --------
@@ -74,6 +108,7 @@ class Model:
     symmetric: bool | None = None
     definite: bool = False
     backend: str = "auto"
+    evolution: Evolution | None = None
 
     def __post_init__(self):
         for name, element in (("state", self.state), ("parameter", self.parameter)):
@@ -92,14 +127,14 @@ class Model:
             If the mesh has no boundary of a name that the model mentions.
         """
         state = Basis(mesh, self.state, intorder=self.intorder)
-        form = WeakForm(self.residual, state, self.parameter, **self._data(state))
-        for name, residual in self.boundary.items():
-            facets = self._facets(mesh, name)
-            form = form + WeakForm(residual, facets, self.parameter, **self._data(facets))
+        form = self._form(state, self.residual, self.boundary)
         dofs, values = self._given(state)
-        equation = StationaryProblem(form, dirichlet=dofs, values=values, loads=self._loads(state), linear=self.linear,
-                                     symmetric=self.definite or self.symmetric, definite=self.definite,
-                                     backend=self.backend)
+        how = {"dirichlet": dofs, "linear": self.linear, "symmetric": self.definite or self.symmetric,
+               "definite": self.definite, "backend": self.backend}
+        if self.evolution is None:
+            equation = StationaryProblem(form, values=values, loads=self._loads(state), **how)
+        else:
+            equation = self._evolution(state, form, how)
         entries = self.parameter if isinstance(self.parameter, tuple) else (self.parameter,)
         bases = tuple(each.basis if isinstance(each, Law) else state.with_element(each) for each in entries)
         return Discretization(state, bases if isinstance(self.parameter, tuple) else bases[0], equation)
@@ -107,8 +142,34 @@ class Model:
     @property
     def experiments(self) -> int:
         """Number of experiments k: columns of the state."""
+        initial = [] if self.evolution is None else [self.evolution.initial]
+        return max(len(_listed(value)) for value in (0.0, *initial, *self._values()))
+
+    def _values(self) -> list:
+        """All that is given on boundaries, with its lists."""
         given = self.dirichlet.values() if isinstance(self.dirichlet, Mapping) else [self.dirichlet]
-        return max((len(_listed(value)) for value in (*given, *self.neumann.values())), default=1)
+        return [*given, *self.neumann.values()]
+
+    def _form(self, state: Basis, residual: Callable | None, boundary: Mapping[str, Callable]) -> WeakForm | None:
+        forms = [] if residual is None else [WeakForm(residual, state, self.parameter, **self._data(state))]
+        for name, each in boundary.items():
+            facets = self._facets(state.mesh, name)
+            forms.append(WeakForm(each, facets, self.parameter, **self._data(facets)))
+        return sum(forms[1:], forms[0]) if forms else None
+
+    def _evolution(self, state: Basis, form: WeakForm, how: dict) -> EvolutionProblem:
+        given = self.evolution
+        initial = self._form(state, given.start, {})
+        if initial is None:
+            listed = self._each(given.initial)
+            initial = np.stack([_nodal(state, each) if callable(each) else np.full(state.N, float(each))
+                                for each in listed], axis=1)
+        values, loads = self._given(state)[1], self._loads(state)
+        if any(_moves(each) for value in self._values() for each in _listed(value)):
+            values, loads = lambda t: self._given(state, t)[1], lambda t: self._loads(state, t)
+        return EvolutionProblem(self._form(state, given.mass, {}), form, given.times, given.method, initial=initial,
+                                damping=self._form(state, given.damping, given.absorbing), values=values, loads=loads,
+                                **how)
 
     def _facets(self, mesh, name: str) -> FacetBasis:
         return FacetBasis(mesh, self.state, facets=boundary(mesh, name), intorder=self.intorder)
@@ -117,8 +178,8 @@ class Model:
         points = np.asarray(basis.global_coordinates())
         return {name: value(points) if callable(value) else value for name, value in self.data.items()}
 
-    def _given(self, state: Basis) -> tuple[np.ndarray, np.ndarray]:
-        """Dirichlet unknowns, and the values (n_u, k) there."""
+    def _given(self, state: Basis, t: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+        """Dirichlet unknowns, and the values (n, k) there at a time."""
         values, dofs = np.zeros((state.N, self.experiments)), [np.zeros(0, dtype=np.int64)]
         given = self.dirichlet
         if given is not None and not isinstance(given, Mapping):
@@ -126,16 +187,16 @@ class Model:
         for name, value in (given or {}).items():
             facets = None if name is None else boundary(state.mesh, name)
             dofs.append(state.get_dofs(facets).all())
-            for j, each in enumerate(self._each(value)):
+            for j, each in enumerate(_at(self._each(value), t)):
                 values[dofs[-1], j] = _nodal(state, each, dofs[-1]) if callable(each) else each
         return np.unique(np.concatenate(dofs)), values
 
-    def _loads(self, state: Basis) -> np.ndarray:
-        """Integrals (n_u, k) of the fluxes."""
+    def _loads(self, state: Basis, t: float = 0.0) -> np.ndarray:
+        """Integrals (n, k) of the fluxes at a time."""
         loads = np.zeros((state.N, self.experiments))
         for name, value in self.neumann.items():
             facets = self._facets(state.mesh, name)
-            for j, each in enumerate(self._each(value)):
+            for j, each in enumerate(_at(self._each(value), t)):
                 flux = each(np.asarray(facets.global_coordinates())) if callable(each) else each
                 loads[:, j] += LinearForm(lambda v, w, flux=flux: _work(flux, np.asarray(v))).assemble(facets)
         return loads
@@ -151,6 +212,18 @@ class Model:
 
 def _listed(value) -> list[Value]:
     return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _moves(value) -> bool:
+    """Whether a value is a function of x and t: takes two arguments."""
+    if not callable(value) or isinstance(value, np.ufunc):
+        return False
+    return sum(each.default is each.empty for each in signature(value).parameters.values()) == 2
+
+
+def _at(values: Sequence[Value], t: float) -> list[Value]:
+    """The values at a time, functions of x at most."""
+    return [partial(lambda value, x: value(x, t), value) if _moves(value) else value for value in values]
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +242,7 @@ class Discretization:
 
     state: Basis
     parameter: AbstractBasis | tuple[AbstractBasis, ...]
-    equation: StationaryProblem
+    equation: StationaryProblem | EvolutionProblem
 
     @property
     def mesh(self):
@@ -189,8 +262,8 @@ class Discretization:
             return np.concatenate([_nodal(basis, each) for basis, each in zip(self.parameter, m, strict=True)])
         return _nodal(self.parameter, m)
 
-    def solve(self, m, start=None) -> StationaryState:
-        """The state for a parameter, given as for `nodal`; `start` as for `StationaryProblem.solve`."""
+    def solve(self, m, start=None) -> State:
+        """The state for a parameter, given as for `nodal`; `start` as for the equation's `solve`."""
         return self.equation.solve(self.nodal(m), start)
 
     def inverse_problem(self, data, regularization, weight: float = 1.0) -> InverseProblem:
@@ -200,13 +273,15 @@ class Discretization:
         ----------
         data
             What was measured: `Measurements` at points, or a `WholeField`; anything whose ``on(basis)`` gives
-            (observation, data, noise), see `InverseProblem`.
+            (observation, data, noise), see `InverseProblem`. Of an evolution a `TimeSeries`, whose ``on(basis, times)``
+            does.
         regularization
             ``space -> regularization``: ``lambda space: Tikhonov(space.stiffness)``.
         weight
             Positive number.
         """
-        observation, values, noise = data.on(self.state)
+        times = () if isinstance(self.equation, StationaryProblem) else (self.equation.times,)
+        observation, values, noise = data.on(self.state, *times)
         return InverseProblem(self.equation, observation, values, noise, regularization(self.space), self.space, weight)
 
 

@@ -8,6 +8,7 @@ from skfem import Basis, ElementTriP1, ElementTriP2, ElementVector
 from fem_ngf import (
     MLP,
     Blocks,
+    Evolution,
     GaussianNoise,
     HilbertSpace,
     InputError,
@@ -17,6 +18,7 @@ from fem_ngf import (
     StationaryProblem,
     StudentNoise,
     Tikhonov,
+    TimeSeries,
     WeakForm,
     WholeField,
     ddot,
@@ -121,6 +123,24 @@ def test_vector_elements_take_functions_with_components():
     points = wind.space.points
     np.testing.assert_allclose(wind.space.evaluate(m), points * [1.0, 2.0], atol=1e-12)
     assert np.all(wind.nodal(lambda x: 3.0) == 3.0)
+
+
+def test_an_evolution_takes_functions_of_space_and_time():
+    """u = x + t has u_t - lap u = 1, a flux of 1 on the right and values on the left; a second experiment has zeros."""
+    equation = Model(lambda u, v, m, w: dot(grad(u), grad(v)) - m * v, ElementTriP1(), ElementTriP1(), linear=True,
+                     dirichlet={"left": [lambda x, t: x[0] + t, 0.0]},
+                     neumann={"right": [lambda x, t: 1.0 + 0.0 * t, 0.0]},
+                     evolution=Evolution(lambda u, v, m, w: u * v, np.array([0.5, 0.6, 0.8]),
+                                         initial=[lambda x: x[0] + 0.5, 0.0]))
+    discrete = equation.on(unit_square(3))
+    film = discrete.solve(lambda x: 1.0).film
+    assert equation.experiments == 2 and film.shape == (3, 16, 2)
+    np.testing.assert_allclose(film[..., 0], discrete.state.doflocs[0] + np.array([[0.5], [0.6], [0.8]]), atol=1e-12)
+    series = TimeSeries(np.array([[0.3, 0.4]]), np.array([0.55, 0.8]), np.zeros((2, 1, 2)), np.ones((2, 1, 2)))
+    energy = discrete.inverse_problem(series, lambda space: Tikhonov(space.mass))
+    residual = energy.linearize(discrete.nodal(lambda x: 1.0)).residual
+    np.testing.assert_allclose(residual[:, 0], [0.85, 1.1], atol=1e-12)
+    assert taylor_rate(energy.as_scipy(), np.ones(16), np.linspace(-1.0, 1.0, 16)) == pytest.approx(2.0, abs=0.1)
 
 
 def test_outliers_are_a_matter_of_the_likelihood():

@@ -145,7 +145,7 @@ def _level(label: str, discrete, data, regularization, weight: float, truth) -> 
     given = {"data": (state, energy.data[:, 0])} if measured else {}
 
     def fields(at) -> Fields:
-        u = at.state.u
+        u = at.state.film[-1] if hasattr(at.state, "film") else at.state.u
         names = ["state"] if u.shape[1] == 1 else [f"state_{j + 1}" for j in range(u.shape[1])]
         return {name: (state, column) for name, column in zip(names, u.T, strict=True)} | given
 

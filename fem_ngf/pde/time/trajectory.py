@@ -76,7 +76,7 @@ class Trajectory:
             past[i] = known
             past.pop(i - 2, None)
         problem.evolutions.incremental += du[0, 0].size
-        return du.reshape(-1, *du.shape[2:])
+        return du.reshape(problem.state_size, *du.shape[2:])
 
     def _history(self, i, known, past, shape):
         """Right-hand side of the tangent's step i."""
@@ -119,7 +119,7 @@ class Trajectory:
                     rhs = rhs - self._times(f, i, later, transposed=True)
             p[i] = self._solve(i, rhs, "solve_transposed", kind)
         setattr(evolutions, kind, getattr(evolutions, kind) + p[0, 0].size)
-        return p.reshape(-1, *p.shape[2:])
+        return p.reshape(self.problem.state_size, *p.shape[2:])
 
     def pull_back(self, p):
         """Covector on m of adjoint trajectories p (n_u, k) or (n_u, k, b), summed over the experiments."""
@@ -195,7 +195,7 @@ class Trajectory:
         """``K x`` or ``K^T x`` of form f at time i, x (n, k[, b])."""
         if self.problem.linear:
             matrix = self._tangents.state(f, i, 0)
-            return ((matrix.T if transposed else matrix) @ x.reshape(len(x), -1)).reshape(x.shape)
+            return ((matrix.T if transposed else matrix) @ x.reshape(len(x), x[0].size)).reshape(x.shape)
         matrices = [self._tangents.state(f, i, j) for j in range(x.shape[1])]
         return np.stack([(matrix.T if transposed else matrix) @ x[:, j] for j, matrix in enumerate(matrices)], axis=1)
 
