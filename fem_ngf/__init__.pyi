@@ -88,6 +88,10 @@ from .gallery import point_data as point_data
 from .gallery import refinements as refinements
 from .gallery import time_data as time_data
 from .growth.expansion import Expansion as Expansion
+from .laws.report import BeyondLawWarning as BeyondLawWarning
+from .laws.report import Visited as Visited
+from .laws.report import law_error as law_error
+from .laws.report import write_law as write_law
 from .linalg.operators import Matrix as Matrix
 from .linalg.operators import SymmetricOperator as SymmetricOperator
 from .meshes import boundary as boundary

@@ -18,6 +18,7 @@ from .meshes import boundary
 from .pde.protocol import State
 from .pde.stationary import StationaryProblem
 from .pde.time.evolution import EvolutionProblem
+from .spaces import protocol
 from .spaces.hilbert import HilbertSpace
 from .spaces.matrices import components_of
 from .spaces.product import ProductSpace
@@ -286,9 +287,14 @@ class Discretization:
 
 
 def _nodal(basis: AbstractBasis, m, unknowns=slice(None)) -> np.ndarray:
-    """Values of a function of x at the nodes of (some of) the unknowns, or the vector `m` itself."""
+    """Values of a function of x at the nodes of (some of) the unknowns, or the vector `m` itself.
+
+    An element whose unknowns are not all values takes the L2 projection.
+    """
     if not callable(m):
         return np.asarray(m, dtype=float)
+    if not isinstance(unknowns, np.ndarray) and not (space := HilbertSpace.l2(basis)).is_lagrange:
+        return space.project(np.broadcast_to(m(space.points.T), protocol.sample_shape(space)[::-1]).T)
     numbers, components = np.arange(basis.N)[unknowns], components_of(basis)
     shape = (components, len(numbers))[components == 1:]
     values = np.asarray(m(basis.doflocs[:, numbers]), dtype=float)

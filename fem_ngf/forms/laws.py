@@ -118,7 +118,7 @@ def _polynomials(basis, grid):
         monomials, values = _sampled(basis, grid, nodes, degree)
         found = np.linalg.solve(monomials[:, None, None], values[..., None])[..., 0]
         monomials, values = _sampled(basis, grid, checks, degree)
-        if np.abs(np.einsum("eqj,ebcj->ebcq", monomials, found) - values).max() <= 1e-9 * np.abs(values).max():
+        if np.abs(np.einsum("eqj,ebcj->ebcq", monomials, found) - values).max() <= 1e-7 * np.abs(values).max():
             return found.reshape(*found.shape[:3], *[degree + 1] * d)
     raise InputError(f"element {type(basis.elem).__name__} is no polynomial of degree below {HIGHEST} on the cells")
 

@@ -28,7 +28,7 @@ def field_figure(fields: Mapping, title: str = "") -> Figure:
     """
     columns = 2 if len(fields) in (2, 4) else min(COLUMNS, len(fields))
     rows = -(-len(fields) // columns)
-    figure = _figure(4.2 * columns, 3.4 * rows + 0.3)
+    figure = figure_of(4.2 * columns, 3.4 * rows + 0.3)
     limits = _shared_limits(fields)
     for number, (name, (basis, vector)) in enumerate(fields.items()):
         axes = figure.add_subplot(rows, columns, number + 1)
@@ -55,7 +55,7 @@ def convergence_figure(rows: list[dict]) -> Figure:
 
     One colour per mesh; growth is marked where the size is shown. Kappa is shown where the rows have it at every step.
     """
-    figure = _figure(12.6, 6.6)
+    figure = figure_of(12.6, 6.6)
     panels = list(CONVERGENCE)
     if all(row.get("kappa", "") != "" for row in rows):
         panels[3] = KAPPA
@@ -79,7 +79,7 @@ def convergence_figure(rows: list[dict]) -> Figure:
 
 def comparison_figure(histories: Mapping[str, list[dict]]) -> Figure:
     """Energy on the finest mesh against work and CPU seconds, one line per method."""
-    figure = _figure(13, 5)
+    figure = figure_of(13, 5)
     mesh = max((rows[-1] for rows in histories.values()), key=lambda row: row["level"])["mesh"] if histories else ""
     panels = (("pde_work", "work (solves on the finest mesh)"), ("cpu_seconds", "CPU seconds"))
     for number, (x, label) in enumerate(panels):
@@ -126,7 +126,7 @@ def png(figure: Figure) -> bytes:
     return stream.getvalue()
 
 
-def _figure(width: float, height: float) -> Figure:
+def figure_of(width: float, height: float) -> Figure:
     """An empty figure with room for the labels of its panels, in inches.
 
     The margins are fixed: a layout engine draws everything twice and costs more than the picture.

@@ -1,0 +1,1 @@
+"""What an identified law rests on, and how it is shown."""

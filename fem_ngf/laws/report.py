@@ -1,0 +1,114 @@
+"""An identified law in a report: where the data say something about it, and where it is continued only."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..output.plots import figure_of, png
+
+
+class BeyondLawWarning(UserWarning):
+    """A state calls a law with arguments outside its mesh."""
+
+
+@dataclass(frozen=True, eq=False)
+class Visited:
+    """What a law is called with at a solution.
+
+    Parameters
+    ----------
+    arguments
+        ``(q, d)`` at the quadrature points of all experiments.
+    weights
+        ``(q,)`` of the quadrature.
+    law
+        The `Law`.
+    """
+
+    arguments: np.ndarray
+    weights: np.ndarray
+    law: object
+
+    @classmethod
+    def at(cls, linearization, law, number: int = 0) -> Visited:
+        """Of a linearisation of an inverse problem; the law is the parameter of that number among the laws."""
+        form, state = linearization.energy.pde.form, linearization.state
+        calls = [form.visited(column, linearization.m)[number] for column in state.u.T]
+        return cls(*(np.concatenate(part) for part in zip(*calls, strict=True)), law)
+
+    @property
+    def range(self) -> np.ndarray:
+        """Least and largest arguments (d, 2)."""
+        return np.stack([self.arguments.min(axis=0), self.arguments.max(axis=0)], axis=1)
+
+    @property
+    def outside(self) -> float:
+        """Share of the quadrature points, by their weights, at which the law is continued beyond its mesh."""
+        mesh = self.law.basis.mesh.p
+        beyond = np.any((self.arguments < mesh.min(axis=1)) | (self.arguments > mesh.max(axis=1)), axis=1)
+        return float(self.weights[beyond].sum() / self.weights.sum())
+
+    def summary(self) -> dict:
+        """Entries of a summary; a `BeyondLawWarning` where the law is called outside its mesh."""
+        if self.outside > 0:
+            mesh = ", ".join(f"[{a:.4g}, {b:.4g}]" for a, b in zip(*self._mesh_box, strict=True))
+            last = ", ".join(f"{b:.4g}" for _, b in self.range)
+            warnings.warn(f"the law is called outside its mesh {mesh} at {100 * self.outside:.2g} % of the quadrature "
+                          f"points, up to {last}; take a larger mesh", BeyondLawWarning, stacklevel=2)
+        return {"law_visited": self.range.tolist(), "law_outside": self.outside}
+
+    @property
+    def _mesh_box(self):
+        mesh = self.law.basis.mesh.p
+        return mesh.min(axis=1), mesh.max(axis=1)
+
+
+def law_figure(found: Callable, visited: Visited, truth: Callable | None = None, band: Callable | None = None,
+               labels: tuple[str, str] = ("argument", "law")):
+    """A law of one argument with what the data never visited shaded.
+
+    Parameters
+    ----------
+    found, truth
+        Functions of arguments (n, 1) -> (n,).
+    visited
+        Where the law was called.
+    band
+        Standard deviation (n,) at arguments (n, 1); two of them are drawn on both sides.
+    labels
+        Of the axes.
+    """
+    figure = figure_of(6.4, 4.2)
+    axes = figure.add_subplot()
+    (lower,), (upper,) = visited._mesh_box
+    first, last = visited.range[0]
+    y = np.linspace(min(lower, first), max(upper, last), 400)[:, None]
+    for a, b in ((y[0, 0], first), (last, y[-1, 0])):
+        axes.axvspan(a, b, color="0.9", zorder=0)
+    value = found(y)
+    if band is not None:
+        spread = 2.0 * band(y)
+        axes.fill_between(y[:, 0], value - spread, value + spread, color="C0", alpha=0.25, lw=0)
+    axes.plot(y[:, 0], value, label="identified")
+    if truth is not None:
+        axes.plot(y[:, 0], truth(y), "k--", lw=1, label="truth")
+    axes.set(xlabel=labels[0], ylabel=labels[1], xlim=(y[0, 0], y[-1, 0]))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def write_law(path: Path, *args, **kwargs) -> None:
+    """`law_figure` as a PNG file."""
+    path.write_bytes(png(law_figure(*args, **kwargs)))
+
+
+def law_error(found: Callable, truth: Callable, lower: float, upper: float, points: int = 400) -> float:
+    """Relative L2 error of a law of one argument on an interval; functions of arguments (n, 1) -> (n,)."""
+    y = np.linspace(lower, upper, points)[:, None]
+    return float(np.linalg.norm(found(y) - truth(y)) / np.linalg.norm(truth(y)))
