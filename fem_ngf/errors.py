@@ -2,8 +2,6 @@
 
 import math
 
-import numpy as np
-
 
 class InputError(ValueError):
     """What the user gave cannot be used.
@@ -60,7 +58,7 @@ def check_kind(kind: str) -> None:
         raise InputError(f"kind is {kind!r}; choose 'gauss-newton' or 'newton'")
 
 
-def checked_times(times, what: str = "times", least: int = 1) -> np.ndarray:
+def checked_times(times, what: str = "times", least: int = 1):
     """Times ``(T,)`` as floats.
 
     Raises
@@ -68,7 +66,9 @@ def checked_times(times, what: str = "times", least: int = 1) -> np.ndarray:
     InputError
         If there are fewer than `least`, or they do not increase or are not finite; `what` names them.
     """
-    times = np.asarray(times, dtype=np.float64)
+    import numpy as np
+
+    times = real_array(what, times)
     if times.ndim != 1 or times.size < least:
         raise InputError(f"{what} has shape {times.shape}; it needs (T,) with T >= {least}")
     if not np.isfinite(times).all():

@@ -22,6 +22,8 @@ from .errors import InputError, SolveError
 from .tangent.tangent_space import TangentSpace, realize
 
 HALVINGS = 16
+PARTINGS = 12
+KINK = 1e-4
 HESSIANS = ("gauss-newton", "newton")
 
 
@@ -40,7 +42,7 @@ class Check:
     expected
         2 for rates, 0 for errors.
     exact
-        An infinite value passes too: the rate of a function that its Taylor polynomial equals.
+        An infinite value passes too: the rate of a function that its Taylor polynomial equals but for rounding.
     """
 
     name: str
@@ -57,6 +59,8 @@ class Check:
     def __str__(self) -> str:
         target = f"{self.expected:g} +- {self.bound:g}" if self.expected else f"<= {self.bound:g}"
         value = f"{self.value:.4f}" if self.expected else f"{self.value:.1e}"
+        if self.exact and self.value == np.inf:
+            value = "no remainder stands clear of rounding"
         return f"{'passed' if self.passed else 'FAILED'}  {self.name}: {value} ({target})"
 
 
@@ -77,9 +81,9 @@ def taylor_rate(function: Callable, m: np.ndarray, direction: np.ndarray, *, noi
     Returns
     -------
     rate
-        At the smallest steps whose remainders stand clear of rounding, extrapolated from two halvings to h = 0:
-        a cubic remainder that outweighs the quadratic one does not count. Infinite when all remainders are rounding,
-        that is for a linear function.
+        Of the three smallest halvings whose remainders stand clear of rounding, extrapolated to h = 0: a cubic
+        remainder that outweighs the quadratic one does not count. Infinite when fewer remainders do: the
+        function is linear, or too nearly so for its derivative to be wrong by more than rounding.
 
     Raises
     ------
@@ -100,10 +104,11 @@ def taylor_rate(function: Callable, m: np.ndarray, direction: np.ndarray, *, noi
     floor = max(noise * max(np.max(np.abs(value)), np.max(np.abs(slope))), np.max(np.abs(function(m)[0] - value)))
     clear = np.flatnonzero(np.array(remainders) <= 1000 * floor)
     last = clear[0] if clear.size else len(sizes)
-    if last < 2:
+    if last < 4:
         return float("inf")
-    rates = -np.diff(np.log2(remainders[max(last - 3, 0) : last]))
-    return float(2 * rates[-1] - rates[0])
+    chosen = slice(last - 4, last)
+    rates, steps = -np.diff(np.log2(remainders[chosen])), np.array(sizes[chosen])[1:]
+    return float(np.polyfit(steps / steps[0], rates, 2)[-1])
 
 
 def _remainders(function, m, direction, value, slope) -> tuple[list[float], list[float]]:
@@ -119,6 +124,34 @@ def _remainders(function, m, direction, value, slope) -> tuple[list[float], list
         sizes.append(size)
         remainders.append(np.max(np.abs(ahead - value - size * slope)))
     return sizes, remainders
+
+
+def integral_error(function: Callable, m: np.ndarray, direction: np.ndarray) -> float:
+    r"""Largest relative error of :math:`f(b) - f(a) = \int_a^b f'\cdot d\,ds` on parts of the way from m to m + d.
+
+    A kink of the integrand, which no Taylor expansion at one point sees, is missing in the integral (Gauss's rule of
+    five points), on however short a part; what is merely not smooth fades as the parts are halved.
+
+    Parameters
+    ----------
+    function, m, direction
+        As for `taylor_rate`; the values are numbers.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(5)
+
+    def part(a: float, b: float) -> tuple[float, float]:
+        slopes = [function(m + (a + 0.5 * (b - a) * (1.0 + node)) * direction)[1] @ direction for node in nodes]
+        change = function(m + b * direction)[0] - function(m + a * direction)[0]
+        return abs(change - 0.5 * (b - a) * weights @ slopes), max(abs(change), np.abs(slopes).max())
+
+    a, b = 0.0, 1.0
+    error, scale = part(a, b)
+    for _ in range(PARTINGS):
+        if error <= KINK * scale:
+            break
+        middle = 0.5 * (a + b)
+        error, a, b = max((part(*ends)[0], *ends) for ends in ((a, middle), (middle, b)))
+    return float(error / max(scale, np.finfo(float).tiny))
 
 
 def adjoint_error(state, dm: np.ndarray, covector: np.ndarray) -> float:
@@ -164,7 +197,7 @@ def gram_error(ansatz, theta: np.ndarray, space, *, columns: int = 50) -> float:
 
 def verify_energy(energy, ansatz, theta: np.ndarray, space, generator: np.random.Generator,
                   hessians: Sequence[str] = HESSIANS) -> list[Check]:
-    """Taylor rates, symmetry of the Hessians, adjoint identity and Gram error at one point.
+    """Taylor rates, smoothness, symmetry of the Hessians, adjoint identity and Gram error at one point.
 
     Parameters
     ----------
@@ -187,6 +220,9 @@ def verify_energy(energy, ansatz, theta: np.ndarray, space, generator: np.random
               _parameter_rate(energy, ansatz, theta, space, generator)]
     if "newton" in hessians:
         checks.append(_rate("Taylor rate of the derivative", taylor_rate(_derivative_and_hessian(energy, w), m, v)))
+        kinks = integral_error(_derivative_and_hessian(energy, v), m, v)
+        checks.append(Check("smoothness: the derivative and the integral of the Hessian", kinks, KINK))
+    checks += _regularization_checks(energy, m, v, w, hessians)
     for kind in hessians:
         checks.append(Check(f"symmetry of the {kind} Hessian", symmetry_error(here, v, w, kind), 1e-10))
     if hasattr(here, "state"):
@@ -254,6 +290,24 @@ def _derivative_and_hessian(energy, w):
         return float(here.derivative @ w), here.hessian_action(w, "newton")
 
     return function
+
+
+def _regularization_checks(energy, m, v, w, hessians: Sequence[str]) -> list[Check]:
+    """The Hessians of the regularisation by themselves: beside the misfit's their errors may be too small to see."""
+    if "newton" not in hessians or not hasattr(energy.linearize(m), "regularization_derivative"):
+        return []
+
+    def function(at):
+        here = energy.linearize(at)
+        return float(here.regularization_derivative @ w), here.regularization_hessian("newton") @ w
+
+    rate = taylor_rate(function, m, v)
+    checks = [_rate("Taylor rate of the regularisation's derivative", rate)]
+    if rate == np.inf:  # quadratic: its two Hessians are one
+        newton, gauss = (energy.linearize(m).regularization_hessian(kind) @ v for kind in ("newton", "gauss-newton"))
+        error = np.linalg.norm(gauss - newton) / max(np.linalg.norm(newton), np.finfo(float).tiny)
+        checks.append(Check("Gauss-Newton Hessian of the quadratic regularisation", float(error), 1e-8))
+    return checks
 
 
 def _parameter_rate(energy, ansatz, theta, space, generator) -> Check:

@@ -232,12 +232,14 @@ def test_kappa_is_computed_at_the_end_of_a_mesh_or_on_request(tmp_path, capsys):
 
 def test_verify_judges_a_case(capsys):
     assert command(["verify", CASE, "--cells", "4"]) == 0
-    assert "all 7 checks passed" in capsys.readouterr().out
+    assert "all 10 checks passed" in capsys.readouterr().out
 
 
 SMALL = {
-    "benchmark_8x8": [], "block_3d": ["--cells", "4"], "conductivity": ["--cells", "10"], "diffusion": ["--cells", "8"],
+    "advection_diffusion": [], "benchmark_8x8": [], "block_3d": ["--cells", "4"], "conductivity": ["--cells", "10"],
+    "diffusion": ["--cells", "8"],
     "eit_tank": [], "fit_1d": ["--cells", "32"], "gradient_field": ["--cells", "8"], "ritz_2d": ["--cells", "8"],
+    "nonlinear_conductivity": ["--cells", "8"],
     "parametric_diffusion": ["--cells", "6", "--snapshots", "20", "--rank", "5"], "source": ["--cells", "8"],
     "perforated_plate": ["--refinements", "0"], "reaction": ["--cells", "8"], "subsurface": ["--cells", "8"],
 }

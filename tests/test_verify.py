@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from problems import (
     alignment_error,
     diffusion_residual,
@@ -25,6 +26,8 @@ from fem_ngf import (
     StudentNoise,
     TangentSpace,
     Transformed,
+    dot,
+    grad,
     taylor_rate,
     verify_energy,
 )
@@ -116,7 +119,7 @@ def test_every_energy_passes(name):
     energy, space, _ = inverse_problem(6, **CASES[name])
     ansatz = MLP((2, 5, 4, 1), start=1.0, output_scale=0.1)
     checks = verify_energy(energy, ansatz, ansatz.initial(np.random.default_rng(0)), space, np.random.default_rng(1))
-    assert len(checks) == 7
+    assert len(checks) == 10
     assert [str(check) for check in checks if not check.passed] == []
 
 
@@ -152,6 +155,10 @@ SPOILT = {
     "Taylor rate of the energy": ("derivative", lambda g: 1.001 * g),
     "Taylor rate in the parameters": ("derivative", lambda g: 1.001 * g),
     "Taylor rate of the derivative": ("hessian_action", lambda f: lambda v, kind="newton": 1.001 * f(v, kind)),
+    "Taylor rate of the regularisation's derivative": (
+        "regularization_hessian", lambda f: lambda kind: 3.0 * f(kind) if kind == "newton" else f(kind)),
+    "Gauss-Newton Hessian of the quadratic regularisation": (
+        "regularization_hessian", lambda f: lambda kind: 3.0 * f(kind) if kind == "gauss-newton" else f(kind)),
     "symmetry of the gauss-newton Hessian": (
         "hessian_action", lambda f: lambda v, kind: f(v, kind) + 1e-5 * np.roll(f(v, kind), 1)),
 }
@@ -164,6 +171,39 @@ def test_mistakes_are_found(name):
     theta = ansatz.initial(np.random.default_rng(0))
     checks = verify_energy(Spoilt(energy, *SPOILT[name]), ansatz, theta, space, np.random.default_rng(1))
     assert name in [check.name for check in checks if not check.passed]
+
+
+KINKS = {
+    "abs": lambda u, v, m, w: (0.5 + torch.abs(m)) * dot(grad(u), grad(v)) - v,
+    "clamp": lambda u, v, m, w: torch.exp(torch.clamp(m.value, -0.03, 0.03)) * dot(grad(u), grad(v)) - v,
+}
+
+
+@pytest.mark.parametrize("name", KINKS)
+def test_a_kink_is_found(name):
+    energy, space, _ = inverse_problem(6, residual=KINKS[name], truth=lambda x: 0.5 * np.sin(4 * x[0]))
+    ansatz = MLP((2, 5, 4, 1), output_scale=0.2)
+    checks = verify_energy(energy, ansatz, ansatz.initial(np.random.default_rng(0)), space, np.random.default_rng(1))
+    assert [check.passed for check in checks if check.name.startswith("smoothness")] == [False]
+
+
+@pytest.mark.parametrize("name", ["robin", "huber"])
+@pytest.mark.parametrize("seed", range(4))
+def test_no_false_alarm(name, seed):
+    """A Robin problem whose cubic remainder is large, and a misfit whose curvature jumps."""
+    robin = {"residual": lambda u, v, m, w: torch.exp(m) * (dot(grad(u), grad(v)) + (u - 1.0) * v)}
+    energy, space, _ = inverse_problem(6, **({"noise": HuberNoise} if name == "huber" else robin))
+    ansatz = MLP((2, 6, 6, 1), output_scale=0.3)
+    theta = ansatz.initial(np.random.default_rng(seed))
+    checks = verify_energy(energy, ansatz, theta, space, np.random.default_rng(10 + seed))
+    assert [str(check) for check in checks if not check.passed] == []
+
+
+def test_few_remainders_above_rounding_are_told():
+    """Only the first remainders stand clear of the noise: no rate is made of them."""
+    rate = taylor_rate(lambda m: (1e-9 * (m**2).sum() + m.sum(), 2e-9 * m + 1.0), np.zeros(2), np.ones(2))
+    assert rate == np.inf
+    assert "no remainder stands clear of rounding" in str(Check("rate", rate, 0.02, 2.0, exact=True))
 
 
 def test_a_wrong_adjoint_is_found():

@@ -137,7 +137,7 @@ def snapshot_reduction(parameters: np.ndarray, snapshots: np.ndarray, matrix, ba
     if np.ndim(basis) != 2 or len(basis) != unknowns:
         raise InputError(f"basis has shape {np.shape(basis)}; ({unknowns}, r) is needed")
     space = coefficient_space(parameters, basis, matrix)
-    target = space.inner_product.block.solve(basis.T @ (matrix @ snapshots))
+    target = space.inner_product.inner.solve(basis.T @ (matrix @ snapshots))
     missed = snapshots - basis @ target
     return Regression(space, target.T.ravel(), 0.5 * float(np.sum(missed * (matrix @ missed))) / count)
 
