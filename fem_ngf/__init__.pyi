@@ -106,6 +106,9 @@ from .meshes import unit_square as unit_square
 from .model import Discretization as Discretization
 from .model import Evolution as Evolution
 from .model import Model as Model
+from .output.film import Film as Film
+from .output.film import Readings as Readings
+from .output.film import write_film as write_film
 from .output.vtk import write_fields as write_fields
 from .pde.electrodes import ElectrodeModel as ElectrodeModel
 from .pde.protocol import PDE as PDE

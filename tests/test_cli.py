@@ -238,6 +238,7 @@ def test_verify_judges_a_case(capsys):
 SMALL = {
     "advection_diffusion": [], "benchmark_8x8": [], "block_3d": ["--cells", "4"], "conductivity": ["--cells", "10"],
     "diffusion": ["--cells", "8"],
+    "heat_source": ["--cells", "4", "--steps", "6", "--sensors", "4", "--readings", "5"],
     "eit_tank": [], "fit_1d": ["--cells", "32"], "gradient_field": ["--cells", "8"], "ritz_2d": ["--cells", "8"],
     "nonlinear_conductivity": ["--cells", "8"],
     "parametric_diffusion": ["--cells", "6", "--snapshots", "20", "--rank", "5"], "source": ["--cells", "8"],

@@ -91,6 +91,13 @@ def test_fixed_unknowns_stay_zero(make, dense):
     assert np.allclose(solved[FREE], np.linalg.solve(matrix[np.ix_(FREE, FREE)], g[FREE]))
 
 
+def test_gram_matrices_of_many_columns():
+    """More than a block of them, and not a multiple."""
+    operator, matrix = cases()["sum of kroneckers"]
+    vectors = np.random.default_rng(5).standard_normal((len(matrix), 600))
+    assert np.allclose(operator.gram(vectors), vectors.T @ matrix @ vectors, rtol=1e-11, atol=1e-9)
+
+
 def test_fixed_unknowns_of_both_variables_stay_zero():
     """Of Kronecker products and their sums, on the unknowns that are free in both variables."""
     outer, inner, time = Matrix(sp.csr_array(MASS), FREE), Matrix(MASS + STIFFNESS, FREE), sp.csr_array(STIFFNESS)

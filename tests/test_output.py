@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import skfem
 
-from fem_ngf import InputError, write_fields
+from fem_ngf import Film, InputError, Readings, write_fields, write_film
 from fem_ngf.output.nodes import nodal_mesh
-from fem_ngf.output.plots import convergence_figure, field_figure, png
+from fem_ngf.output.plots import convergence_figure, field_figure, film_figure, png, readings_figure
 from fem_ngf.output.surfaces import midplane, triangles
 from fem_ngf.output.vtk import write_parts, write_series
 
@@ -131,6 +131,42 @@ def test_a_series_lists_every_time(tmp_path):
     assert re.findall(r'timestep="(\d)"', index) == ["0", "1", "2"]
     assert probe(read(series[2][1][0]), np.array([[0.5, 0.5]]), "m")[0] == pytest.approx(2.0)
     assert not list(tmp_path.glob(".*"))
+
+
+def film(times=4):
+    """A field that changes, another of the same name as its truth, one that stays; two sensors."""
+    basis, t = skfem.Basis(TRIANGLES, skfem.ElementTriP1()), np.linspace(0.0, 0.3, times)
+    m = t[:, None] * basis.doflocs[0]
+    return Film(t, {"m": (basis, m), "truth": (basis, 3.0 * m), "k": (basis, basis.doflocs[1])},
+                Readings(t, np.ones((times, 2)), np.zeros((times, 2)), np.array([0.5, 1.0]) * np.ones((times, 2))))
+
+
+def test_a_film_is_a_series_in_time(tmp_path):
+    shown = film()
+    paths = write_film(tmp_path / "fields.pvd", shown, "fields_1")
+    index = (tmp_path / "fields.pvd").read_text()
+    assert np.allclose([float(t) for t in re.findall(r'timestep="([^"]*)"', index)], shown.times)
+    assert re.findall(r'file="([^"]*)"', index) == [path.name for path in paths] == [
+        f"fields_1_t{i}.vtu" for i in range(4)]
+    for path, t in zip(paths, shown.times, strict=True):
+        grid, x = read(path), np.array([[0.5, 0.25]])
+        assert [probe(grid, x, name)[0] for name in ("m", "truth", "k")] == pytest.approx([0.5 * t, 1.5 * t, 0.25])
+
+
+def test_a_film_has_a_strip_a_field_in_colours_of_its_own():
+    figure = film_figure(film(), "strip", frames=2)
+    assert [axes.get_title() for axes in figure.axes if axes.get_title()] == [
+        "m, t = 0.2", "m, t = 0.3", "truth, t = 0.2", "truth, t = 0.3"]
+    assert {axes.collections[0].get_clim() for axes in figure.axes if axes.get_title()} == {(0.0, 0.3 * 3.0)}
+    readings = readings_figure(film().readings)
+    assert [axes.get_title()[:8] for axes in readings.axes] == ["sensor 0", "sensor 1"]
+    assert "4 squared" in readings.axes[0].get_title()
+
+
+def test_a_film_needs_a_frame_for_every_time():
+    basis = skfem.Basis(TRIANGLES, skfem.ElementTriP1())
+    with pytest.raises(InputError, match=r"field 'u' of a film has shape \(3, 81\); 2 times of 81 unknowns"):
+        Film(np.array([0.0, 1.0]), {"u": (basis, np.zeros((3, 81)))})
 
 
 def test_a_vector_of_the_wrong_length_is_an_input_error(tmp_path):

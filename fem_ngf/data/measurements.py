@@ -13,6 +13,7 @@ from skfem import CellBasis
 
 from ..errors import InputError, real_array
 from ..linalg.operators import Matrix
+from ..output.film import Readings
 from ..spaces.locate import interpolation
 from ..spaces.matrices import mass_form
 from ..spaces.sampling import quadrature_sampling
@@ -107,6 +108,11 @@ class TimeSeries:
         observation = at_times(point_values(basis, self.points), times, self.times)
         values, std = (array.reshape(len(self.times) * len(self.points), -1) for array in (self.values, self.std))
         return observation, values, self.likelihood(std)
+
+    def readings(self, residual: np.ndarray) -> Readings:
+        """Data and prediction for a picture, from the residual ``(T n, k)`` of a linearisation."""
+        values, std = (array.reshape(len(self.times), -1) for array in (self.values, self.std))
+        return Readings(self.times, values, values + residual.reshape(values.shape), std)
 
 
 @dataclass(frozen=True, eq=False)

@@ -126,6 +126,20 @@ class KroneckerSum(SymmetricOperator):
         vector[free] = np.tensordot(modes, solved, axes=1)
         return vector.reshape(covector.shape)
 
+    def gram(self, vectors: np.ndarray, block: int = 256) -> np.ndarray:
+        """``T^T A T`` (k, k), one unknown of the outer variable at a time, so that its share of ``A T`` stays in cache.
+
+        Only blocks of the upper triangle are multiplied.
+        """
+        blocks = vectors.reshape(self.outer[0].size, self.inner[0].size, -1)
+        outer, inner = ([each.sparse_matrix() for each in pair] for pair in (self.outer, self.inner))
+        gram = np.zeros((vectors.shape[1], vectors.shape[1]))
+        for a, here in enumerate(blocks):
+            image = sum(matrix @ _row_times(weights, a, blocks) for weights, matrix in zip(outer, inner, strict=True))
+            for start in range(0, len(gram), block):
+                gram[start:start + block, start:] += here[:, start:start + block].T @ image[:, start:]
+        return np.triu(gram) + np.triu(gram, 1).T
+
     @cached_property
     def _solvers(self) -> list[Matrix]:
         """``A_0 + lambda A_1`` for every eigenvalue, factorised when first needed."""
@@ -139,3 +153,12 @@ class KroneckerSum(SymmetricOperator):
         free = slice(None) if self.outer[0].free is None else self.outer[0].free
         first, second = (outer.sparse_matrix().toarray()[free][:, free] for outer in self.outer)
         return free, *scipy.linalg.eigh(second, first)
+
+
+def _row_times(matrix: sp.csr_array, row: int, blocks: np.ndarray) -> np.ndarray:
+    """``sum_b B_ab T_b`` (n, k) of one row of a sparse matrix and blocks (p, n, k)."""
+    entries = slice(matrix.indptr[row], matrix.indptr[row + 1])
+    total = np.zeros(blocks.shape[1:])
+    for b, weight in zip(matrix.indices[entries], matrix.data[entries], strict=True):
+        total += weight * blocks[b]
+    return total

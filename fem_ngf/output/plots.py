@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
+from .film import Film, Readings
 from .nodes import cell_values, degree, is_continuous, nodal_mesh
 from .surfaces import midplane, triangles
 
@@ -37,6 +38,48 @@ def field_figure(fields: Mapping, title: str = "") -> Figure:
         axes.set_title(name, y=1.0)  # a given place need not be searched
         axes.locator_params(nbins=5)
     figure.suptitle(title)
+    return figure
+
+
+def film_figure(film: Film, title: str = "", frames: int = 5) -> Figure:
+    """A strip of pictures for each field that changes, at times evenly spread; colours stay through a strip.
+
+    Parameters
+    ----------
+    film
+        On a plane domain or a solid, whose middle plane is shown; of a line all frames are in one panel.
+    frames
+        Largest number of pictures in a strip.
+    """
+    chosen = np.unique(np.linspace(0, len(film.times) - 1, frames + 1)[1:].round().astype(int))
+    moving = {name: field for name, field in film.fields.items() if field[1].ndim == 2}
+    limits = _shared_limits(moving)
+    figure = _figure(2.6 * len(chosen), 2.3 * len(moving) + 0.4)
+    for row, (name, (basis, vectors)) in enumerate(moving.items()):
+        both = limits.get(name, (vectors[chosen].min(), vectors[chosen].max()))
+        for column, i in enumerate(chosen):
+            axes = figure.add_subplot(len(moving), len(chosen), row * len(chosen) + column + 1)
+            draw = {1: _line, 2: _plane, 3: _solid}[basis.mesh.p.shape[0]]
+            draw(figure, axes, basis, vectors[i], both)
+            axes.set_title(f"{name}, t = {film.times[i]:.3g}", y=1.0, fontsize="small")
+            axes.locator_params(nbins=3)
+    figure.suptitle(title)
+    return figure
+
+
+def readings_figure(readings: Readings, sensors: int = 6) -> Figure:
+    """Data with their standard deviations, and the prediction, at the sensors that the largest misfit is at."""
+    misfit = np.sum(((readings.predicted - readings.values) / readings.std) ** 2, axis=0)
+    figure = _figure(12.6, 2.8 * -(-min(sensors, len(misfit)) // COLUMNS) + 0.6)
+    for number, j in enumerate(np.argsort(misfit)[::-1][:sensors]):
+        axes = figure.add_subplot(-(-min(sensors, len(misfit)) // COLUMNS), COLUMNS, number + 1)
+        axes.errorbar(readings.times, readings.values[:, j], readings.std[:, j], fmt=".", color="0.5", label="data")
+        axes.plot(readings.times, readings.predicted[:, j], "-", color="C0", label="prediction")
+        mean = misfit[j] / len(readings.times)
+        axes.set_title(f"sensor {j}: {mean:.2g} squared deviations a datum", y=1.0, fontsize="small")
+        axes.grid(alpha=0.3)
+    figure.axes[0].legend(fontsize="small")
+    figure.suptitle("over time, at the sensors of the largest misfit")
     return figure
 
 
@@ -159,7 +202,7 @@ def _shared_limits(fields: Mapping) -> dict[str, tuple[float, float]]:
     """One range for ``m`` and ``truth``, and one that is symmetric about zero for ``error``."""
     limits = {}
     if "truth" in fields and "m" in fields:
-        both = np.concatenate([fields["m"][1], fields["truth"][1]])
+        both = np.concatenate([fields["m"][1].ravel(), fields["truth"][1].ravel()])
         limits = {"m": (both.min(), both.max()), "truth": (both.min(), both.max())}
     if "error" in fields:
         largest = np.abs(fields["error"][1]).max() or 1.0

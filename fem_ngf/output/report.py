@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from pathlib import Path
 
 import jinja2
@@ -15,8 +16,8 @@ _FACTS = ("energy", "misfit", "regularization", "relative_error", "parameters", 
           "iterations", "pde_work", "gradient_norm", "alignment", "cpu_seconds", "setup_cpu_seconds", "seed")
 
 
-def write_report(path: Path, summary: dict, rows: list[dict], fields: bytes, convergence: bytes,
-                 title: str = "", weight: bytes | None = None) -> None:
+def write_report(path: Path, summary: dict, rows: list[dict], pictures: Mapping[str, bytes], title: str = "",
+                 weight: bytes | None = None) -> None:
     """Write the report.
 
     Parameters
@@ -25,8 +26,8 @@ def write_report(path: Path, summary: dict, rows: list[dict], fields: bytes, con
         The HTML file; it refers to no other file.
     summary, rows
         Contents of ``summary.json`` and ``history.csv``.
-    fields, convergence
-        PNG files.
+    pictures
+        Headline -> PNG file.
     title
         Headline; default the case's name.
     weight
@@ -39,7 +40,7 @@ def write_report(path: Path, summary: dict, rows: list[dict], fields: bytes, con
     page = environment.get_template("report.html.j2").render(
         summary=summary, rows=rows, columns=_COLUMNS, facts=facts, title=title,
         weight_png=base64.b64encode(weight).decode() if weight else "",
-        fields_png=base64.b64encode(fields).decode(), convergence_png=base64.b64encode(convergence).decode())
+        pictures={headline: base64.b64encode(picture).decode() for headline, picture in pictures.items()})
     with replacing(path) as temporary:
         temporary.write_text(page)
 

@@ -16,9 +16,10 @@ from ..data.measurements import WholeField
 from ..errors import InputError
 from ..linalg.operators import SymmetricOperator
 from ..model import Model
+from ..output.film import Film
 from ..regularization.gaussian import Gaussian
 from ..spaces.hilbert import HilbertSpace
-from ..spaces.samples import SampleSpace
+from ..spaces.protocol import Space
 
 Fields = dict[str, tuple[skfem.AbstractBasis, np.ndarray]]
 
@@ -51,6 +52,8 @@ class Level:
     matrices
         Further inner products that ``--metric`` may name: ``{"prior": A}``, each a sparse matrix (n, n), or a
         `SymmetricOperator` such as the precision of a Gaussian prior.
+    film
+        Linearization -> the fields over time, which ParaView and the report show instead; None without time.
     """
 
     label: str
@@ -61,6 +64,7 @@ class Level:
     noise_std: np.ndarray | None = None
     fields: Callable[[object], Fields] = _no_fields
     matrices: Mapping[str, object] = field(default_factory=dict)
+    film: Callable[[object], Film] | None = None
 
     def __post_init__(self):
         if self.truth is not None and np.shape(self.truth) != (self.basis.N,):
@@ -157,27 +161,30 @@ def _level(label: str, discrete, data, regularization, weight: float, truth) -> 
 
 @dataclass(frozen=True, eq=False)
 class SampleLevel:
-    """The counterpart of `Level` for a `SampleSpace` or a `ProductSpace`.
+    """The counterpart of `Level` for spaces of other kinds: `SampleSpace`, `ProductSpace`, `TensorSpace`.
 
     Parameters
     ----------
     label
-        Name of the data set in tables.
+        Name of the data set, or of the mesh, in tables.
     energy
-        `fem_ngf.energies.Energy` on vectors of the sample space.
+        `fem_ngf.energies.Energy` on vectors of these spaces.
     spaces
-        Sample spaces that ``--metric`` may name.
+        Spaces that ``--metric`` may name.
     truth
-        The true vector ``(N c,)``, if it is known.
+        The true vector ``(n,)``, if it is known.
     fields
         Linearization -> fields to export by name, each ``(basis, vector)``.
+    film
+        As for `Level`.
     """
 
     label: str
     energy: object
-    spaces: Mapping[str, SampleSpace]
+    spaces: Mapping[str, Space]
     truth: np.ndarray | None = None
-    fields: Callable[[object], Fields] = field(default=lambda linearization: {})
+    fields: Callable[[object], Fields] = _no_fields
+    film: Callable[[object], Film] | None = None
 
     @property
     def basis(self) -> SimpleNamespace:
@@ -185,8 +192,8 @@ class SampleLevel:
         points = next(iter(self.spaces.values())).points
         return SimpleNamespace(mesh=SimpleNamespace(p=points.T))
 
-    def space(self, metric: str = "l2", length: float = 1.0, sampling: str = "nodal") -> SampleSpace:
-        """The sample space of that name; `length` and `sampling` have no meaning here.
+    def space(self, metric: str = "l2", length: float = 1.0, sampling: str = "nodal") -> Space:
+        """The space of that name; `length` and `sampling` have no meaning here.
 
         Raises
         ------

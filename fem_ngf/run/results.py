@@ -48,12 +48,18 @@ def write_results(identification: Identification, record, folder: Path, settings
     dict
         The summary.
     """
+    from ..output.film import write_film
     from ..output.vtk import write_series
 
     stage = record.reached
     summary = summarize(identification, stage, record.rows, record.clock, settings, reason)
     write_summary(folder / "summary.json", summary)  # whatever the case's own functions do, the numbers are there
-    write_series(folder / "fields.pvd", [(time, [folder / name for name in names]) for time, names in record.series])
+    film = _film(identification, stage)
+    if film is None:
+        series = [(time, [folder / name for name in names]) for time, names in record.series]
+        write_series(folder / "fields.pvd", series)
+    else:
+        write_film(folder / "fields.pvd", film, f"fields_{stage.level}")
     if identification.case.outcome is not None:
         summary |= _conclusions(identification.case, stage, folder, summary)
     if not identification.options.bare:
@@ -80,18 +86,31 @@ def _conclusions(case: Case, stage: Stage, folder: Path, summary: dict) -> dict:
     return _jsonable(dict(found))
 
 
+def _film(identification: Identification, stage: Stage):
+    """The film of a stage, None of a problem without time."""
+    film = identification.levels[stage.level].film
+    return None if film is None else film(stage.iterate.linearization)
+
+
 def _write_pictures(identification: Identification, record, folder: Path, summary: dict) -> None:
     """``picture.png`` and ``report.html``; matplotlib is imported here, away from the timed part."""
-    from ..output.plots import convergence_figure, field_figure, png, weight_figure
+    from ..output.plots import convergence_figure, field_figure, film_figure, png, readings_figure, weight_figure
     from ..output.report import write_report
 
     case, stage = identification.case, record.reached
-    title = case.title or case.name
-    picture = png(field_figure(identification.levels[stage.level].exports(stage.iterate.linearization), title))
+    title, film = case.title or case.name, _film(identification, stage)
+    pictures = {}
+    if fields := identification.levels[stage.level].exports(stage.iterate.linearization):
+        pictures["Fields"] = png(field_figure(fields, title))
+    if film is not None:
+        pictures["Over time"] = png(film_figure(film, title))
+        if film.readings is not None:
+            pictures["Data and prediction"] = png(readings_figure(film.readings))
+    pictures["Convergence"] = png(convergence_figure(record.rows))
     with replacing(folder / "picture.png") as temporary:
-        temporary.write_bytes(picture)
+        temporary.write_bytes(next(iter(pictures.values())))
     choice = summary.get("weight_choice")
-    write_report(folder / "report.html", summary, record.rows, picture, png(convergence_figure(record.rows)), title,
+    write_report(folder / "report.html", summary, record.rows, pictures, title,
                  png(weight_figure(choice)) if choice else None)
 
 

@@ -1,0 +1,110 @@
+"""A field of space and time on cases/heat_source.py: nodal values against a network of x, y, t that grows itself.
+
+Both minimise the same energy by the same Newton flow, directly and over the same meshes of space and time; the network
+starts with 8 + 8 neurons. Counted are evolutions (one for each right-hand side: a forward or a linearised run through
+all steps), their work in those of the finest mesh, and CPU seconds of the search alone.
+
+    OMP_NUM_THREADS=1 python benchmarks/heat_source.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from fem_ngf import Continuation, Expansion, FiniteElement, NewtonFlow
+from fem_ngf.growth.grow import seedling
+from fem_ngf.run.loading import load_function
+
+ROOT = Path(__file__).resolve().parents[1]
+WITHIN = 1.02
+
+
+@dataclass(frozen=True)
+class Result:
+    """End of a search and its price; `path` has work, seconds and energy of each iterate on the finest mesh."""
+
+    unknown: str
+    parameters: int
+    value: float
+    misfit: float
+    error: float
+    evolutions: tuple[int, ...]
+    work: float
+    seconds: float
+    path: np.ndarray
+
+    def within(self, bound: float) -> list[str]:
+        """Work and seconds where the energy first was at most the bound."""
+        reached = self.path[self.path[:, 2] <= bound]
+        return [f"{number:.0f}" for number in reached[0, :2]] if len(reached) else ["-", "-"]
+
+
+def search(case, unknown: str, seed: int | None, levels: int, budget: int) -> Result:
+    """One search on the finest meshes of a case: nodal values (no seed), or a network."""
+    used, flows = case.levels[-levels:], []
+    before = [level.energy.pde.evolutions.total for level in used]
+    for level in used:
+        space = level.space("h1")
+        if seed is None:
+            flows.append(NewtonFlow(level.energy, FiniteElement(space), space))
+        else:
+            expansion = Expansion(neurons=6, max_parameters=budget, seed=seed)
+            flows.append(NewtonFlow(level.energy, seedling(case.ansatz, 8), space, expansion=expansion))
+    start, path = time.process_time(), []
+    for stage in Continuation(tuple(flows), probe=0.0, finish=0.0).run(
+            flows[0].ansatz.initial(np.random.default_rng(seed))):
+        iterate, spent = stage.iterate, time.process_time() - start
+        work = stage.work / (len(used[-1].energy.pde.times) - 1)
+        if stage.level == levels - 1:
+            path.append((work, spent, iterate.value))
+        print(f"{unknown}, {used[stage.level].label}, step {iterate.step}: {iterate.parameters} parameters, energy "
+              f"{iterate.value:.6g}, work {work:.1f}, {spent:.0f} s", flush=True)
+    space, error = flows[-1].space, iterate.m - used[-1].truth
+    norm = replace(space, product=None).norm  # L2
+    evolutions = tuple(level.energy.pde.evolutions.total - n for level, n in zip(used, before, strict=True))
+    return Result(unknown, iterate.parameters, iterate.value, iterate.terms["misfit"],
+                  norm(error) / norm(used[-1].truth), evolutions, work, spent, np.array(path))
+
+
+def line(result: Result, least: float) -> str:
+    """A row of the table."""
+    excess = 100.0 * (result.value / least - 1.0)
+    cells = [result.unknown, f"{result.parameters:,}", f"{result.value:.1f}", f"{excess:.2f} %", f"{result.misfit:.0f}",
+             f"{result.error:.4f}", " + ".join(map(str, result.evolutions)), f"{result.work:.0f}",
+             f"{result.seconds:.0f}", *result.within(WITHIN * least)]
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Run the study and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cells", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=48)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--budgets", type=int, nargs="*", default=[500, 1000])
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "tables" / "heat_source.md")
+    options = parser.parse_args()
+    case = load_function(ROOT / "cases" / "heat_source.py")(cells=options.cells, steps=options.steps)
+    meshes = " and ".join(level.label for level in case.levels[-2:])
+    found = [search(case, "nodal values, finest mesh only", None, 1, 0), search(case, "nodal values", None, 2, 0)]
+    found += [search(case, f"network, seed {seed}", seed, 2, budget)
+              for budget in options.budgets for seed in range(options.seeds)]
+    heads = ["unknown", "parameters", "energy", "above the least", "misfit", "relative error",
+             "evolutions on each mesh", "their work", "CPU s", "work to 2 %", "CPU s to 2 %"]
+    lines = ["# A heat source of space and time", "",
+             f"Meshes of space and time {meshes}, {case.levels[-1].energy.data.size} data with 2 % noise (half their "
+             "number is what noise explains of the misfit), BDF2; relative errors in L2 of space and time. Work is in "
+             "evolutions on the finest mesh, and \"to 2 %\" means 2 % above the least energy found. Written by `python "
+             "benchmarks/heat_source.py`.", "", f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    least = min(result.value for result in found)
+    lines += [line(result, least) for result in found]
+    options.out.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
