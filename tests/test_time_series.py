@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 from skfem import Basis, ElementTriP1
 
-from fem_ngf import InputError, TimeSeries, read_time_series, unit_square
+from fem_ngf import (
+    Evolution,
+    InputError,
+    Model,
+    Tikhonov,
+    TimeSeries,
+    dot,
+    grad,
+    levels,
+    read_time_series,
+    unit_square,
+)
 
 POINTS = np.array([[0.5, 0.6], [0.1, 0.2], [0.3, 0.4]])
 TIMES = np.array([0.0, 0.5])
@@ -136,3 +147,21 @@ def test_observations_of_a_trajectory():
 def test_series_that_do_not_fit_the_evolution(series, message):
     with pytest.raises(InputError, match=message):
         series.on(Basis(unit_square(3), ElementTriP1()), np.linspace(0.0, 1.0, 5))
+
+
+def test_an_evolution_shows_its_states_and_readings():
+    """The film of a level: what stays, what moves at few enough frames, and data beside the prediction."""
+    times = np.linspace(0.0, 1.0, 251)
+    model = Model(lambda u, v, m, w: dot(grad(u), grad(v)), ElementTriP1(), ElementTriP1(), linear=True,
+                  evolution=Evolution(lambda u, v, m, w: u * v, times, start=lambda u, v, m, w: (u - m) * v))
+    series = TimeSeries(POINTS, TIMES, VALUES, np.full((2, 3), 0.5))
+    (level,) = levels(model, {"3 x 3": unit_square(3)}, series, lambda space: Tikhonov(space), truth=lambda x: x[0])
+    at = level.energy.linearize(level.truth + 1.0)
+    film = level.film(at)
+    assert film.times[0] == 0.0 and film.times[-1] == 1.0 and len(film.times) == 121
+    frame = film.frame(len(film.times) - 1)
+    assert list(frame) == ["m", "truth", "error", "state"]
+    assert np.allclose(frame["error"][1], 1.0) and np.allclose(frame["state"][1], at.state.film[-1, :, 0])
+    readings = film.readings
+    assert np.array_equal(readings.times, TIMES) and np.array_equal(readings.values, VALUES)
+    assert np.allclose(readings.predicted[0], 1.0 + POINTS[:, 0], atol=1e-12)

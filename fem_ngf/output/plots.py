@@ -54,7 +54,7 @@ def film_figure(film: Film, title: str = "", frames: int = 5) -> Figure:
     chosen = np.unique(np.linspace(0, len(film.times) - 1, frames + 1)[1:].round().astype(int))
     moving = {name: field for name, field in film.fields.items() if field[1].ndim == 2}
     limits = _shared_limits(moving)
-    figure = _figure(2.6 * len(chosen), 2.3 * len(moving) + 0.4)
+    figure = figure_of(2.6 * len(chosen), 2.3 * len(moving) + 0.4)
     for row, (name, (basis, vectors)) in enumerate(moving.items()):
         both = limits.get(name, (vectors[chosen].min(), vectors[chosen].max()))
         for column, i in enumerate(chosen):
@@ -70,7 +70,7 @@ def film_figure(film: Film, title: str = "", frames: int = 5) -> Figure:
 def readings_figure(readings: Readings, sensors: int = 6) -> Figure:
     """Data with their standard deviations, and the prediction, at the sensors that the largest misfit is at."""
     misfit = np.sum(((readings.predicted - readings.values) / readings.std) ** 2, axis=0)
-    figure = _figure(12.6, 2.8 * -(-min(sensors, len(misfit)) // COLUMNS) + 0.6)
+    figure = figure_of(12.6, 2.8 * -(-min(sensors, len(misfit)) // COLUMNS) + 0.6)
     for number, j in enumerate(np.argsort(misfit)[::-1][:sensors]):
         axes = figure.add_subplot(-(-min(sensors, len(misfit)) // COLUMNS), COLUMNS, number + 1)
         axes.errorbar(readings.times, readings.values[:, j], readings.std[:, j], fmt=".", color="0.5", label="data")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import skfem
 
-from ..data.measurements import WholeField
+from ..data.measurements import TimeSeries, WholeField
 from ..errors import InputError
 from ..linalg.operators import SymmetricOperator
 from ..model import Model
@@ -22,6 +22,8 @@ from ..spaces.hilbert import HilbertSpace
 from ..spaces.protocol import Space
 
 Fields = dict[str, tuple[skfem.AbstractBasis, np.ndarray]]
+FRAMES = 121
+"""Of a film, at most: those of a long evolution are evenly spread."""
 
 
 def _no_fields(linearization) -> Fields:
@@ -149,14 +151,28 @@ def _level(label: str, discrete, data, regularization, weight: float, truth) -> 
     given = {"data": (state, energy.data[:, 0])} if measured else {}
 
     def fields(at) -> Fields:
-        u = at.state.film[-1] if hasattr(at.state, "film") else at.state.u
-        names = ["state"] if u.shape[1] == 1 else [f"state_{j + 1}" for j in range(u.shape[1])]
-        return {name: (state, column) for name, column in zip(names, u.T, strict=True)} | given
+        u = at.state.film[-1] if evolves else at.state.u
+        return {name: (state, column) for name, column in zip(_names(u.shape[1]), u.T, strict=True)} | given
 
-    return Level(label, energy, discrete.parameter, fields=fields,
-                 truth=None if truth is None else discrete.nodal(truth),
+    evolves = discrete.equation.state_size != state.N
+    known = None if truth is None else discrete.nodal(truth)
+    return Level(label, energy, discrete.parameter, fields=fields, truth=known,
                  noise_std=data.noise_std if measured and state.mesh is data.basis.mesh else None,
-                 matrices={"prior": prior.precision} if isinstance(prior, Gaussian) else {})
+                 matrices={"prior": prior.precision} if isinstance(prior, Gaussian) else {},
+                 film=partial(_film, discrete, data, known) if evolves else None)
+
+
+def _names(experiments: int) -> list[str]:
+    return ["state"] if experiments == 1 else [f"state_{j + 1}" for j in range(experiments)]
+
+
+def _film(discrete, data, truth: np.ndarray | None, at) -> Film:
+    """The states of an evolution beside what does not change, at `FRAMES` steps at most, and its readings."""
+    state, times, states = discrete.state, at.state.times, at.state.film
+    shown = np.unique(np.linspace(0, len(times) - 1, min(len(times), FRAMES)).round().astype(int))
+    moving = {name: (state, states[shown, :, j]) for j, name in enumerate(_names(states.shape[2]))}
+    staying = compared(discrete.parameter, at.m, truth) if discrete.parameter.mesh is state.mesh else {}
+    return Film(times[shown], staying | moving, data.readings(at.residual) if isinstance(data, TimeSeries) else None)
 
 
 @dataclass(frozen=True, eq=False)
