@@ -9,6 +9,7 @@ from .ansatz.protocol import Ansatz as Ansatz
 from .ansatz.protocol import Linearization as Linearization
 from .ansatz.torch_module import TorchModule as TorchModule
 from .ansatz.wrappers import BoundaryLift as BoundaryLift
+from .ansatz.wrappers import Bounded as Bounded
 from .ansatz.wrappers import PerField as PerField
 from .ansatz.wrappers import Transformed as Transformed
 from .data.files import read_arrays as read_arrays

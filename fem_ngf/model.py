@@ -18,6 +18,7 @@ from .meshes import boundary
 from .pde.protocol import State
 from .pde.stationary import StationaryProblem
 from .pde.time.evolution import EvolutionProblem
+from .regularization.tikhonov import Tikhonov
 from .spaces import protocol
 from .spaces.hilbert import HilbertSpace
 from .spaces.matrices import components_of
@@ -267,7 +268,7 @@ class Discretization:
         """The state for a parameter, given as for `nodal`; `start` as for the equation's `solve`."""
         return self.equation.solve(self.nodal(m), start)
 
-    def inverse_problem(self, data, regularization, weight: float = 1.0) -> InverseProblem:
+    def inverse_problem(self, data, regularization=None, weight: float = 1.0, bounds=None) -> InverseProblem:
         """The energy ``misfit(u(m)) + weight * regularization(m)``.
 
         Parameters
@@ -277,13 +278,17 @@ class Discretization:
             (observation, data, noise), see `InverseProblem`. Of an evolution a `TimeSeries`, whose ``on(basis, times)``
             does.
         regularization
-            ``space -> regularization``: ``lambda space: Tikhonov(space.stiffness)``.
-        weight
-            Positive number.
+            ``space -> regularization``: ``lambda space: Tikhonov(space.stiffness)``; None where the data determine the
+            unknown.
+        weight, bounds
+            See `InverseProblem`: ``bounds=(1e-3, 1.0)`` keeps the unknown between two numbers.
         """
         times = () if isinstance(self.equation, StationaryProblem) else (self.equation.times,)
         observation, values, noise = data.on(self.state, *times)
-        return InverseProblem(self.equation, observation, values, noise, regularization(self.space), self.space, weight)
+        if regularization is None:
+            regularization, weight = Tikhonov, 0.0
+        return InverseProblem(self.equation, observation, values, noise, regularization(self.space), self.space, weight,
+                              bounds)
 
 
 def _nodal(basis: AbstractBasis, m, unknowns=slice(None)) -> np.ndarray:

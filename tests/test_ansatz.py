@@ -13,6 +13,7 @@ from fem_ngf import (
     MLP,
     Ansatz,
     BoundaryLift,
+    Bounded,
     FiniteElement,
     GradNetC,
     GradNetM,
@@ -67,6 +68,7 @@ EVERY = {
     "exp": Transformed(MLP((2, 5, 4, 1)), "exp"),
     "softplus, two outputs": Transformed(MLP((2, 5, 2)), "softplus"),
     "own function": Transformed(MLP((2, 5, 1)), np.tanh, lambda v: 1 - np.tanh(v) ** 2),
+    "bounded, two outputs": Bounded(MLP((2, 5, 2), output_scale=2.0), -0.5, 1.0),
     "lift": _lift(MLP((2, 5, 4, 1))),
     "lift, two outputs": _lift(MLP((2, 5, 2))),
     "fields": PerField((MLP((2, 4, 1)), Transformed(MLP((2, 5, 2)), "exp"))),
@@ -259,7 +261,9 @@ def test_initial_depends_on_the_generator_only():
 # ---- growth ---------------------------------------------------------------------------------------------------------
 
 PLAIN = MLP((2, 6, 5, 4, 1))
-GROWING = {"plain": PLAIN, "deep": DEEP, "positive": Transformed(PLAIN, "exp"), "lifted": _lift(PLAIN)}
+GROWING = {"plain": PLAIN, "deep": DEEP, "positive": Transformed(PLAIN, "exp"), "lifted": _lift(PLAIN),
+           "bounded": Bounded(PLAIN, -0.5, 1.0),
+           "fields": PerField((MLP((2, 4, 1)), TorchModule(_module()), Transformed(MLP((2, 3, 5, 2)), "exp")))}
 
 
 @pytest.mark.parametrize("layer", [0, 1, 2])
@@ -294,6 +298,14 @@ def test_candidates_of_the_last_layer_are_the_neurons(x):
     phi = PLAIN.candidate_samples(theta, x, 2, weights, biases)
     assert phi.shape == (len(x), 6, 1)
     assert np.allclose(phi[:, :, 0], np.tanh(PLAIN.layer_inputs(theta, x, 2) @ weights.T + biases), rtol=0, atol=1e-14)
+
+
+def test_a_bounded_field_is_itself_between_and_stays_between():
+    ansatz = Bounded(MLP((2, 1)), -1.0, 3.0)
+    values = np.array([-1e9, -4.0, 0.9, 1.0, 1.1, 1e9])
+    field, slope = ansatz.value_and_slope(np.zeros((6, 2)), values)
+    assert np.all((field >= -1.0) & (field <= 3.0)) and np.all(slope > 0)
+    assert np.allclose(field[2:5], values[2:5], atol=1e-3) and field[0] == -1.0 and field[-1] == 3.0
 
 
 def test_growth_rejects_misfits():
@@ -406,6 +418,8 @@ def test_bad_checkpoints():
     ("output_scale", lambda: MLP(output_scale=-1.0)),
     ("device", lambda: MLP(device="abacus")),
     ("device", lambda: MLP(device="mps")),
+    ("lower", lambda: Bounded(MLP(), 1.0, 0.0)),
+    ("upper", lambda: Bounded(MLP(), 0.0, np.inf)),
     ("forward", lambda: Transformed(MLP(), "log10")),
     ("derivative", lambda: Transformed(MLP(), np.exp)),
     ("module", lambda: TorchModule("net")),

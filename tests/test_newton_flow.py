@@ -45,7 +45,7 @@ def test_the_model_is_a_distance_from_the_newton_step():
     flow, theta = setting()
     iterate = flow.start(theta)
     model = model_at(iterate)
-    end = model.minimiser()
+    end = model.minimiser
     assert np.allclose(model.at(end)[1], 0.0, atol=1e-8 * np.abs(model.derivative).max())
     v = iterate.m + RNG(2).standard_normal(iterate.m.size)
     distance = 0.5 * (v - end) @ model.curvature.apply(v - end)
@@ -70,9 +70,9 @@ def test_a_realisation_lowers_the_model_and_nodal_values_minimise_it():
     model = model_at(iterate)
     found = minimised(model, flow.ansatz, theta, iterate.space)
     assert np.array_equal(found.m, realize(flow.ansatz, found.theta, iterate.space))
-    assert model(model.minimiser()) <= model(found.m) < 0.0 and 0 < found.iterations <= 60
+    assert model(model.minimiser) <= model(found.m) < 0.0 and 0 < found.iterations <= 60
     nodal = minimised(model, FiniteElement(flow.space), iterate.m, flow.space)
-    assert np.allclose(nodal.m, model.minimiser()) and nodal.iterations == 0
+    assert np.allclose(nodal.m, model.minimiser) and nodal.iterations == 0
 
 
 # ---- the flow -------------------------------------------------------------------------------------------------------

@@ -85,6 +85,11 @@ class MLP:
         """Number P of parameters."""
         return self.maps[-1].stop
 
+    @property
+    def hidden_layers(self) -> int:
+        """Number of layers that can be widened."""
+        return len(self.widths) - 2
+
     @cached_property
     def maps(self) -> tuple[Affine, ...]:
         """The affine maps with their places in theta."""

@@ -9,7 +9,7 @@ from .finite_element import FiniteElement
 from .gradnet import GradNetC, GradNetM
 from .mlp import MLP
 from .torch_module import TorchModule
-from .wrappers import BoundaryLift, PerField, Transformed
+from .wrappers import BoundaryLift, Bounded, PerField, Transformed
 
 PLAIN = (MLP, GradNetC, GradNetM)
 WRAPPERS = (Transformed, BoundaryLift)
@@ -34,7 +34,7 @@ def ansatz_from_dict(data: dict, like=None):
     if not isinstance(data, dict) or "kind" not in data:
         raise InputError("data is no dictionary with a 'kind': give what as_dict() returned")
     fields = {name: _tupled(value) for name, value in data.items() if name != "kind"}
-    kinds = {kind.__name__: kind for kind in (*PLAIN, *WRAPPERS, PerField, FiniteElement, TorchModule)}
+    kinds = {kind.__name__: kind for kind in (*PLAIN, *WRAPPERS, Bounded, PerField, FiniteElement, TorchModule)}
     kind = kinds.get(data["kind"])
     if kind is None:
         raise InputError(f"kind={data['kind']!r} is unknown: choose one of {', '.join(kinds)}")
@@ -49,6 +49,8 @@ def ansatz_from_dict(data: dict, like=None):
         return PerField(tuple(ansatz_from_dict(*pair) for pair in zip(data["parts"], known, strict=True)))
     if kind is Transformed and like is None and fields.get("forward") is not None:
         return Transformed(ansatz_from_dict(data["inner"]), fields["forward"])
+    if kind is Bounded:
+        return Bounded(ansatz_from_dict(data["inner"], getattr(like, "inner", None)), fields["lower"], fields["upper"])
     if like is None:
         raise InputError(f"like=None: a {kind.__name__} holds a space, module or function that data cannot; give one")
     if kind in WRAPPERS:

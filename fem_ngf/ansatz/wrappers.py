@@ -1,7 +1,7 @@
-"""Fields made from others: positive fields, fields with given boundary values, several fields side by side.
+"""Fields made from others: bounded fields, fields with given boundary values, several fields side by side.
 
-`Transformed` and `BoundaryLift` are m(x) = h(x, N(x)) with slope s = dh/dN: their linearisation is that of N, each
-point scaled by its slope. `PerField` puts the linearisations of its parts side by side.
+`Transformed`, `Bounded` and `BoundaryLift` are m(x) = h(x, N(x)) with slope s = dh/dN: their linearisation is that of
+N, each point scaled by its slope. `PerField` puts the linearisations of its parts side by side.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from .protocol import Linearization
 _inputs = property(lambda self: self.inner.inputs, doc="Dimension d of the points.")
 _outputs = property(lambda self: self.inner.outputs, doc="Number c of components of the value.")
 _size = property(lambda self: self.inner.size, doc="Number P of parameters.")
+_hidden = property(lambda self: growing_layers(self.inner), doc="Number of layers that can be widened.")
 
 
 def _initial(self, generator: np.random.Generator) -> np.ndarray:
@@ -149,12 +150,58 @@ class Transformed:
         return forward(inner), slope(inner)
 
     inputs, outputs, size, initial, __call__, linearize = _inputs, _outputs, _size, _initial, _value, _linearize
-    widen, layer_inputs, candidate_samples, outgoing = _widen, _layer_inputs, _candidate_samples, _outgoing
+    hidden_layers, widen, layer_inputs = _hidden, _widen, _layer_inputs
+    candidate_samples, outgoing = _candidate_samples, _outgoing
 
     def as_dict(self) -> dict:
         """The inner ansatz and the name of `forward`; functions must be given again to `ansatz_from_dict`."""
         name = self.forward if self.derivative is None else None
         return {"kind": "Transformed", "inner": self.inner.as_dict(), "forward": name}
+
+
+@dataclass(frozen=True)
+class Bounded:
+    r"""m between two numbers: :math:`m = c + t\,/\sqrt{1 + (t/r)^2}` with :math:`t = N - c`.
+
+    c is their mean, r half of their distance. Far from the bounds m is close to N. Beyond them the slope falls like the
+    cube of the distance, not exponentially as that of a logistic function does: a field comes back from a bound.
+
+    Parameters
+    ----------
+    inner : Ansatz
+        The ansatz N.
+    lower, upper : float
+        The bounds; for a single one see `Transformed`.
+
+    Raises
+    ------
+    InputError
+        If they are not two finite numbers in order.
+    """
+
+    inner: object
+    lower: float = 0.0
+    upper: float = 1.0
+
+    def __post_init__(self):
+        if not (np.ndim(self.lower) == np.ndim(self.upper) == 0 and -np.inf < self.lower < self.upper < np.inf):
+            raise InputError(f"lower={self.lower!r} and upper={self.upper!r} must be two finite numbers, the lower one "
+                             "first; fields with other bounds take a network each, see PerField")
+
+    def value_and_slope(self, x: np.ndarray, inner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The field and its slope for values N of the inner ansatz, all (q,) or (q, c)."""
+        centre, radius = 0.5 * (self.lower + self.upper), 0.5 * (self.upper - self.lower)
+        t = (inner - centre) / radius
+        shrunk = np.hypot(1.0, t)
+        return np.clip(centre + radius * (t / shrunk), self.lower, self.upper), shrunk**-3.0
+
+    inputs, outputs, size, initial, __call__, linearize = _inputs, _outputs, _size, _initial, _value, _linearize
+    hidden_layers, widen, layer_inputs = _hidden, _widen, _layer_inputs
+    candidate_samples, outgoing = _candidate_samples, _outgoing
+
+    def as_dict(self) -> dict:
+        """The inner ansatz and the bounds."""
+        return {"kind": "Bounded", "inner": self.inner.as_dict(), "lower": self.lower, "upper": self.upper}
 
 
 @dataclass(frozen=True)
@@ -179,11 +226,29 @@ class BoundaryLift:
         return factor * inner + (0.0 if self.offset is None else _rows(self.offset(x), inner)), factor
 
     inputs, outputs, size, initial, __call__, linearize = _inputs, _outputs, _size, _initial, _value, _linearize
-    widen, layer_inputs, candidate_samples, outgoing = _widen, _layer_inputs, _candidate_samples, _outgoing
+    hidden_layers, widen, layer_inputs = _hidden, _widen, _layer_inputs
+    candidate_samples, outgoing = _candidate_samples, _outgoing
 
     def as_dict(self) -> dict:
         """The inner ansatz; the functions must be given again to `ansatz_from_dict`."""
         return {"kind": "BoundaryLift", "inner": self.inner.as_dict()}
+
+
+def within(ansatz, bounds):
+    """The ansatz itself where it is `Bounded` (in every field), else `Bounded` by two numbers.
+
+    Raises
+    ------
+    InputError
+        If the bounds are no two finite numbers.
+    """
+    fields = getattr(ansatz, "parts", (ansatz,))
+    return ansatz if all(isinstance(field, Bounded) for field in fields) else Bounded(ansatz, *bounds)
+
+
+def growing_layers(ansatz) -> int:
+    """Number of hidden layers in which an ansatz can grow; 0 where it cannot."""
+    return getattr(ansatz, "hidden_layers", 0)
 
 
 def _rows(values, like: np.ndarray) -> np.ndarray:
@@ -247,6 +312,48 @@ class PerField:
         pairs = zip(self.parts, self.split(theta), strict=True)
         return BlockLinearization(tuple(part.linearize(own, x) for part, own in pairs),
                                   tuple(part.outputs for part in self.parts), tuple(part.size for part in self.parts))
+
+    # ---- growth: the layers of all parts, one part after the other ----------------------------------------------
+
+    @property
+    def hidden_layers(self) -> int:
+        """Number of layers that can be widened, of all parts."""
+        return sum(map(growing_layers, self.parts))
+
+    def widen(self, theta: np.ndarray, layer: int, weights: np.ndarray, biases: np.ndarray):
+        """The fields with one part widened, and their parameters (see `MLP.widen`)."""
+        number, own = self._part(layer)
+        thetas, parts = self.split(theta), list(self.parts)
+        parts[number], thetas[number] = parts[number].widen(thetas[number], own, weights, biases)
+        return PerField(tuple(parts)), np.concatenate(thetas)
+
+    def layer_inputs(self, theta: np.ndarray, x: np.ndarray, layer: int) -> np.ndarray:
+        """Inputs (q, n) of a hidden layer of a part (see `MLP.layer_inputs`)."""
+        number, own = self._part(layer)
+        return self.parts[number].layer_inputs(self.split(theta)[number], x, own)
+
+    def candidate_samples(self, theta, x, layer, weights, biases) -> np.ndarray:
+        """Tangent functions of candidate neurons, zero in the other fields (see `MLP.candidate_samples`)."""
+        number, own = self._part(layer)
+        found = self.parts[number].candidate_samples(self.split(theta)[number], x, own, weights, biases)
+        if self.outputs == 1:
+            return found
+        samples = np.zeros((len(found), self.outputs, *found.shape[-2:]))
+        place = _slices(tuple(part.outputs for part in self.parts))[number]
+        samples[:, place] = found.reshape(len(found), -1, *found.shape[-2:])
+        return samples
+
+    def outgoing(self, layer: int, neurons: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Places in theta of outgoing weights (see `MLP.outgoing`)."""
+        number, own = self._part(layer)
+        return sum(part.size for part in self.parts[:number]) + self.parts[number].outgoing(own, neurons)
+
+    def _part(self, layer: int) -> tuple[int, int]:
+        """Number of the part that has a layer, and the layer's number there."""
+        places = [(number, own) for number, part in enumerate(self.parts) for own in range(growing_layers(part))]
+        if not 0 <= layer < len(places):
+            raise InputError(f"layer={layer} does not exist: the networks have hidden layers 0 to {len(places) - 1}")
+        return places[layer]
 
     def as_dict(self) -> dict:
         """The parts, for checkpoints."""

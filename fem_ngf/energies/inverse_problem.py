@@ -15,6 +15,8 @@ from ..pde.protocol import PDE, State
 from ..regularization.protocol import Regularization
 from ..spaces.hilbert import HilbertSpace
 
+FAINT = 1e-4
+
 
 @dataclass(frozen=True, eq=False)
 class InverseProblem:
@@ -36,12 +38,17 @@ class InverseProblem:
         Hilbert space of the parameter: its mass completes a regularisation
         with a null space to a preconditioner.
     weight
-        Positive factor of the regularisation; the rules of `fem_ngf.weights` find it.
+        Factor of the regularisation; the rules of `fem_ngf.weights` find it. Zero where the data determine the unknown.
+    bounds
+        Lower and upper bound of the unknown: numbers or vectors ``(n_m,)``, infinite where there is none. `NewtonFlow`
+        keeps between them, outside the energy is not defined. They bound the coefficients, which are the values at the
+        nodes of a Lagrange element, and of the cells of a piecewise constant one.
 
     Raises
     ------
     InputError
-        If two of these do not fit (the message names both sizes), the data are not finite or the weight not positive.
+        If two of these do not fit (the message names both sizes), the data are not finite, the weight is negative, or
+        there is nothing between the bounds.
     """
 
     pde: PDE
@@ -51,9 +58,11 @@ class InverseProblem:
     regularization: Regularization
     space: HilbertSpace
     weight: float = 1.0
+    bounds: tuple[float | np.ndarray, float | np.ndarray] | None = None
 
     def __post_init__(self):
-        check_positive(weight=self.weight)
+        if self.weight != 0:
+            check_positive(weight=self.weight)
         data = real_array("data", self.data)
         data = data[:, None] if data.ndim == 1 else data
         expected = (self.observation.shape[0], self.pde.experiments)
@@ -66,6 +75,23 @@ class InverseProblem:
         self.noise.value(np.zeros(data.shape))  # an InputError when it is a model of other data
         object.__setattr__(self, "data", data)
         same_size("regularization", self.regularization.size, "space", self.space.size)
+        self.limits  # noqa: B018  checked
+
+    @cached_property
+    def limits(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """`bounds` as vectors (n_m,), infinite at fixed unknowns; None where there are none."""
+        if self.bounds is None:
+            return None
+        limits = np.tile([[-np.inf], [np.inf]], self.space.size)
+        try:
+            for limit, bound in zip(limits, self.bounds, strict=True):
+                limit[self.space.free] = np.broadcast_to(bound, self.space.size)[self.space.free]
+        except (TypeError, ValueError):
+            raise InputError(f"bounds are {self.bounds!r}; give two numbers, or vectors of {self.space.size} unknowns"
+                             ) from None
+        if not (limits[0] < limits[1]).all():
+            raise InputError("bounds have nothing between them; each lower one must be below the upper one")
+        return limits[0], limits[1]
 
     @property
     def counts(self):
@@ -98,6 +124,10 @@ class InverseProblem:
         """
         if not np.isfinite(m).all():
             raise SolveError("the parameter contains values that are not finite")
+        if self.limits is not None:
+            slack = 1e-12 * np.abs(m).max()
+            if not ((self.limits[0] - slack <= m) & (m <= self.limits[1] + slack)).all():
+                raise SolveError("the parameter is outside its bounds")
         state = self.pde.solve(m, start=start)
         residual = self.observation(state.u) - self.data
         terms = {"misfit": float(self.noise.value(residual)),
@@ -185,8 +215,27 @@ class InverseLinearization:
 
     @cached_property
     def preconditioner(self) -> SymmetricOperator:
-        """The Hessian of the regularisation, made definite."""
-        return self.energy.completed(self.regularization_hessian())
+        """The Hessian of the regularisation, made definite.
+
+        Without regularisation it is the inner product of the space, in a multiple of which the whole range of the
+        unknown weighs `FAINT` of the energy.
+        """
+        if self.energy.weight > 0:
+            return self.energy.completed(self.regularization_hessian())
+        space = self.energy.space
+        return FAINT * max(self.value, np.finfo(float).tiny) / self._range**2 * space.inner_product
+
+    @property
+    def _range(self) -> float:
+        """Size of the unknown, in the norm of its space: between the bounds, or the largest of it and of 1."""
+        energy, free = self.energy, self.energy.space.free
+        ones = np.zeros(len(self.m))
+        ones[free] = 1.0
+        if energy.limits is not None:
+            width = energy.limits[1] - energy.limits[0]
+            if np.isfinite(width[free]).all():
+                return energy.space.norm(np.where(ones > 0, width, 0.0))
+        return max(energy.space.norm(self.m), energy.space.norm(ones))
 
 
 def completed(hessian: SymmetricOperator, space) -> SymmetricOperator:

@@ -25,7 +25,8 @@ import numpy as np
 
 from ..errors import SolveError
 from ..linalg.dense import orthonormalize, symmetric_product
-from ..linalg.operators import SymmetricOperator
+from ..linalg.low_rank import LowRankPlus
+from ..linalg.operators import Matrix, SymmetricOperator
 
 NEGLIGIBLE = 1e-2
 """Ritz value below which the data say nothing beside the regularisation."""
@@ -103,6 +104,17 @@ class Curvature(SymmetricOperator):
         """``T^T H_mu T`` (k, k)."""
         low = self._lifted.T @ vectors
         return (1.0 + self.mu) * self.base.gram(vectors) + symmetric_product(low, low)
+
+    def restricted(self, free: np.ndarray) -> LowRankPlus:
+        """``H_mu`` with its inverse on the unknowns numbered `free` only.
+
+        Raises
+        ------
+        InputError
+            If the regularisation has no sparse matrix.
+        """
+        base = Matrix(self.base.sparse_matrix(), free)
+        return LowRankPlus(base, self._lifted, 1.0 + self.mu)
 
     @cached_property
     def _lifted(self) -> np.ndarray:
@@ -198,6 +210,14 @@ class Curvature(SymmetricOperator):
         return Curvature(base, base.apply(carried) * np.sqrt(values), self.mu)
 
 
+def exact_pairs(linearization) -> tuple[np.ndarray, np.ndarray]:
+    """All unit vectors and their images (n, n), by a block of n tangent solves an experiment."""
+    energy, unit = linearization.energy, np.eye(len(linearization.m))
+    observed = energy.observation(linearization.state.tangent(unit))
+    weighted = energy.noise.hessian(linearization.residual)(observed)
+    return unit, symmetric_product(observed.reshape(-1, len(unit)), weighted.reshape(-1, len(unit)))
+
+
 def random_pairs(linearization, generator: np.random.Generator, rank: int, powers: int = 0):
     """Directions and images (n, r) of a randomised range finder at a linearisation, see `Curvature.sketch`."""
     energy, base = linearization.energy, linearization.preconditioner
@@ -210,11 +230,13 @@ def random_pairs(linearization, generator: np.random.Generator, rank: int, power
     return directions, covectors
 
 
-def krylov_pairs(linearization, curvature: Curvature, *, share: float = 0.1, maximum: int = 20):
+def krylov_pairs(linearization, curvature: Curvature, *, share: float = 0.1, maximum: int = 20,
+                 held: np.ndarray | None = None):
     r"""What conjugate gradients meet on the way to the Gauss-Newton step: directions ``V`` and images ``M V`` (n, j).
 
     Solves :math:`(R'' + M) s = -g`, preconditioned by what is known of the curvature, until an iteration lowers the
     model by less than `share` of what all have, or the next one is expected to. Each costs two solves an experiment.
+    The unknowns in `held` (n,), if there are any, do not move.
 
     Raises
     ------
@@ -222,8 +244,9 @@ def krylov_pairs(linearization, curvature: Curvature, *, share: float = 0.1, max
         If the Hessian action is not finite.
     """
     prior = linearization.regularization_hessian()
+    free = 1.0 if held is None else 1.0 - held
     residual, directions, images, total = -linearization.derivative, [], [], 0.0
-    direction = curvature.solve(residual)
+    direction = free * curvature.solve(free * residual)
     rho = float(residual @ direction)
     while len(directions) < maximum and rho > 0.0:
         image = linearization.misfit_action(direction)
@@ -238,7 +261,7 @@ def krylov_pairs(linearization, curvature: Curvature, *, share: float = 0.1, max
         decrease = 0.5 * rho**2 / bend
         total += decrease
         residual = residual - (rho / bend) * full
-        z = curvature.solve(residual)
+        z = free * curvature.solve(free * residual)
         rho, before = float(residual @ z), rho
         if min(decrease, 0.5 * rho) < share * total:
             break

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from ..ansatz.checks import check_unknown
+from ..ansatz.wrappers import within
 from ..errors import InputError, SolveError
 from ..spaces.hilbert import HilbertSpace
 from ..tangent.tangent_space import TangentSpace, realize
@@ -161,16 +162,22 @@ STATE = ("step", "theta", "start_value", "start_gradient", "alignment", "fit", "
 # ---- methods that every flow has: `flow` holds energy, ansatz and space, and takes steps ---------------------------
 
 
-def start(flow, theta: np.ndarray) -> Iterate:
+def start(flow, theta: np.ndarray, bounded: bool = False) -> Iterate:
     """The iterate at the start; costs the forward and adjoint solves. It is stopped if the gradient is zero there.
+
+    `bounded` says that the flow keeps the bounds of its energy.
 
     Raises
     ------
     InputError
-        If the ansatz is no unknown of the space, or the energy cannot be evaluated at the start.
+        If the ansatz is no unknown of the space, the energy cannot be evaluated at the start, or has bounds that
+        neither flow nor ansatz keeps.
     """
     energy, space = flow.energy, flow.space
     check_unknown(flow.ansatz, space)
+    if not bounded and getattr(energy, "bounds", None) is not None and within(flow.ansatz, (0, 1)) is not flow.ansatz:
+        raise InputError(f"the energy has bounds, which {type(flow).__name__} does not keep; take NewtonFlow, or a "
+                         "network that is Bounded")
     before = solve_kinds(energy.counts)
     try:
         m = realize(flow.ansatz, theta, space)

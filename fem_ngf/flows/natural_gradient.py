@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..ansatz.finite_element import FiniteElement
 from ..errors import InputError, SolveError
 from ..growth.expansion import Expansion
+from ..growth.grow import check_growing
 from ..linalg.dense import damped_solve, marquardt_shift
 from ..spaces.hilbert import HilbertSpace
 from ..tangent.tangent_space import TangentSpace, realize
@@ -82,6 +84,8 @@ class NaturalGradientFlow:
     def __post_init__(self):
         if self.method not in METHODS:
             raise InputError(f"method is {self.method!r}; choose one of {', '.join(METHODS)}")
+        if self.expansion is not None and not isinstance(self.ansatz, FiniteElement):
+            check_growing(self.ansatz)
 
     memory = NaturalGradientMemory
     resume, run = resume, run

@@ -21,11 +21,14 @@ from functools import partial
 import numpy as np
 
 from ..ansatz.finite_element import FiniteElement
+from ..ansatz.wrappers import within
 from ..errors import InputError, SolveError
 from ..growth.expansion import Expansion
+from ..growth.grow import check_growing
+from ..linalg.bounded import held
 from ..spaces.hilbert import HilbertSpace
 from ..tangent.tangent_space import realize, tangent_vectors
-from .curvature import Curvature, krylov_pairs
+from .curvature import Curvature, exact_pairs, krylov_pairs
 from .growing import grown
 from .iterate import (
     CERTIFIED,
@@ -49,6 +52,8 @@ WORTHWHILE, MISSED = 1e-3, 0.3
 """Shares that growth must promise: of the energy, which the last growth must also have brought, and of the step."""
 FLOOR = 1e-6
 """Least damping of a realisation, relative to the Gram matrix's diagonal: below it weights run away."""
+EXACT = 300
+"""Most unknowns of which all curvature is found where no regularisation stands for what is not."""
 STRAIGHT = 0.05
 """Share of an energy's change that the trapezoidal rule may miss along a path on which secants are pairs."""
 
@@ -104,9 +109,10 @@ class NewtonFlow:
     energy
         `InverseProblem` on vectors of `space`.
     ansatz
-        Network, or `FiniteElement` for nodal values.
+        Network, or `FiniteElement` for nodal values. Where the energy has bounds, nodal values are projected on them by
+        every step, and the network is `Bounded`.
     space
-        Hilbert space that measures gradients; its sampling is that of the result.
+        Hilbert space that measures gradients; its sampling is that of the result (nodal where the energy has bounds).
     iterations
         Largest number of steps.
     tolerance
@@ -140,14 +146,19 @@ class NewtonFlow:
         if not hasattr(self.energy, "noise"):
             raise InputError(f"energy is a {type(self.energy).__name__}; NewtonFlow is for an InverseProblem, another "
                              "energy takes HilbertDescent, NaturalGradientFlow or SobolevFlow")
-        grows = isinstance(self.ansatz, FiniteElement) or hasattr(self.ansatz, "widen")
-        if self.expansion is not None and not grows:
-            raise InputError(f"an ansatz of type {type(self.ansatz).__name__} cannot grow; take an MLP, or leave "
-                             "expansion out")
+        if isinstance(self.ansatz, FiniteElement):
+            return
+        if self.expansion is not None:
+            check_growing(self.ansatz)
+        if self.energy.bounds is not None:  # a projection would leave them where a network is next to them
+            object.__setattr__(self, "ansatz", within(self.ansatz, self.energy.bounds))
+            object.__setattr__(self, "space", self.space.nodal_twin)
 
     def start(self, theta: np.ndarray) -> Iterate:
         """The iterate at the start; costs the forward and adjoint solves."""
-        first = start(replace(self, space=self._search_space), theta)
+        if self.energy.bounds is not None and isinstance(self.ansatz, FiniteElement):
+            theta = np.clip(theta, *self.energy.limits)
+        first = start(replace(self, space=self._search_space), theta, bounded=True)
         return replace(first, memory=NewtonMemory(sampling=first.space.sampling))
 
     def resume(self, ansatz, state: dict) -> Iterate:
@@ -157,7 +168,7 @@ class NewtonFlow:
 
     def entered(self, theta: np.ndarray, coarse: Iterate) -> Iterate:
         """The start on this mesh with the curvature and mu of an iterate on another, sampled as the space samples."""
-        iterate = start(self, theta)
+        iterate = start(self, theta, bounded=True)
         known = Curvature.of(coarse.linearization, coarse.memory.factor)
         carried = known.prolonged(coarse.space, iterate.space, iterate.linearization.preconditioner)
         return replace(iterate, memory=NewtonMemory(carried.factor, coarse.memory.mu, sampling=self.space.sampling))
@@ -196,7 +207,7 @@ class NewtonFlow:
             return None
         if memory.growths and memory.grown_value - iterate.value <= least:
             return None
-        target = model.minimiser() - iterate.m
+        target = model.minimiser - iterate.m
         larger = grown(self.expansion, iterate, target, iterate.space, model.curvature)
         if larger is None:
             return None
@@ -205,25 +216,44 @@ class NewtonFlow:
     def _model(self, iterate: Iterate, state: NewtonMemory) -> tuple[QuadraticModel, NewtonMemory]:
         """The model with the curvature learnt here; where it says that all is gained, it is made to look twice."""
         linearization, tangents = iterate.linearization, self._tangents(iterate)
-        curvature = Curvature.of(linearization, state.factor)
+        curvature, bounds = Curvature.of(linearization, state.factor), self.energy.limits
+        if self._exact:
+            curvature = curvature.forgotten().with_pairs(*exact_pairs(linearization))
+            return self._judged(iterate, curvature, tangents, replace(state, certified=True))
+        still = None if bounds is None else held(iterate.m, linearization.derivative, bounds)
         for share in (None, self.share, 0.1 * self.share):
             if share is not None:
-                known = curvature.with_mu(min(state.mu, curvature.smallest))
-                pairs = krylov_pairs(linearization, known, share=share, maximum=self.cg_iterations)
+                known = curvature.with_mu(self._first_mu(state, curvature))
+                pairs = krylov_pairs(linearization, known, share=share, maximum=self.cg_iterations, held=still)
                 curvature = curvature.with_pairs(*pairs)
             elif not state.certified:
                 continue
-            model = QuadraticModel(iterate.m, linearization.derivative, curvature.with_mu(0.0))
-            expected = model.expected_decrease(tangents)
-            small = expected <= self.tolerance * abs(iterate.value)
-            if small and state.certified or not small and share is not None:
+            model, judged = self._judged(iterate, curvature, tangents, state)
+            if judged.certified and state.certified or not judged.certified and share is not None:
                 break
-        return model, replace(state, factor=curvature.factor, expected_decrease=expected, certified=small,
+        return model, judged
+
+    def _judged(self, iterate: Iterate, curvature: Curvature, tangents, state: NewtonMemory):
+        """The model of a curvature, and the memory with what it expects; certified where that is little."""
+        model = QuadraticModel(iterate.m, iterate.linearization.derivative, curvature.with_mu(0.0), self.energy.limits)
+        expected = model.expected_decrease(tangents)
+        return model, replace(state, factor=curvature.factor, expected_decrease=expected,
+                              certified=expected <= self.tolerance * abs(iterate.value),
                               expected_beyond=model.expected_decrease(None))
+
+    @property
+    def _exact(self) -> bool:
+        return self.energy.weight == 0 and self.space.size <= EXACT
+
+    def _first_mu(self, state: NewtonMemory, curvature: Curvature) -> float:
+        """Mu at the start of a step: that of the last one, not above what the least known direction has."""
+        if self._exact:
+            return state.mu if np.isfinite(state.mu) else 1e-2 * float(curvature.ritz_values.max(initial=1.0))
+        return min(state.mu, curvature.smallest)
 
     def _search(self, iterate: Iterate, model: QuadraticModel, state: NewtonMemory) -> Iterate | None:
         """A realisation of the model's minimiser that keeps enough of what it promised; mu grows until there is one."""
-        curvature, mu = model.curvature, min(state.mu, model.curvature.smallest)
+        curvature, mu = model.curvature, self._first_mu(state, model.curvature)
         for attempt in range(self.attempts):
             damped = replace(model, curvature=curvature.with_mu(mu))
             found = minimised(damped, iterate.ansatz, iterate.theta, iterate.space, damping=state.damping,
@@ -239,7 +269,7 @@ class NewtonFlow:
                 state = replace(state, factor=curvature.factor, mu=mu, damping=found.damping, gain=gain,
                                 certified=False)
                 return replace(iterate, theta=found.theta, m=found.m, linearization=linearization, memory=state)
-            if attempt == 0 and linearization is not None:
+            if attempt == 0 and linearization is not None and not self._exact:
                 moved = (found.m - iterate.m)[:, None]
                 curvature = curvature.with_pairs(moved, iterate.linearization.misfit_action(moved))
             mu = max((4.0 if attempt < 2 else 10.0) * mu, curvature.smallest)

@@ -11,11 +11,13 @@ the network is to retract the step in the metric of the curvature. At ``m`` the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from ..ansatz.finite_element import FiniteElement
 from ..errors import SolveError
+from ..linalg.bounded import bounded_minimiser
 from ..linalg.dense import damped_solve, marquardt_shift
 from ..tangent.tangent_space import realize, tangent_vectors
 from .curvature import Curvature
@@ -36,11 +38,14 @@ class QuadraticModel:
         Covector ``g`` (n,).
     curvature
         ``H_mu``.
+    bounds
+        Lower and upper ones of vectors (n,), or None.
     """
 
     m: np.ndarray
     derivative: np.ndarray
     curvature: Curvature
+    bounds: tuple[np.ndarray, np.ndarray] | None = None
 
     def __call__(self, vector: np.ndarray) -> float:
         """``q`` at a vector (n,), the predicted change of the energy."""
@@ -54,8 +59,11 @@ class QuadraticModel:
             value = float(self.derivative @ moved + 0.5 * moved @ image)
         return (value if np.isfinite(value) else np.inf), self.derivative + image
 
+    @cached_property
     def minimiser(self) -> np.ndarray:
-        """The Newton step's end (n,)."""
+        """The Newton step's end (n,); between bounds the least value there."""
+        if self.bounds is not None:
+            return bounded_minimiser(self.curvature, self.derivative, self.m, self.bounds)
         return self.m - self.curvature.solve(self.derivative)
 
     def expected_decrease(self, tangents: np.ndarray | None, damping: float = 1e-8) -> float:
@@ -67,11 +75,14 @@ class QuadraticModel:
             ``T`` (n, P), ``b = T^T g`` and ``G = T^T H_mu T``; None: all functions.
         damping
             Of the pseudo-inverse, relative to the diagonal of ``G``.
+
+        Between bounds no network gains more than the best of all functions there.
         """
         if tangents is None:
-            return 0.5 * float(self.derivative @ self.curvature.solve(self.derivative))
+            return -self(self.minimiser)
         slope, gram = tangents.T @ self.derivative, self.curvature.gram(tangents)
-        return 0.5 * float(slope @ damped_solve(gram, slope, marquardt_shift(np.diag(gram), damping)))
+        decrease = 0.5 * float(slope @ damped_solve(gram, slope, marquardt_shift(np.diag(gram), damping)))
+        return decrease if self.bounds is None else min(decrease, self.expected_decrease(None))
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +123,7 @@ def minimised(model: QuadraticModel, ansatz, theta: np.ndarray, space, *, dampin
         If the tangent vectors are not finite.
     """
     if isinstance(ansatz, FiniteElement):
-        reached = model.minimiser()
+        reached = model.minimiser.copy()
         reached[space.fixed] = 0.0
         return Realisation(reached, reached, damping, 0)
     m, value, derivative, count, accepted = model.m, 0.0, model.derivative, 0, True

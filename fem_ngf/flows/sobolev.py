@@ -21,6 +21,7 @@ import numpy as np
 from ..ansatz.finite_element import FiniteElement
 from ..errors import InputError, SolveError
 from ..growth.expansion import Expansion
+from ..growth.grow import check_growing
 from ..linalg.dense import damped_solve, marquardt_shift
 from ..spaces.hilbert import HilbertSpace
 from ..tangent.tangent_space import TangentSpace, realize
@@ -121,6 +122,8 @@ class SobolevFlow:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InputError(f"{name} is {value}; it must be positive")
+        if self.expansion is not None and not isinstance(self.ansatz, FiniteElement):
+            check_growing(self.ansatz)
 
     memory = Progress
     start, resume, run = start, resume, run

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..ansatz.wrappers import growing_layers
 from ..errors import InputError
 from ..linalg.dense import deflate, orthonormalize
 from ..linalg.operators import SymmetricOperator
@@ -29,18 +30,28 @@ class Growth:
     event: str
 
 
+def check_growing(ansatz) -> None:
+    """An InputError where an ansatz has no layers to widen."""
+    if not growing_layers(ansatz):
+        inner = getattr(ansatz, "inner", ansatz)
+        raise InputError(f"an ansatz of type {type(inner).__name__} cannot grow; take an MLP, bare, wrapped or one a "
+                         "field, or leave growth out")
+
+
 def seedling(ansatz, width: int):
     """The network with at most `width` neurons in each hidden layer: the start of one that grows.
 
     Raises
     ------
     InputError
-        If the ansatz is not an MLP, bare or wrapped.
+        If it cannot grow.
     """
+    check_growing(ansatz)
     if hasattr(ansatz, "inner"):
         return replace(ansatz, inner=seedling(ansatz.inner, width))
-    if not hasattr(ansatz, "widen"):
-        raise InputError(f"an ansatz of type {type(ansatz).__name__} cannot grow; take an MLP")
+    if hasattr(ansatz, "parts"):
+        return replace(ansatz, parts=tuple(seedling(part, width) if growing_layers(part) else part
+                                           for part in ansatz.parts))
     hidden = tuple(min(neurons, width) for neurons in ansatz.widths[1:-1])
     return replace(ansatz, widths=(ansatz.widths[0], *hidden, ansatz.widths[-1]))
 
@@ -66,8 +77,8 @@ def grow(expansion: Expansion, ansatz, theta, target, space: HilbertSpace, metri
     length = float(target @ metric.apply(target))
     if float(residual @ metric.apply(residual)) <= 1e-14 * length:
         return None
-    layers = range(len(ansatz.widths) - 2)
-    drawn = [dictionary(ansatz, theta, space, layer, expansion.candidates, generator) for layer in layers]
+    drawn = [dictionary(ansatz, theta, space, layer, expansion.candidates, generator)
+             for layer in range(ansatz.hidden_layers)]
     neurons = matching_pursuit(residual, orthonormal, drawn, metric, expansion.neurons, expansion.worth)
     if expansion.selection == "random":
         picks = [(place, generator.integers(len(place.biases)))

@@ -104,6 +104,10 @@ class Matrix(SymmetricOperator):
     def sparse(self) -> sp.csr_array | None:
         return self.matrix if sp.issparse(self.matrix) else None
 
+    def restricted(self, free: np.ndarray) -> Matrix:
+        """The same matrix with its inverse on the unknowns numbered `free` only (those of them that it has)."""
+        return Matrix(self.matrix, free if self.free is None else np.intersect1d(free, self.free), self.definite)
+
     def apply(self, vector: np.ndarray) -> np.ndarray:
         return self.matrix @ vector
 

@@ -119,8 +119,9 @@ def compared(basis: skfem.AbstractBasis, m: np.ndarray, truth: np.ndarray | None
     return {"m": (basis, m)} | known
 
 
-def levels(model: Model, meshes: Mapping[str, object], data, regularization: Callable, weight: float = 1.0, *,
-           truth: Callable | None = None, fields: Callable[[object], Fields] | None = None) -> tuple[Level, ...]:
+def levels(model: Model, meshes: Mapping[str, object], data, regularization: Callable | None = None,
+           weight: float = 1.0, *, bounds=None, truth: Callable | None = None,
+           fields: Callable[[object], Fields] | None = None) -> tuple[Level, ...]:
     """The inverse problem of a model on every mesh.
 
     Parameters
@@ -129,14 +130,14 @@ def levels(model: Model, meshes: Mapping[str, object], data, regularization: Cal
         The equation.
     meshes
         Name -> mesh, coarse to fine: `halvings`, `refinements`.
-    data, regularization, weight
+    data, regularization, weight, bounds
         See `Discretization.inverse_problem`. A regularisation that is a Gaussian prior becomes the metric "prior".
     truth
         The true parameter as a function of x, if it is known.
     fields
         Linearization on the finest mesh -> fields to export besides states and data: standard deviations, say.
     """
-    *coarser, finest = (_level(label, model.on(mesh), data, regularization, weight, truth)
+    *coarser, finest = (_level(label, model.on(mesh), data, regularization, weight, bounds, truth)
                         for label, mesh in meshes.items())
     if fields is not None:
         usual, once = finest.fields, lru_cache(maxsize=1)(fields)  # pictures and files ask for the same linearization
@@ -144,8 +145,8 @@ def levels(model: Model, meshes: Mapping[str, object], data, regularization: Cal
     return *coarser, finest
 
 
-def _level(label: str, discrete, data, regularization, weight: float, truth) -> Level:
-    energy = discrete.inverse_problem(data, regularization, weight)
+def _level(label: str, discrete, data, regularization, weight: float, bounds, truth) -> Level:
+    energy = discrete.inverse_problem(data, regularization, weight, bounds)
     state, prior = discrete.state, energy.regularization
     measured = isinstance(data, WholeField)
     given = {"data": (state, energy.data[:, 0])} if measured else {}
