@@ -75,7 +75,7 @@ def film(basis, series: ngf.TimeSeries, at) -> ngf.Film:
                             "state": (basis, at.state.film[:, :, 0])}, series.readings(at.residual))
 
 
-def case(cells: int = 32, steps: int = 48, alpha: float = 2e4, length: float = 0.1, memory: float = 0.1,
+def case(cells: int = 32, steps: int = 48, alpha: float = 2.5e4, length: float = 0.1, memory: float = 0.1,
          noise: float = 0.02, noise_seed: int = 1, sensors: int = 9, readings: int = 24,
          data: Path | None = None) -> ngf.Case:
     r"""Heat source that travels and pulses, from sensors.

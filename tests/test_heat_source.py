@@ -19,7 +19,7 @@ from fem_ngf.run.loading import load_function
 
 ROOT = Path(__file__).parents[1]
 CASE = str(ROOT / "cases" / "heat_source.py")
-SMALL = {"cells": 8, "steps": 12, "sensors": 6, "readings": 12}
+SMALL = {"cells": 8, "steps": 12, "sensors": 6, "readings": 12, "alpha": 2e4}
 FLAGS = [text for name, value in SMALL.items() for text in (f"--{name}", str(value))]
 BRIEF = [*FLAGS, "--max-parameters", "160", "--iterations", "3"]
 RNG = np.random.default_rng
@@ -142,6 +142,14 @@ def test_an_evolution_that_was_killed_goes_on_to_the_last_bit(whole, tmp_path):
     assert command(["resume", str(tmp_path / "cut"), "--quiet", "--bare"]) == 0
     ends = [load_checkpoint(folder)["stage"]["iterate"] for folder in (whole, tmp_path / "cut")]
     assert np.array_equal(ends[0]["theta"], ends[1]["theta"]) and ends[0]["solves"] == ends[1]["solves"]
+
+
+def test_the_discrepancy_principle_finds_the_weight(tmp_path):
+    """The misfit is what the noise of 432 data explains."""
+    words = ["run", CASE, *FLAGS, "--ansatz", "finite-element", "--no-grow", "--weight", "discrepancy", "--bare"]
+    assert command([*words, "--quiet", "--out", str(tmp_path / "run")]) == 0
+    found = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert found["misfit"] == pytest.approx(216.0, rel=0.05) and 0.0 < found["weight_choice"]["value"] < 2e4
 
 
 # ---- data of a file -------------------------------------------------------------------------------------------------

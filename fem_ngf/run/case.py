@@ -192,7 +192,7 @@ class SampleLevel:
         The true vector ``(n,)``, if it is known.
     fields
         Linearization -> fields to export by name, each ``(basis, vector)``.
-    film
+    film, noise_std
         As for `Level`.
     """
 
@@ -202,6 +202,7 @@ class SampleLevel:
     truth: np.ndarray | None = None
     fields: Callable[[object], Fields] = _no_fields
     film: Callable[[object], Film] | None = None
+    noise_std: np.ndarray | None = None
 
     @property
     def basis(self) -> SimpleNamespace:
