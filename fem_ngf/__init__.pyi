@@ -116,6 +116,7 @@ from .pde.protocol import PDE as PDE
 from .pde.protocol import SolveCounts as SolveCounts
 from .pde.protocol import State as State
 from .pde.stationary import StationaryProblem as StationaryProblem
+from .pde.time.checkpointed import CheckpointedEvolution as CheckpointedEvolution
 from .pde.time.evolution import EvolutionProblem as EvolutionProblem
 from .pde.time.trajectory import Trajectory as Trajectory
 from .regularization.bilaplacian import bilaplacian as bilaplacian

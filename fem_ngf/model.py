@@ -36,7 +36,7 @@ class Evolution:
     mass
         ``mass(u, v, m, w)``: what is derived in time.
     times
-        ``(N + 1,)``.
+        ``(N + 1,)``; or a function of the mesh that gives them, for steps that go with the cells.
     method
         ``"euler"``, ``"crank-nicolson"``, ``"bdf2"``, or ``"newmark"`` for two derivatives in time.
     initial
@@ -45,15 +45,18 @@ class Evolution:
         Residual of an equation for the initial state in its place: ``(u - m) * v`` where that is unknown.
     damping, absorbing
         Newmark: what is derived once, in the domain, and on boundaries ``{name: residual}``.
+    pulse
+        Function of t that multiplies all fluxes, which need not be integrated anew at every time then.
     """
 
     mass: Callable
-    times: np.ndarray
+    times: np.ndarray | Callable
     method: str = "euler"
     initial: Value | Sequence[Value] = 0.0
     start: Callable | None = None
     damping: Callable | None = None
     absorbing: Mapping[str, Callable] = field(default_factory=dict)
+    pulse: Callable[[float], float] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +172,11 @@ class Model:
         values, loads = self._given(state)[1], self._loads(state)
         if any(_moves(each) for value in self._values() for each in _listed(value)):
             values, loads = lambda t: self._given(state, t)[1], lambda t: self._loads(state, t)
-        return EvolutionProblem(self._form(state, given.mass, {}), form, given.times, given.method, initial=initial,
+        pulse, fluxes = given.pulse, loads
+        if pulse is not None:
+            loads = lambda t: pulse(t) * (fluxes(t) if callable(fluxes) else fluxes)  # noqa: E731
+        times = given.times(state.mesh) if callable(given.times) else given.times
+        return EvolutionProblem(self._form(state, given.mass, {}), form, times, given.method, initial=initial,
                                 damping=self._form(state, given.damping, given.absorbing), values=values, loads=loads,
                                 **how)
 

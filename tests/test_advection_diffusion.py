@@ -83,7 +83,9 @@ def test_spectrum_and_variance_of_the_published_posterior():
 @pytest.mark.slow
 @pytest.mark.search
 def test_neural_unknown_that_grows_comes_within_one_percent():
-    stage = last(Identification.of(case(data=FILE)))
+    problem = case(data=FILE)
+    options = RunOptions.merged(problem.defaults, {"grow": True, "max_parameters": 600})
+    stage = last(Identification.of(problem, options))
     assert stage.iterate.converged and stage.iterate.value <= 1.01 * COST
     assert stage.iterate.parameters <= 600 and evolutions(stage) < 250
 

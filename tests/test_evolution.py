@@ -7,7 +7,8 @@ import pytest
 import skfem as sk
 import torch
 
-from fem_ngf import EvolutionProblem, InputError, SolveError, WeakForm, ddot, dot, grad
+from fem_ngf import EvolutionProblem, InputError, SolveError, WeakForm, ddot, dot, grad, inner
+from fem_ngf.forms.variation import Variation
 from fem_ngf.pde.time.multistep import steps
 from fem_ngf.verify import adjoint_error
 
@@ -176,6 +177,26 @@ def test_linear_and_nonlinear_marching_agree(method):
     assert np.allclose(one.tangent(dm), two.tangent(dm), rtol=1e-9, atol=1e-11)
     again = other.solve(m, start=one)
     assert np.allclose(again.u, one.u, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("element", [sk.ElementTriP2(), sk.ElementVector(sk.ElementTriP1())])
+def test_variation_is_the_parameter_tangent_at_any_state(element):
+    """Cells and facets, several fields, states of one and of two components."""
+    space = sk.Basis(sk.MeshTri().refined(1).with_defaults(), element, intorder=4)
+    facets = sk.FacetBasis(space.mesh, element, facets=space.mesh.boundaries["left"], intorder=4)
+    fields = (sk.ElementTriP1(), sk.ElementTriP0())
+    form = WeakForm(lambda u, v, m, w: torch.exp(m[0]) * inner(grad(u), grad(v)) + m[1] ** 2 * inner(v, 0.0 * u + 1.0),
+                    space, fields)
+    form = form + WeakForm(lambda u, v, m, w: m[0] * m[1] * inner(u, v), facets, fields)
+    m, dm = RNG(0).standard_normal((2, form.parameter_size))
+    u, p = RNG(1).standard_normal((form.state_size, 4)), RNG(2).standard_normal((form.state_size, 4, 3))
+    variation, rest = Variation.of(form, m), form.parameter_tangent(0.0 * u[:, 0], m)
+    tangents = [form.parameter_tangent(column, m) - rest for column in u.T]
+    moved = np.stack([tangent @ dm for tangent in tangents], axis=1)
+    assert np.allclose(variation.along(dm) @ u, moved, rtol=1e-11, atol=1e-12 * np.abs(moved).max())
+    expected = sum(tangent.T @ p[:, j] for j, tangent in enumerate(tangents))
+    found = variation.pull_back(variation.products(p, u))
+    assert np.allclose(found, expected, rtol=1e-11, atol=1e-12 * np.abs(expected).max())
 
 
 # ---- orders of convergence ------------------------------------------------------------------------------------------

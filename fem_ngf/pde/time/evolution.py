@@ -190,34 +190,35 @@ class EvolutionProblem:
         if not np.isfinite(m).all():
             raise SolveError("m has entries that are not finite")
         film = np.zeros((len(self.times), self.size, self.experiments))
-        tangents, past = Tangents(self, m, film), {}
+        tangents = Tangents(self, m, film)
         guesses = None if start is None else np.reshape(getattr(start, "u", start), film.shape)
-        if self.before is not None:
-            past[-1] = self._values(-1, self.before, tangents)
         for i in range(len(self.times)):
-            film[i] = self._step(i, past, tangents, film[max(i - 1, 0)] if guesses is None else guesses[i])
-            past[i] = self._values(i, film[i], tangents)
-            past.pop(i - 2, None)
+            film[i] = self.step(i, tangents, None if guesses is None else guesses[i])
         self.evolutions.forward += self.experiments
         if not self._checked_linear:
             self._check_linear(tangents)
         return Trajectory(self, tangents)
 
-    def _values(self, i, u, tangents):
-        """What each form is at time i, (n, k), where a later step needs it."""
-        return [tangents.value(f, i, u) if term.weights[i + 1:, 1:].any() else None
-                for f, term in enumerate(self.terms)]
+    def step(self, i, tangents, guess=None):
+        """The state (n, k) at time i from those at the two times before, as many as the scheme asks for.
 
-    def _step(self, i, past, tangents, guess):
-        """The state (n, k) at time i."""
+        Parameters
+        ----------
+        i : int
+        tangents : Tangents
+            Its film has the states before.
+        guess : (n, k), optional
+            Start of Newton's method; the state before if not given.
+        """
         u = np.zeros((self.size, self.experiments))
         if i == 0 and self.first is not None:
             u[:] = self.first
         u[self.dirichlet] = self._given(i)[self.dirichlet]
         if i == 0 and self.first is not None:
             return u
-        rhs = self._history(i, past)
+        rhs = self._history(i, tangents)
         if not self.linear:
+            guess = guess if guess is not None else tangents.film[i - 1] if i else u
             return np.stack([self._newton(i, u[:, j], rhs[:, j], guess[:, j], tangents)
                              for j in range(self.experiments)], axis=1)
         for f, term in enumerate(self.terms):
@@ -226,7 +227,7 @@ class EvolutionProblem:
         self.counts.forward += self.experiments
         return u + tangents.solver(i, 0).solve(rhs)
 
-    def _history(self, i, past):
+    def _history(self, i, tangents):
         """Right-hand side (n, k) of step i: its loads, and what is known from the steps before."""
         rhs = np.zeros((self.size, self.experiments))
         for j, weight in enumerate(self.terms[-1].weights[i]):
@@ -235,7 +236,7 @@ class EvolutionProblem:
         for f, term in enumerate(self.terms):
             for j in (1, 2):
                 if term.weights[i, j]:
-                    rhs -= term.weights[i, j] * past[i - j][f]
+                    rhs -= term.weights[i, j] * tangents.value(f, i - j, tangents.states(i - j))
         return rhs
 
     def _newton(self, i, lift, rhs, guess, tangents):

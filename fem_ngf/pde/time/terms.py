@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ...errors import SolveError
+from ...forms.variation import Variation
 
 
 class Term:
@@ -60,7 +61,7 @@ class Tangents:
     ----------
     problem : EvolutionProblem
     m : (n_m,)
-    film : (N + 1, n, k)
+    film : (N + 1, n, k), or a dictionary of the states (n, k) at some times
         The trajectory; of linear terms no value is needed for the tangents in the state.
     """
 
@@ -73,9 +74,14 @@ class Tangents:
         problem, i = self.problem, max(i, 0)
         return problem.terms[f].form.at(problem.times[i]), problem.parameter.at(self.m, i)
 
-    def column(self, i, j):
-        """State (n,) of experiment j at time i; at time -1 the initial velocity."""
-        return self.problem.before[:, j] if i < 0 else self.film[i, :, j]
+    def states(self, i):
+        """States (n, k) at time i; at time -1 the initial velocity."""
+        return self.problem.before if i < 0 else self.film[i]
+
+    def forget(self, i):
+        """Drop what was kept for time i alone; what holds at all times is kept as that of time 0."""
+        if i > 0:
+            self._kept = {key: found for key, found in self._kept.items() if i not in _times_of(key)}
 
     def value(self, f, i, u):
         """Covectors (n, k) of form f at time i and u (n, k)."""
@@ -107,7 +113,8 @@ class Tangents:
         """Tangent of form f in the state at time i of experiment j, csr (n, n)."""
         term = self.problem.terms[f]
         i, j = term.place(i, j, self.problem.parameter.steady)
-        return self._found(("state", f, i, j), term.steady, lambda: self._state(f, self.column(i, j), i))
+        return self._found(("state", f, i, j), term.steady, lambda: self._state(
+            f, np.zeros(term.form.state_size) if term.linear else self.states(i)[:, j], i))
 
     def _state(self, f, u, i):
         form, m = self.form(f, i)
@@ -122,18 +129,33 @@ class Tangents:
 
         def make():
             form, m = self.form(f, i)
-            return form.parameter_tangent(self.column(i, j), m)
+            return form.parameter_tangent(np.zeros(form.state_size) if term.affine else self.states(i)[:, j], m)
 
         found = self._found(("parameter", f, i, j), term.affine, make)
         term.insensitive = found.nnz == 0
         return found
+
+    def variation(self, f):
+        """`Variation` of a form whose tangent in the state is the same at all times, at their parameter; or None."""
+        term = self.problem.terms[f]
+        if not term.linear or not term.autonomous or not self.problem.parameter.steady or term.insensitive:
+            return None
+        return self._found(("variation", f), False, lambda: None if term.affine else Variation.of(*self.form(f, 0)))
+
+    def at_rest(self, f):
+        """Tangent of form f in the parameter where the state vanishes, csr (n, n_f); of forms with a `variation`."""
+        def make():
+            form, m = self.form(f, 0)
+            return form.parameter_tangent(np.zeros(form.state_size), m)
+
+        return self._found(("at rest", f), False, make)
 
     def second(self, f, i, j, q):
         """Second derivatives of ``q^T F(u, m)``, F form f at that time, q (n,); None where they vanish."""
         if self.problem.terms[f].affine or not q.any():
             return None
         form, m = self.form(f, i)
-        return form.second_derivatives(self.column(i, j), m, q)
+        return form.second_derivatives(self.states(i)[:, j], m, q)
 
     def solver(self, i, j):
         """`FreeSolver` of the equation of step i in its own state."""
@@ -155,6 +177,11 @@ class Tangents:
         if key not in kept:
             kept[key] = make()
         return kept[key]
+
+
+def _times_of(key):
+    """Times that something kept belongs to."""
+    return [part[2] for part in key[1:]] if key[0] == "solver" else key[2:3]
 
 
 def _same(one, other):

@@ -1,0 +1,135 @@
+"""Evolutions with snapshots: bitwise the derivatives of the kept trajectory, at the least number of steps."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+import skfem as sk
+import test_evolution
+from checkpoint_schedules.multistage import optimal_extra_steps
+
+from fem_ngf import (
+    PDE,
+    CheckpointedEvolution,
+    EvolutionProblem,
+    GaussianNoise,
+    InputError,
+    InverseProblem,
+    MatrixObservation,
+    State,
+    Tikhonov,
+    WeakForm,
+    dot,
+    grad,
+    taylor_rate,
+)
+from fem_ngf.spaces.hilbert import HilbertSpace
+from fem_ngf.verify import adjoint_error
+
+RNG = np.random.default_rng
+
+
+def random_observation(problem, rows=3):
+    """Three sums of unknowns, at two times and in between others."""
+    matrix = RNG(1).standard_normal((rows, problem.size))
+    weights = np.zeros((3, len(problem.times)))
+    weights[0, 1] = weights[1, -1] = 1.0
+    weights[2, -3:-1] = 0.25, 0.75
+    return MatrixObservation(matrix), weights
+
+
+PROBLEMS = {f"{name}, {method}": lambda make=make, method=method: make(method)
+            for name, make in test_evolution.UNKNOWNS.items() if name != "equilibrium"
+            for method in (("bdf2",) if name == "several" else ("crank-nicolson", "bdf2"))}
+PROBLEMS |= {"membrane": test_evolution.membrane}
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize(("snapshots", "disk"), [(1, 0), (1, 1)])
+def test_derivatives_are_bitwise_those_of_the_kept_trajectory(name, snapshots, disk, tmp_path):
+    problem = PROBLEMS[name]()
+    observed = CheckpointedEvolution(problem, *random_observation(problem), snapshots=snapshots, disk=disk,
+                                     folder=tmp_path)
+    assert isinstance(observed, PDE)
+    m, dm, _ = test_evolution.directions(problem)
+    kept, state = problem.solve(m), observed.solve(m)
+    assert isinstance(state, State) and state.u.shape == (9, problem.experiments)
+    covector = RNG(2).standard_normal((*state.u.shape, 2))
+    blocks = covector.reshape(3, 3, *covector.shape[1:])
+    film = np.stack([observed.covector(i, blocks) for i in range(len(problem.times))])
+    expected = kept.adjoint(film.reshape(problem.state_size, *covector.shape[1:]))
+    assert np.array_equal(state.adjoint(covector), expected)
+    assert np.array_equal(state.adjoint(covector), expected)  # and from a new sweep
+    seen = np.zeros_like(blocks[..., 0])
+    for i, states in enumerate(kept.tangent(dm).reshape(kept.film.shape)):
+        observed.observed(i, states, seen)
+    assert np.array_equal(state.tangent(dm), seen.reshape(state.u.shape))
+    assert adjoint_error(state, dm, covector[..., 0]) < 1e-12
+    assert not list(tmp_path.iterdir())  # folders of snapshots go with their sweeps
+
+
+def heat(steps, method="euler", cells=4):
+    space = sk.Basis(sk.MeshTri().refined(cells), sk.ElementTriP1())
+    mass, form, start = (WeakForm(residual, space, space) for residual in (
+        lambda u, v, m, w: u * v, lambda u, v, m, w: dot(grad(u), grad(v)), lambda u, v, m, w: (u - m) * v))
+    return space, EvolutionProblem(mass, form, np.linspace(0, 0.1, steps + 1), method, initial=start, linear=True)
+
+
+def at_the_end(problem):
+    weights = np.zeros((1, len(problem.times)))
+    weights[0, -1] = 1.0
+    return MatrixObservation(np.eye(3, problem.size)), weights
+
+
+@pytest.mark.parametrize(("steps", "snapshots"), [(60, 1), (60, 5), (60, 20), (60, 59), (1, 1)])
+def test_as_few_steps_as_the_binomial_optimum(steps, snapshots):
+    """An adjoint step needs no state after its own, so that the optimum's last steps before each are saved."""
+    _, problem = heat(steps, cells=1)
+    observed = CheckpointedEvolution(problem, *at_the_end(problem), snapshots=snapshots)
+    state = observed.solve(RNG(0).standard_normal(problem.size))
+    state.adjoint(np.ones_like(state.u))
+    assert observed.recomputed == optimal_extra_steps(steps, min(snapshots, steps - 1)) - (steps - 1)
+    assert problem.counts.forward == steps + 1 + observed.recomputed and problem.counts.adjoint == steps + 1
+    assert problem.evolutions.as_dict() == {"forward": 1, "adjoint": 1, "incremental": 0, "total": 2}
+
+
+def test_memory_stays_within_its_budget():
+    space, problem = heat(150, cells=5)
+    m = RNG(0).standard_normal(space.N)
+    state_size = 8 * int(space.N)
+    observed = CheckpointedEvolution(problem, *at_the_end(problem), memory=10 * state_size)
+    observed.solve(m).adjoint(np.ones((3, 1)))  # what is kept for all parameters is there now
+    tracemalloc.start()
+    state = observed.solve(m)
+    state.adjoint(np.ones((3, 1)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert observed.snapshots == 10 and peak < 30 * state_size  # the trajectory has 151 of them
+
+
+def test_an_inverse_problem_does_not_see_the_difference():
+    space, problem = heat(12, "bdf2", cells=2)
+    observed = CheckpointedEvolution(problem, *at_the_end(problem), snapshots=3)
+    readings = MatrixObservation(np.eye(3))
+    energy = InverseProblem(observed, readings, np.ones(3), GaussianNoise.from_std(0.1),
+                            Tikhonov(HilbertSpace.h1(space).stiffness), HilbertSpace.l2(space))
+    m, dm = RNG(0).standard_normal((2, space.N))
+    assert taylor_rate(energy.as_scipy(), m, dm) == pytest.approx(2.0, abs=0.02)
+    at = energy.linearize(m)
+    change = energy.linearize(m + dm).derivative - at.derivative
+    assert np.allclose(at.hessian_action(dm), change, rtol=1e-8, atol=1e-8 * np.abs(change).max())  # it is quadratic
+    with pytest.raises(InputError, match="no second derivatives; use kind 'gauss-newton'"):
+        at.hessian_action(dm, "newton")
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({}, "give one of memory .* and snapshots"), ({"snapshots": 0}, "snapshots is 0 and disk 0"),
+    ({"memory": 70.0}, "memory is 70 bytes; one snapshot of this evolution takes 72"),
+    ({"snapshots": 2, "memory": 1e9}, "give one of memory"), ({"snapshots": 2, "disk": -1}, "disk -1"),
+])
+def test_bad_input_is_named(options, message):
+    _, problem = heat(3, cells=1)
+    with pytest.raises(InputError, match=message):
+        CheckpointedEvolution(problem, *at_the_end(problem), **options)
+    with pytest.raises(InputError, match="the evolution has 9 unknowns at 4 times"):
+        CheckpointedEvolution(problem, MatrixObservation(np.eye(3)), np.ones((1, 4)), snapshots=2)
