@@ -1,7 +1,9 @@
 """The public names of fem_ngf, each with the module that defines it."""
 
+from .ansatz.anchored import Anchored as Anchored
 from .ansatz.finite_element import FiniteElement as FiniteElement
 from .ansatz.finite_element import prolongate as prolongate
+from .ansatz.fitted import Fitted as Fitted
 from .ansatz.gradnet import GradNetC as GradNetC
 from .ansatz.gradnet import GradNetM as GradNetM
 from .ansatz.mlp import MLP as MLP

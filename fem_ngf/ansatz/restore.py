@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 
 from ..errors import InputError
+from .anchored import Anchored
 from .finite_element import FiniteElement
+from .fitted import Fitted
 from .gradnet import GradNetC, GradNetM
 from .mlp import MLP
 from .torch_module import TorchModule
 from .wrappers import BoundaryLift, Bounded, PerField, Transformed
 
 PLAIN = (MLP, GradNetC, GradNetM)
-WRAPPERS = (Transformed, BoundaryLift)
+WRAPPERS = (Transformed, BoundaryLift, Fitted)
 
 
 def ansatz_from_dict(data: dict, like=None):
@@ -34,7 +36,8 @@ def ansatz_from_dict(data: dict, like=None):
     if not isinstance(data, dict) or "kind" not in data:
         raise InputError("data is no dictionary with a 'kind': give what as_dict() returned")
     fields = {name: _tupled(value) for name, value in data.items() if name != "kind"}
-    kinds = {kind.__name__: kind for kind in (*PLAIN, *WRAPPERS, Bounded, PerField, FiniteElement, TorchModule)}
+    kinds = {kind.__name__: kind
+             for kind in (*PLAIN, *WRAPPERS, Anchored, Bounded, PerField, FiniteElement, TorchModule)}
     kind = kinds.get(data["kind"])
     if kind is None:
         raise InputError(f"kind={data['kind']!r} is unknown: choose one of {', '.join(kinds)}")
@@ -47,6 +50,9 @@ def ansatz_from_dict(data: dict, like=None):
         if len(known) != len(data["parts"]):
             raise InputError(f"like has {len(known)} fields, but data describe {len(data['parts'])}")
         return PerField(tuple(ansatz_from_dict(*pair) for pair in zip(data["parts"], known, strict=True)))
+    if kind is Anchored:
+        inner = ansatz_from_dict(data["inner"], None if like is None else like.inner)
+        return Anchored(inner, fields["point"], fields["value"])
     if kind is Transformed and like is None and fields.get("forward") is not None:
         return Transformed(ansatz_from_dict(data["inner"]), fields["forward"])
     if kind is Bounded:

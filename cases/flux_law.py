@@ -1,0 +1,122 @@
+r"""A flux as the gradient of a convex potential of the temperature's gradient, from three noisy states.
+
+.. math::
+    \min_q \tfrac12 \sum_{j,i} \frac{(u_j(x_i) - d_{ij})^2}{\sigma_j^2} + \tfrac\alpha2 \|\nabla q\|_{L^2}^2
+    \quad\text{subject to}\quad -\nabla\cdot q(\nabla u_j) = f_j, \quad u_j = 0 \text{ on the boundary,}
+
+on the unit square with three sources f_j. The unknown is a law with two arguments and two values, which lives on a
+square of gradients. The true law is that of a p-Laplacian, made regular at zero,
+
+.. math:: q(g) = (\varepsilon^2 + |g|^2)^{(p - 2)/2} g = \nabla\psi(g), \qquad \varepsilon = 0.3.
+
+A monotone gradient network keeps every equation on the way solvable; ``--structure gradient`` and ``none`` do not.
+
+References
+----------
+S. Chaudhari, S. Pranav, J. M. F. Moura, Gradient networks, arXiv 2404.07361.
+"""
+
+from typing import Literal
+
+import numpy as np
+from skfem import Basis, ElementQuad2, ElementTriP2, ElementVector, LinearForm, MeshQuad
+
+import fem_ngf as ngf
+from fem_ngf import dot, grad
+
+EPSILON = 0.3
+STRENGTH, WIDTH = 14.0, 0.04
+SOURCES = (((0.5, 0.5, 1.0),), ((0.25, 0.5, 1.0), (0.75, 0.5, -1.0)), ((0.5, 0.75, 1.0), (0.5, 0.25, -1.0)))
+
+
+def residual(u, v, q, w):
+    return dot(q(*grad(u)), grad(v))
+
+
+def flux(p: float):
+    """The true law: gradients (2, n) -> fluxes (2, n)."""
+    return lambda g: (EPSILON**2 + g[0] ** 2 + g[1] ** 2) ** (0.5 * p - 1.0) * g
+
+
+def source(hills):
+    """Sum of Gaussian hills (x, y, sign)."""
+    return lambda x: sum(c * STRENGTH * np.exp(-((x[0] - a) ** 2 + (x[1] - b) ** 2) / WIDTH) for a, b, c in hills)
+
+
+def law(largest: float, cells: int) -> ngf.Law:
+    """Laws of two values, quadratic on each cell of a square of gradients."""
+    axis = np.linspace(-largest, largest, cells + 1)
+    return ngf.Law(Basis(MeshQuad.init_tensor(axis, axis), ElementVector(ElementQuad2()), intorder=4))
+
+
+def discretized(mesh, unknown: ngf.Law) -> tuple[Basis, ngf.StationaryProblem]:
+    """Basis of the states, and the equation for the three sources."""
+    state = Basis(mesh, ElementTriP2(), intorder=4)
+    loads = [LinearForm(lambda v, w: w.f * v).assemble(state, f=source(hills)(state.global_coordinates()))
+             for hills in SOURCES]
+    return state, ngf.StationaryProblem(ngf.WeakForm(residual, state, unknown), dirichlet=state.get_dofs().all(),
+                                        loads=np.stack(loads, axis=1))
+
+
+NETWORKS = {"monotone": lambda n, box: ngf.GradNetC(2, n, 1, components=3, monotone=True, box=box),
+            "gradient": lambda n, box: ngf.GradNetC(2, n, 1, components=3, box=box),
+            "none": lambda n, box: ngf.MLP((2, n, n, 2), box=box)}
+
+
+def case(cells: int = 12, p: float = 3.0, alpha: float = 0.3, noise: float = 0.003, noise_seed: int = 1,
+         sensors: int = 20, structure: Literal["monotone", "gradient", "none"] = "monotone", neurons: int = 8,
+         largest: float = 1.6) -> ngf.Case:
+    """A flux q(grad u) from three noisy states.
+
+    Parameters
+    ----------
+    p
+        Exponent of the true law.
+    sensors
+        A side of their grid.
+    structure
+        The network: the gradient of a convex potential, of any potential, or of none.
+    neurons
+        Of the network.
+    largest
+        The law is sought for gradients whose components are below this.
+    """
+    ngf.check_positive(alpha=alpha, p=p, largest=largest)
+    fine, exact = discretized(ngf.unit_square(2 * cells), law(2.0 * largest, 80))
+    nodes = ngf.HilbertSpace.l2(law(2.0 * largest, 80).basis, sampling="nodal")
+    true_state = exact.solve(nodes.project(flux(p)(nodes.points.T).T))
+    points = ngf.grid_points((sensors, sensors), (1 / (sensors + 1),) * 2, (sensors / (sensors + 1),) * 2)
+    values, std = ngf.noisy(ngf.point_values(fine, points)(true_state.u), noise, noise_seed)
+
+    unknown = law(largest, 16)
+    state, equation = discretized(ngf.unit_square(cells), unknown)
+    space = ngf.HilbertSpace.l2(unknown.basis, sampling="nodal")
+    energy = ngf.InverseProblem(equation, ngf.point_values(state, points), values, ngf.GaussianNoise.from_std(std),
+                                ngf.Tikhonov(space.stiffness), space, alpha)
+    box = ((-largest, -largest), (largest, largest))
+    start = ngf.grid_points((9, 9), *box)
+    network = ngf.Fitted(ngf.Anchored(NETWORKS[structure](neurons, box)), start, lambda g: g)
+
+    def outcome(at, folder):
+        seen = ngf.Visited.at(at, unknown)
+        length = np.linalg.norm(seen.arguments, axis=1)
+        radius = np.quantile(length, 0.95)
+        disc = radius * ngf.grid_points((81, 81), (-1.0, -1.0), (1.0, 1.0))
+        disc = disc[np.linalg.norm(disc, axis=1) <= radius]
+        errors = {name: relative(space.interpolation(g) @ at.m, flux(p)(g.T).T.ravel())
+                  for name, g in (("flux_error", seen.arguments[length <= radius]), ("flux_error_disc", disc))}
+        return {**seen.summary(), **errors}
+
+    level = ngf.Level(f"{cells} x {cells}", energy, unknown.basis, truth=space.project(flux(p)(space.points.T).T),
+                      fields=lambda at: {f"state_{j + 1}": (state, u) for j, u in enumerate(at.state.u.T)})
+    return ngf.Case("flux_law", (level,), network, outcome=outcome,
+                    defaults={"sampling": "nodal", "flow": "newton", "iterations": 25})
+
+
+def relative(found, truth) -> float:
+    """Relative error in the Euclidean norm."""
+    return float(np.linalg.norm(found - truth) / np.linalg.norm(truth))
+
+
+if __name__ == "__main__":
+    ngf.main(case)
