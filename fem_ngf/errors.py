@@ -1,6 +1,8 @@
 """The two ways in which a computation may end without a result, and checks of sizes, numbers and kinds."""
 
 import math
+import os
+from numbers import Integral, Real
 
 
 class InputError(ValueError):
@@ -27,8 +29,27 @@ def same_size(one: str, size: int, other: str, needed: int) -> None:
 def check_positive(**numbers: float) -> None:
     """Raise an `InputError` that names the first argument which is not a positive number."""
     for name, value in numbers.items():
-        if not (math.isfinite(value) and value > 0):
-            raise InputError(f"{name} is {value}; it must be a positive number")
+        if not (is_number(value) and 0 < value < math.inf):
+            raise InputError(f"{name} is {value!r}; it must be a positive number")
+
+
+def check_not_negative(**numbers: float) -> None:
+    """Raise an `InputError` that names the first argument which is no number, or a negative one."""
+    for name, value in numbers.items():
+        if not (is_number(value) and 0 <= value < math.inf):
+            raise InputError(f"{name} is {value!r}; it must be a number that is not negative")
+
+
+def check_counts(**numbers: int) -> None:
+    """Raise an `InputError` that names the first argument which is not a whole number of at least one."""
+    for name, value in numbers.items():
+        if not (isinstance(value, Integral) and not isinstance(value, bool) and value >= 1):
+            raise InputError(f"{name} is {value!r}; it must be a whole number, 1 at least")
+
+
+def is_number(value) -> bool:
+    """Whether it is one real number, and no truth value."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def real_array(name: str, value):
@@ -50,6 +71,39 @@ def real_array(name: str, value):
     if array.dtype.kind not in "biuf":
         raise InputError(f"{name} holds {type(value).__name__ if array.ndim == 0 else array.dtype}; give real numbers")
     return array.astype(np.float64, copy=False)
+
+
+def check_memory(what: str, number: float, each: float) -> None:
+    """Refuse what this machine cannot hold, before it is built.
+
+    Parameters
+    ----------
+    what
+        The thing and its number, for the message.
+    number, each
+        How many, and bytes for each, about.
+    """
+    try:
+        held = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # a system that does not tell
+        held = 2**40
+    number = min(number, 1e300)
+    if number * each > held:
+        raise InputError(f"{what} would take about {number * each / 2**30:.3g} GiB of memory; this machine has "
+                         f"{held / 2**30:.3g}; take fewer")
+
+
+def check_has(name: str, value, what: str, *attributes: str) -> None:
+    """InputError unless the value has the attributes of `what` it should be."""
+    if isinstance(value, type) or not all(hasattr(value, attribute) for attribute in attributes):
+        given = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+        raise InputError(f"{name} is {given}; give {what}")
+
+
+def check_function(name: str, value) -> None:
+    """InputError unless the value can be called."""
+    if not callable(value):
+        raise InputError(f"{name} is {value!r}; give a function")
 
 
 def check_kind(kind: str) -> None:

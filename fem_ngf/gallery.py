@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import numpy as np
 from .data.files import read_measurements, read_time_series
 from .data.measurements import Measurements, TimeSeries, WholeField, nodal_values
 from .data.observation import at_times, point_values
-from .errors import InputError
-from .meshes import boundary
+from .errors import InputError, check_memory
+from .meshes import boundary, check_cells
 from .model import Model
 
 
@@ -38,7 +39,7 @@ def halvings(mesh: Callable, cells: int, smallest: int = 12, factor: int = 2) ->
     numbers = [cells]
     while (coarser := -(-numbers[0] // factor)) >= smallest:
         numbers.insert(0, coarser)
-    meshes = [mesh(n) for n in numbers]
+    meshes = [mesh(n) for n in reversed(numbers)][::-1]  # the finest first: it may be refused
     return {" x ".join([str(n)] * made.dim()): made for n, made in zip(numbers, meshes, strict=True)}
 
 
@@ -46,6 +47,7 @@ def refinements(mesh, times: int) -> dict[str, object]:
     """A mesh and its refinements by their names, coarse to fine."""
     if times < 0:
         raise InputError(f"refinements is {times}; it must not be negative")
+    check_cells(mesh.nelements * 2 ** (mesh.dim() * times))
     meshes = [mesh]
     for _ in range(times):
         meshes.append(meshes[-1].refined())
@@ -63,6 +65,7 @@ def grid_points(numbers: tuple[int, ...], lower: tuple[float, ...], upper: tuple
     """Points ``(n, d)`` of a regular grid of `numbers` points a direction, from corner to corner."""
     if min(numbers) < 1:
         raise InputError(f"sensors is {min(numbers)}; it must be 1 at least")
+    check_memory(f"a grid of {' x '.join(map(str, numbers))} points", math.prod(numbers), 1000)
     axes = [np.linspace(a, b, n) if n > 1 else np.array([0.5 * (a + b)])
             for a, b, n in zip(lower, upper, numbers, strict=True)]
     return np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=1)

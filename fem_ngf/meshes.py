@@ -7,6 +7,7 @@ front/back in z. Curved or re-entrant parts have names of their own.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
@@ -18,7 +19,7 @@ from scipy.spatial import Delaunay, cKDTree
 from skfem import MeshHex, MeshLine, MeshQuad, MeshQuad2, MeshTet, MeshTet2, MeshTri, MeshTri2
 from skfem.io.meshio import from_meshio
 
-from .errors import InputError
+from .errors import InputError, check_memory, check_positive, is_number
 
 LINEAR = {  # meshio's quadratic cells: (the linear cell, its number of corners)
     "line3": ("line", 2), "triangle6": ("triangle", 3), "quad8": ("quad", 4), "quad9": ("quad", 4),
@@ -29,6 +30,7 @@ CURVED = {  # scikit-fem's mesh, and the corners whose mean is the straight plac
     "tetra10": (MeshTet2, [(0, 1), (1, 2), (2, 0), (0, 3), (1, 3), (2, 3)]),
     "quad9": (MeshQuad2, [(0, 1), (1, 2), (2, 3), (3, 0), (0, 1, 2, 3)]),
 }
+CELL_BYTES = 4000
 DIMENSION = {"vertex": 0, "line": 1, "triangle": 2, "quad": 2, "tetra": 3, "hexahedron": 3}
 
 
@@ -66,7 +68,7 @@ def unit_square(n: int, kind: str = "triangle"):
 
 def unit_cube(n: int, kind: str = "tetrahedron"):
     """Unit cube, `n` cells a side, of kind ``"tetrahedron"`` (six a cell) or ``"hexahedron"``."""
-    _check_grid((n,) * 3, (0.0,) * 3, (1.0,) * 3)
+    _check_grid((n, n, n), (0.0,) * 3, (1.0,) * 3)
     if kind not in ("tetrahedron", "hexahedron"):
         raise InputError(f"kind is {kind!r}; choose 'tetrahedron' or 'hexahedron'")
     grid = np.linspace(0.0, 1.0, n + 1)
@@ -75,9 +77,11 @@ def unit_cube(n: int, kind: str = "tetrahedron"):
 
 def disk(radius: float = 1.0, size: float = 0.1, centre=(0.0, 0.0)) -> MeshTri:
     """Disk of triangles with edges of about `size`, on concentric rings of 6, 12, 18, ... nodes; boundary "circle"."""
-    if not (np.isfinite(radius) and np.isfinite(size) and 0 < size <= radius):
+    check_positive(radius=radius, size=size)
+    if size > radius:
         raise InputError(f"disk has radius {radius} and size {size}; it needs 0 < size <= radius")
     rings = int(np.ceil(radius / size))
+    check_cells(6 * rings**2)
     radii = np.concatenate([[0.0], *(np.full(6 * k, k / rings) for k in range(1, rings + 1))])
     angles = np.concatenate([[0.0], *(2 * np.pi * np.arange(6 * k) / (6 * k) for k in range(1, rings + 1))])
     points = radii * np.array([np.cos(angles), np.sin(angles)])
@@ -99,15 +103,23 @@ def l_shape(n: int) -> MeshTri:
 
 
 def _check_grid(cells, lower, upper) -> None:
-    if not all(isinstance(n, (int, np.integer)) and n >= 1 for n in cells):
-        raise InputError(f"number of cells is {cells}; give whole numbers of at least 1")
+    if not isinstance(cells, tuple | list) or not all(isinstance(n, (int, np.integer)) and n >= 1 for n in cells):
+        raise InputError(f"number of cells is {cells!r}; give whole numbers of at least 1")
+    if any(np.shape(corner) != (len(cells),) or not all(map(is_number, corner)) for corner in (lower, upper)):
+        raise InputError(f"corners {lower!r} and {upper!r} must have {len(cells)} numbers each, as cells {cells} has")
+    check_cells(math.prod(map(int, cells)) * (1, 2, 6)[len(cells) - 1])
     if not all(np.isfinite([a, b]).all() and a < b for a, b in zip(lower, upper, strict=True)):
         raise InputError(f"corners {tuple(lower)} and {tuple(upper)} span no box; each lower must be below its upper")
 
 
+def check_cells(number: int) -> None:
+    """InputError if so many cells, with a quadratic state and its factorised matrix, do not fit this machine."""
+    check_memory(f"a mesh of {min(number, 1e300):.3g} cells", number, CELL_BYTES)
+
+
 def boundary(mesh, name: str | Iterable[str]) -> np.ndarray:
     """Facets of a named boundary, or of several; an unknown name is an `InputError` that lists the known ones."""
-    if isinstance(name, str):
+    if isinstance(name, str) or not isinstance(name, Iterable):
         return _named(mesh.boundaries, "boundary", name)
     return np.unique(np.concatenate([boundary(mesh, each) for each in name]))
 

@@ -11,7 +11,7 @@ import numpy as np
 from skfem import AbstractBasis, Basis, Element, FacetBasis, LinearForm
 
 from .energies.inverse_problem import InverseProblem
-from .errors import InputError
+from .errors import InputError, check_counts, check_function, check_has, real_array
 from .forms.laws import Law
 from .forms.weak_form import WeakForm
 from .meshes import boundary
@@ -116,9 +116,14 @@ class Model:
     evolution: Evolution | None = None
 
     def __post_init__(self):
-        for name, element in (("state", self.state), ("parameter", self.parameter)):
-            if isinstance(element, type):
-                raise InputError(f"{name} is the class {element.__name__}; write {element.__name__}()")
+        check_function("residual", self.residual)
+        parameters = self.parameter if isinstance(self.parameter, tuple) else (self.parameter,)
+        for name, element in (("state", self.state), *(("parameter", each) for each in parameters)):
+            if not isinstance(element, Element) and not (name == "parameter" and isinstance(element, Law)):
+                named = f"the class {element.__name__}" if isinstance(element, type) else f"a {type(element).__name__}"
+                raise InputError(f"{name} is {named}; give a scikit-fem element such as ElementTriP1()")
+        for name in ("neumann", "boundary", "data"):
+            check_has(name, getattr(self, name), "a dict {name: value}", "items")
         names = [self.dirichlet] if isinstance(self.dirichlet, str) else self.dirichlet
         if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
             object.__setattr__(self, "dirichlet", dict.fromkeys(names, 0.0))
@@ -131,6 +136,12 @@ class Model:
         InputError
             If the mesh has no boundary of a name that the model mentions.
         """
+        check_has("mesh", mesh, "a scikit-fem mesh", "elem", "boundaries")
+        if mesh.elem.refdom is not self.state.refdom:
+            raise InputError(f"the mesh is a {type(mesh).__name__} and state a {type(self.state).__name__}; they need "
+                             "the same kind of cells")
+        if self.intorder is not None:
+            check_counts(intorder=self.intorder)
         state = Basis(mesh, self.state, intorder=self.intorder)
         form = self._form(state, self.residual, self.boundary)
         dofs, values = self._given(state)
@@ -212,7 +223,7 @@ class Model:
 
     def _each(self, value) -> Sequence[Value]:
         """One value an experiment."""
-        listed = _listed(value)
+        listed = [each if callable(each) else real_array("a value on a boundary", each) for each in _listed(value)]
         if len(listed) not in (1, self.experiments):
             raise InputError(f"a boundary has values of {len(listed)} experiments, another one of {self.experiments}; "
                              "give one value for all, or one an experiment")

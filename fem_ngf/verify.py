@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .ansatz.finite_element import FiniteElement
-from .errors import InputError, SolveError
+from .errors import InputError, SolveError, real_array
 from .tangent.tangent_space import TangentSpace, realize
 
 HALVINGS = 16
@@ -90,7 +90,9 @@ def taylor_rate(function: Callable, m: np.ndarray, direction: np.ndarray, *, noi
     InputError
         If the direction is zero, or the function fails at `m` or at nearly every step.
     """
-    direction = np.asarray(direction, dtype=np.float64)
+    m, direction = real_array("m", m), real_array("direction", direction)
+    if direction.shape != m.shape:
+        raise InputError(f"direction has shape {direction.shape}; m has {m.shape}")
     if not np.any(direction):
         raise InputError("direction is zero; give a vector along which the function changes")
     try:

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from ..errors import InputError
+from ..errors import InputError, check_memory, is_number, real_array
 from . import widen as widening
 from .activations import value_and_slope
 from .checks import checked_box, parameters, points, tensor, torch_device
@@ -193,6 +193,8 @@ def normalized_fields(net) -> dict:
         Naming the first field that cannot be used.
     """
     widths = _widths(net.widths)
+    size = sum((a + 1) * b for a, b in zip(widths[:-1], widths[1:], strict=True))
+    check_memory(f"a network of widths {widths}", size, 100)
     value_and_slope(net.activation)
     torch_device(net.device)
     if not _finite(net.scale) or net.scale <= 0:
@@ -203,7 +205,7 @@ def normalized_fields(net) -> dict:
 
 
 def _finite(value) -> bool:
-    return isinstance(value, int | float | np.number) and bool(np.isfinite(value))
+    return is_number(value) and bool(np.isfinite(value))
 
 
 def _widths(widths) -> tuple[int, ...]:
@@ -217,7 +219,7 @@ def _widths(widths) -> tuple[int, ...]:
 
 
 def _start(start, outputs: int):
-    values = np.atleast_1d(np.asarray(start, dtype=np.float64))
+    values = np.atleast_1d(real_array("start", start))
     if values.shape not in ((1,), (outputs,)) or not np.all(np.isfinite(values)):
         raise InputError(f"start={start!r} must be one finite number or {outputs}, one for each output")
     return float(values[0]) if np.ndim(start) == 0 or outputs == 1 else tuple(float(value) for value in values)

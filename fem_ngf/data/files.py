@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError, checked_times
+from ..errors import InputError, checked_times, real_array
 from .measurements import Measurements, TimeSeries
 
 
@@ -123,8 +123,8 @@ def read_arrays(path, required=(), optional=(), *, finite: bool = True) -> dict[
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             keys = sorted(file)
-            arrays = {key: file[key].astype(np.float64, casting="same_kind")
-                      for key in (*required, *optional) if key in keys}
+            arrays = {key: file[key] for key in (*required, *optional) if key in keys}
+            arrays = {key: _numbers(key, array) for key, array in arrays.items()}
     except Exception as error:
         raise InputError(f"data file {str(path)!r} cannot be read as .npz: {error}") from error
     if missing := [key for key in required if key not in arrays]:
@@ -134,6 +134,12 @@ def read_arrays(path, required=(), optional=(), *, finite: bool = True) -> dict[
         if finite and not np.isfinite(array).all():
             raise InputError(f"data file {str(path)!r}: {name} has values that are not finite")
     return arrays
+
+
+def _numbers(name: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype == bool:
+        raise InputError(f"{name} holds truth values; give numbers")
+    return real_array(name, array)
 
 
 def read_numbers(path, count: int, *, positive: bool = False) -> np.ndarray:

@@ -116,7 +116,7 @@ def at_times(observation: MatrixObservation, times: np.ndarray, when: np.ndarray
 
 def subdomain_averages(basis, names) -> MatrixObservation:
     """Mean of the state over each of the named subdomains."""
-    names = [names] if isinstance(names, str) else list(names)
+    names = list(names) if isinstance(names, Iterable) and not isinstance(names, str) else [names]
     rows = []
     for name in names:
         part = basis.with_elements(subdomain(basis.mesh, name))

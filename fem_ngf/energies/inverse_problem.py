@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..data.protocol import Noise, Observation
-from ..errors import InputError, SolveError, check_positive, real_array, same_size
+from ..errors import InputError, SolveError, check_has, check_not_negative, real_array, same_size
 from ..linalg.operators import BlockDiagonal, Matrix, SymmetricOperator
 from ..pde.protocol import PDE, State
 from ..regularization.protocol import Regularization
@@ -61,8 +61,13 @@ class InverseProblem:
     bounds: tuple[float | np.ndarray, float | np.ndarray] | None = None
 
     def __post_init__(self):
-        if self.weight != 0:
-            check_positive(weight=self.weight)
+        check_not_negative(weight=self.weight)
+        check_has("pde", self.pde, "a StationaryProblem, or another PDE", "solve", "experiments")
+        check_has("observation", self.observation, "what point_values gives, or another Observation", "transpose",
+                  "points")
+        check_has("noise", self.noise, "a noise model such as GaussianNoise.from_std(0.1)", "value", "hessian")
+        check_has("regularization", self.regularization, "a Regularization such as Tikhonov(space)", "size", "hessian")
+        check_has("space", self.space, "a HilbertSpace, or another space", "size", "mass")
         data = real_array("data", self.data)
         data = data[:, None] if data.ndim == 1 else data
         expected = (self.observation.shape[0], self.pde.experiments)

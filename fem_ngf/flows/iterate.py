@@ -10,7 +10,7 @@ import numpy as np
 
 from ..ansatz.checks import check_unknown
 from ..ansatz.wrappers import within
-from ..errors import InputError, SolveError
+from ..errors import InputError, SolveError, check_counts, check_not_negative, same_size
 from ..spaces.hilbert import HilbertSpace
 from ..tangent.tangent_space import TangentSpace, realize
 
@@ -175,6 +175,7 @@ def start(flow, theta: np.ndarray, bounded: bool = False) -> Iterate:
     """
     energy, space = flow.energy, flow.space
     check_unknown(flow.ansatz, space)
+    _check_rules(flow)
     if not bounded and getattr(energy, "bounds", None) is not None and within(flow.ansatz, (0, 1)) is not flow.ansatz:
         raise InputError(f"the energy has bounds, which {type(flow).__name__} does not keep; take NewtonFlow, or a "
                          "network that is Bounded")
@@ -189,6 +190,14 @@ def start(flow, theta: np.ndarray, bounded: bool = False) -> Iterate:
     first = Iterate(0, flow.ansatz, theta, m, linearization, space, norm, linearization.value, norm, solves=solves,
                     memory=flow.memory())
     return first if norm > 0.0 else first.stopped(GRADIENT)
+
+
+def _check_rules(flow) -> None:
+    """InputError unless energy and space have the same unknowns, and the stopping rules are numbers that can be met."""
+    if hasattr(flow.energy, "space"):
+        same_size("the energy", flow.energy.space.size, "space", flow.space.size)
+    check_counts(iterations=flow.iterations)
+    check_not_negative(tolerance=flow.tolerance, stagnation=getattr(flow, "stagnation", 0.0))
 
 
 def resume(flow, ansatz, state: dict) -> Iterate:

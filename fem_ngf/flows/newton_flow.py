@@ -22,7 +22,7 @@ import numpy as np
 
 from ..ansatz.finite_element import FiniteElement
 from ..ansatz.wrappers import within
-from ..errors import InputError, SolveError
+from ..errors import InputError, SolveError, check_has
 from ..growth.expansion import Expansion
 from ..growth.grow import check_growing
 from ..linalg.bounded import held
@@ -146,6 +146,7 @@ class NewtonFlow:
         if not hasattr(self.energy, "noise"):
             raise InputError(f"energy is a {type(self.energy).__name__}; NewtonFlow is for an InverseProblem, another "
                              "energy takes HilbertDescent, NaturalGradientFlow or SobolevFlow")
+        check_has("space", self.space, "a HilbertSpace, or another space", "nodal_twin", "project")
         if isinstance(self.ansatz, FiniteElement):
             return
         if self.expansion is not None:

@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 
 from ..ansatz.finite_element import FiniteElement
-from ..errors import InputError, SolveError
+from ..errors import InputError, SolveError, check_positive
 from ..growth.expansion import Expansion
 from ..growth.grow import check_growing
 from ..linalg.dense import damped_solve, marquardt_shift
@@ -119,9 +119,8 @@ class SobolevFlow:
         if self.discretization not in ("projected", "retracted"):
             raise InputError(f"discretization is {self.discretization!r}; choose 'projected' or 'retracted'")
         for name in ("step_length", "accuracy", "duration", "damping"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InputError(f"{name} is {value}; it must be positive")
+            if getattr(self, name) is not None:
+                check_positive(**{name: getattr(self, name)})
         if self.expansion is not None and not isinstance(self.ansatz, FiniteElement):
             check_growing(self.ansatz)
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.sparse as sp
 
-from ..errors import InputError
+from ..errors import InputError, check_function, check_has
 from .assembly import Assembler, Block, Integral, checked_vector
 from .density import Density
 from .linearity import is_linear
@@ -79,6 +79,8 @@ class WeakForm:
     """
 
     def __init__(self, residual, state, parameter, *, device="cpu", **data):
+        check_function("residual", residual)
+        check_has("state", state, "a scikit-fem Basis", "nelems", "with_element")
         bases = (state, *bases_of(parameter, state))
         single = not isinstance(parameter, (tuple, list))
         tables = tables_of(bases, device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import InputError
+from ..errors import InputError, check_counts
 
 TRIGGERS = ("alignment", "fit", "stagnation", "either")
 SELECTIONS = ("greedy", "random")
@@ -62,8 +62,7 @@ class Expansion:
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(allowed)}")
         for name in ("neurons", "candidates", "max_parameters"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be positive")
+            check_counts(**{name: getattr(self, name)})
 
     def listens_to(self, trigger: str) -> bool:
         """Whether the trigger is one of those chosen."""

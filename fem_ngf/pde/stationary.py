@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import InputError, SolveError, check_positive, real_array
+from ..errors import InputError, SolveError, check_counts, check_has, check_positive, real_array
 from ..spaces.sampling import chosen_unknowns
 from .newton import newton, norm, tolerated
 from .operator import FreeOperator
@@ -48,8 +48,10 @@ class StationaryProblem:
 
     def __init__(self, form, *, dirichlet=None, values=0.0, loads=None, linear=False, symmetric=None, definite=False,
                  backend="auto", tolerance=1e-12, max_iterations=50):
+        check_has("form", form, "a WeakForm", "residual", "tangent", "state_size")
+        check_positive(tolerance=tolerance)
+        check_counts(max_iterations=max_iterations)
         self.form, self.linear, self.counts = form, linear, SolveCounts()
-        check_positive(tolerance=tolerance, max_iterations=max_iterations)
         self.tolerance, self.max_iterations = tolerance, max_iterations
         self.state_size = form.state_size
         self.dirichlet = chosen_unknowns("dirichlet", dirichlet, getattr(form, "state", None), self.state_size)

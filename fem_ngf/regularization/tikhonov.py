@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..errors import InputError, check_kind, check_positive
+from ..errors import InputError, check_kind, check_positive, real_array
 from ..linalg.operators import Matrix, SymmetricOperator
 
 
@@ -39,7 +39,7 @@ class Tikhonov:
                 raise InputError(f"metric is {type(self.metric).__name__}; give a HilbertSpace or a square matrix")
             operator = Matrix(operator, definite=False)
         object.__setattr__(self, "operator", operator)
-        if np.shape(self.mean) not in ((), (self.size,)):
+        if real_array("mean", self.mean).shape not in ((), (self.size,)):
             raise InputError(f"mean has shape {np.shape(self.mean)}; the metric has {self.size} unknowns")
 
     @property

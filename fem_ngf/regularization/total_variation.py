@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from skfem import BilinearForm, Functional, LinearForm
 from skfem.helpers import dot, grad
 
-from ..errors import InputError, check_kind, check_positive
+from ..errors import InputError, check_has, check_kind, check_positive
 from ..linalg.operators import Matrix
 
 
@@ -44,6 +44,7 @@ class TotalVariation:
 
     def __post_init__(self):
         check_positive(weight=self.weight, epsilon=self.epsilon)
+        check_has("basis", self.basis, "a scikit-fem Basis", "N", "mesh", "with_element")
 
     @property
     def size(self) -> int:

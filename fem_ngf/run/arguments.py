@@ -151,7 +151,7 @@ def _converted(kind, texts: Sequence[str]):
         return parts[[str(part) for part in parts].index(text)]
     if kind is types.NoneType:
         return ["None"].index(text) or None
-    if kind is Path and not text:
+    if kind is Path and (not text or "\0" in text):
         raise ValueError("a path has a name")
     return kind(text)
 

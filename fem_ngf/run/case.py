@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ import numpy as np
 import skfem
 
 from ..data.measurements import TimeSeries, WholeField
-from ..errors import InputError
+from ..errors import InputError, check_has, check_positive, is_number, real_array, same_size
 from ..linalg.operators import SymmetricOperator
 from ..model import Model
 from ..output.film import Film
@@ -69,9 +70,16 @@ class Level:
     film: Callable[[object], Film] | None = None
 
     def __post_init__(self):
-        if self.truth is not None and np.shape(self.truth) != (self.basis.N,):
-            raise InputError(f"truth of level {self.label} has shape {np.shape(self.truth)}; its basis has "
-                             f"{self.basis.N} unknowns")
+        check_has(f"basis of level {self.label}", self.basis, "a scikit-fem Basis", "N", "mesh", "with_element")
+        if hasattr(self.energy, "space"):
+            same_size(f"the energy of level {self.label}", self.energy.space.size, "its basis", self.basis.N)
+        if self.truth is None:
+            return
+        truth = real_array(f"truth of level {self.label}", self.truth)
+        if truth.shape != (self.basis.N,) or not np.isfinite(truth).all():
+            what = f"has shape {truth.shape}" if truth.shape != (self.basis.N,) else "is not finite"
+            raise InputError(f"truth of level {self.label} {what}; give {self.basis.N} numbers, one an unknown of its "
+                             "basis")
 
     def space(self, metric: str = "h1", length: float = 1.0, sampling: str = "quadrature") -> HilbertSpace:
         """Hilbert space of the parameter.
@@ -110,7 +118,29 @@ class Level:
 
     def exports(self, linearization) -> Fields:
         """The parameter, the truth and the error where there is a truth, and the case's further fields."""
-        return compared(self.basis, linearization.m, self.truth) | dict(self.fields(linearization))
+        return compared(self.basis, linearization.m, self.truth) | checked_fields(self.fields(linearization))
+
+
+def checked_fields(fields) -> Fields:
+    """The fields as a dict.
+
+    Raises
+    ------
+    InputError
+        If one has a name that files cannot hold, or is no pair of a basis and its vector.
+    """
+    if not isinstance(fields, Mapping):
+        raise InputError(f"fields is a {type(fields).__name__}; give a dict {{name: (basis, vector)}}")
+    for name, field_ in fields.items():
+        if not isinstance(name, str) or not re.fullmatch(r"[^\W][^<>&\"'\n\t/]*", name):
+            raise InputError(f"a field is called {name!r}; give it a name of letters, digits, spaces and signs other "
+                             "than < > & / and quotes")
+        if not isinstance(field_, tuple) or len(field_) != 2 or not hasattr(field_[0], "mesh"):
+            raise InputError(f"field {name!r} is no pair (basis, vector)")
+        vector = real_array(f"field {name!r}", field_[1])
+        if vector.shape != (field_[0].N,):
+            raise InputError(f"field {name!r} has shape {vector.shape}; its basis has {field_[0].N} unknowns")
+    return dict(fields)
 
 
 def compared(basis: skfem.AbstractBasis, m: np.ndarray, truth: np.ndarray | None) -> Fields:
@@ -282,6 +312,19 @@ class Case:
             raise InputError(f"name is {self.name!r}; give letters, digits, - and _: it names the run directory")
         if not isinstance(self.title, str):
             raise InputError(f"title of case {self.name} is {self.title!r}; give text")
+        for name in ("defaults", "tuning"):
+            given = getattr(self, name)
+            if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
+                raise InputError(f"{name} of case {self.name} is {given!r}; give a dict {{'name': value}}")
+        if not (self.outcome is None or callable(self.outcome)):
+            raise InputError(f"outcome of case {self.name} is {self.outcome!r}; give a function of (linearization, "
+                             "folder)")
+        if not (self.start is None or is_number(self.start) and math.isfinite(self.start)):
+            raise InputError(f"start of case {self.name} is {self.start!r}; give a number")
+        check_positive(length=self.length)
+        if not isinstance(self.levels, tuple | list) or not all(hasattr(level, "energy") for level in self.levels):
+            raise InputError(f"levels of case {self.name} is {self.levels!r}; give a tuple of Level")
+        check_has(f"the ansatz of case {self.name}", self.ansatz, "an MLP, or another Ansatz", "inputs", "linearize")
         if not self.levels:
             raise InputError(f"case {self.name} has no levels; it needs the problem on one mesh at least")
         if self.start is None:

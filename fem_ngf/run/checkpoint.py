@@ -67,7 +67,7 @@ def load_checkpoint(folder: str | Path) -> dict:
         content = _decoded(content)
     except Exception:  # the unpickler fails in any way on bytes that are no pickle
         raise InputError(f"{path} is no readable checkpoint; it is damaged or of another program") from None
-    if found != FORMAT:
+    if type(found) is not int or found != FORMAT:
         raise InputError(f"{path} has format {found}; this version reads format {FORMAT}")
     return content
 

@@ -51,6 +51,10 @@ def run(identification: Identification, origin: Origin, directory: RunDirectory,
             with signals.held():
                 saver.save()
                 result = write_results(identification, record, folder, _settings(origin))
+        except InputError as error:
+            if record.stage is None:
+                raise
+            raise SolveError(str(error)) from error  # the run has begun: what it was given has been used
         except Interrupted as stop:
             return _interrupted(stop, identification, origin, folder, record, progress, saver)
     progress.result(*_closing(result, folder))

@@ -23,6 +23,7 @@ from ..flows.newton_flow import NewtonFlow
 from ..flows.sobolev import SobolevFlow
 from ..growth.expansion import Expansion
 from ..growth.grow import seedling
+from ..tangent.tangent_space import check_tangents
 from .case import Case, reweighted
 from .options import RunOptions, given_weight
 
@@ -143,6 +144,8 @@ def _flow(case: Case, options: RunOptions, level, space):
     kind: type
     if options.flow in FLOWS:
         kind = FLOWS[options.flow]
+        if not nodal:
+            check_tangents(ansatz, space)
     else:
         kind, wanted["method"] = ParameterDescent, options.flow
     known = {f.name for f in dataclasses.fields(kind)}

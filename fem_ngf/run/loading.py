@@ -54,7 +54,8 @@ def read_function(path: str | Path) -> Callable[..., Case]:
             exec(compile(module, str(path), "exec", dont_inherit=True), scope)
         except Exception:  # it needs more than constants
             continue
-    return scope.get("case") or load_function(path)
+    found = scope.get("case")
+    return found if inspect.isfunction(found) else load_function(path)
 
 
 def preferences(path: str | Path) -> dict[str, object]:
@@ -108,7 +109,7 @@ def load_function(path: str | Path) -> Callable[..., Case]:
     except (Exception, SystemExit) as error:
         raise InputError(f"case file {path} cannot be imported: {described(error)}") from error
     function = getattr(module, "case", None)
-    if not callable(function):
+    if not callable(function) or isinstance(function, type) or inspect.iscoroutinefunction(function):
         raise InputError(f"case file {path} has no function case(); write one that returns a fem_ngf.Case")
     return function
 

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from skfem import BilinearForm, ElementVector
 
-from ..errors import InputError, same_size
+from ..errors import InputError, is_number, same_size
 from ..linalg.operators import Matrix, SymmetricOperator
 from ..linalg.sobolev import SobolevPower
 from . import protocol
@@ -75,7 +75,7 @@ class HilbertSpace:
     def sobolev(cls, basis, s, length=1.0, *, fixed=(), sampling="quadrature") -> HilbertSpace:
         r"""H^s for real `s` in [-2, 2]: :math:`A = M (M^{-1}(M + l^2 K))^s` (METHOD section 1)."""
         _positive("length", length)
-        if not -2.0 <= s <= 2.0:
+        if not (is_number(s) and -2.0 <= s <= 2.0):
             raise InputError(f"Sobolev order s = {s} is outside [-2, 2]")
         fixed, free = _fixed_and_free(basis, fixed)
         mass = mass_matrix(basis).tocsr()
@@ -91,8 +91,8 @@ class HilbertSpace:
     @classmethod
     def from_matrix(cls, basis, matrix, *, fixed=(), sampling="quadrature") -> HilbertSpace:
         """Inner product given by its symmetric positive definite matrix ``(n, n)``."""
-        if matrix.shape != (basis.N, basis.N):
-            raise InputError(f"inner-product matrix has shape {matrix.shape}; the basis has {basis.N} unknowns")
+        if np.shape(matrix) != (basis.N, basis.N):
+            raise InputError(f"inner-product matrix has shape {np.shape(matrix)}; the basis has {basis.N} unknowns")
         fixed, free = _fixed_and_free(basis, fixed)
         return cls(basis, Matrix(sp.csr_array(matrix), free), fixed, sampling)
 
@@ -231,7 +231,7 @@ class HilbertSpace:
 
 
 def _positive(name: str, value: float) -> None:
-    if not 0 < value < 1e100:
+    if not (is_number(value) and 0 < value < 1e100):
         raise InputError(f"{name} is {value}; it must be a positive number (that has a square)")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..ansatz.finite_element import FiniteElement
-from ..errors import InputError
+from ..errors import InputError, check_memory
 from ..linalg.dense import damped_solve, orthonormalize
 from ..spaces.protocol import Space, sample_shape
 
@@ -37,9 +37,16 @@ def tangent_vectors(ansatz, theta: np.ndarray, space: Space, block: int = BLOCK)
     The Jacobian is formed for one block of points at a time and its moments
     ``B^T W J`` are added up, so that memory stays O(n P).
     """
+    check_tangents(ansatz, space)
     if space.sampling == "nodal":
         return space.project(ansatz.linearize(theta, space.points).jacobian(), overwrite=True)
     return space.project_moments(tangent_moments(ansatz, theta, space, block))
+
+
+def check_tangents(ansatz, space: Space) -> None:
+    """InputError if the tangent functions, or their Gram matrix, do not fit this machine."""
+    unknowns = max(space.size, ansatz.size)
+    check_memory(f"{ansatz.size} tangent functions of {space.size} unknowns", ansatz.size * unknowns, 8)
 
 
 def tangent_moments(ansatz, theta: np.ndarray, space: Space, block: int = BLOCK) -> np.ndarray:
