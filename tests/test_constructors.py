@@ -114,7 +114,7 @@ def test_unknowns_that_are_none_are_named(given, message):
 
 
 def test_an_element_is_not_its_class():
-    with pytest.raises(InputError, match=r"write ElementTriP2\(\)"):
+    with pytest.raises(InputError, match=r"state is the class ElementTriP2; give .*ElementTriP1\(\)"):
         Model(diffusion, ElementTriP2, ElementTriP1())
 
 
