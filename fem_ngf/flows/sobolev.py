@@ -119,7 +119,7 @@ class SobolevFlow:
         if self.discretization not in ("projected", "retracted"):
             raise InputError(f"discretization is {self.discretization!r}; choose 'projected' or 'retracted'")
         for name in ("step_length", "accuracy", "duration", "damping"):
-            if getattr(self, name) is not None:
+            if getattr(self, name) not in (None, np.inf):
                 check_positive(**{name: getattr(self, name)})
         if self.expansion is not None and not isinstance(self.ansatz, FiniteElement):
             check_growing(self.ansatz)
