@@ -14,11 +14,10 @@ The unknown is linear between the times of the steps, so that nodal values are a
 and time. The scheme is BDF2; data come from a mesh with half the width and half the step.
 """
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-from skfem import Basis, ElementLineP1, ElementTriP1
+from skfem import ElementTriP1
 
 import fem_ngf as ngf
 from fem_ngf import dot, grad
@@ -42,39 +41,6 @@ def truth(x):
     return np.exp(-travelling / (2 * 0.12**2)) + (0.5 + 0.5 * np.sin(3.0 * turn)) * np.exp(-pulsing / (2 * 0.1**2))
 
 
-def discretized(mesh, steps: int, length: float, memory: float):
-    """The heat equation on a mesh in space and time, and the space of its source."""
-    basis, times = Basis(mesh, ElementTriP1()), np.linspace(0.0, END, steps + 1)
-    heat = ngf.EvolutionProblem(ngf.WeakForm(mass, basis, basis), ngf.WeakForm(residual, basis, basis), times, "bdf2",
-                                parameter_times=times, dirichlet=basis.get_dofs().all(), linear=True, definite=True)
-    in_time = Basis(ngf.interval(steps, 0.0, END), ElementLineP1())
-    space = ngf.TensorSpace.h1(ngf.HilbertSpace.l2(basis, sampling="nodal"),
-                               ngf.HilbertSpace.l2(in_time, sampling="nodal"), length, memory)
-    return basis, heat, space
-
-
-def measured(data: Path | None, cells: int, steps: int, sensors: int, readings: int, noise: float, seed: int):
-    """Temperatures over time: of a file, or synthetic."""
-    if data is not None:
-        found = ngf.read_time_series(data, dimension=2)
-        std = ngf.noisy(found.values.ravel(), noise, seed)[1].reshape(found.values.shape)
-        return ngf.TimeSeries(found.points, found.times, found.values, std if found.std is None else found.std)
-    points = ngf.grid_points((sensors, sensors), (0.1, 0.1), (0.9, 0.9))
-    when = np.linspace(0.0, END, readings + 1)[1:]
-    basis, heat, space = discretized(ngf.unit_square(2 * cells), 2 * steps, 1.0, 1.0)
-    exact = ngf.at_times(ngf.point_values(basis, points), heat.times, when)(heat.solve(truth(space.nodes.T)).u)
-    values, std = (array.reshape(readings, -1) for array in ngf.noisy(exact.ravel(), noise, seed))
-    return ngf.TimeSeries(points, when, values, std)
-
-
-def film(basis, series: ngf.TimeSeries, at) -> ngf.Film:
-    """The source found, the true one and the temperature at every step, and the sensors."""
-    times, shape = at.state.times, (len(at.state.times), basis.N)
-    true = truth(at.energy.space.nodes.T).reshape(shape)
-    return ngf.Film(times, {"m": (basis, at.m.reshape(shape)), "truth": (basis, true),
-                            "state": (basis, at.state.film[:, :, 0])}, series.readings(at.residual))
-
-
 def case(cells: int = 32, steps: int = 48, alpha: float = 2.5e4, length: float = 0.1, memory: float = 0.1,
          noise: float = 0.02, noise_seed: int = 1, sensors: int = 9, readings: int = 24,
          data: Path | None = None) -> ngf.Case:
@@ -93,18 +59,21 @@ def case(cells: int = 32, steps: int = 48, alpha: float = 2.5e4, length: float =
         value, std.
     """
     ngf.check_positive(alpha=alpha, steps=steps, readings=readings)
-    series = measured(data, cells, steps, sensors, readings, noise, noise_seed)
-    levels = []
-    for mesh in ngf.halvings(ngf.unit_square, cells, smallest=12).values():
-        n = round(np.sqrt(mesh.nelements / 2))
-        basis, heat, space = discretized(mesh, max(2, round(steps * n / cells)), length, memory)
-        observation, values, model = series.on(basis, heat.times)
-        energy = ngf.InverseProblem(heat, observation, values, model, ngf.Tikhonov(space), space, alpha)
-        levels.append(ngf.SampleLevel(f"{n} x {n} x {len(heat.times) - 1}", energy, {"h1": space},
-                                      truth=truth(space.nodes.T), film=partial(film, basis, series)))
+
+    def times(mesh):
+        return np.linspace(0.0, END, max(2, round(steps * np.sqrt(mesh.nelements / 2) / cells)) + 1)
+
+    def norm(space):
+        return ngf.Tikhonov(ngf.TensorSpace.h1(space.spatial, space.temporal, length, memory))
+
+    model = ngf.Model(residual, ElementTriP1(), ElementTriP1(), dirichlet=0.0, linear=True, definite=True,
+                      evolution=ngf.Evolution(mass, times, "bdf2", parameter_times=times))
+    points, when = ngf.grid_points((sensors, sensors), (0.1, 0.1), (0.9, 0.9)), np.linspace(0.0, END, readings + 1)[1:]
+    measured = ngf.time_data(data, points, when, truth, model, ngf.unit_square(2 * cells), noise=noise, seed=noise_seed)
+    levels = ngf.levels(model, ngf.halvings(ngf.unit_square, cells), measured, norm, alpha, truth=truth)
     network = ngf.MLP((3, 20, 20, 1), box=((0.0, 0.0, 0.0), (1.0, 1.0, END)))
-    return ngf.Case("heat_source", tuple(levels), network,
-                    defaults={"flow": "newton", "grow": True, "start_width": 8, "max_parameters": 1000})
+    return ngf.Case("heat_source", levels, network, defaults={
+        "flow": "newton", "metric": "prior", "grow": True, "start_width": 8, "max_parameters": 1000})
 
 
 if __name__ == "__main__":

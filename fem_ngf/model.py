@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from inspect import signature
 
 import numpy as np
-from skfem import AbstractBasis, Basis, Element, FacetBasis, LinearForm
+from skfem import AbstractBasis, Basis, Element, ElementLineP1, FacetBasis, LinearForm, MeshLine
 
 from .energies.inverse_problem import InverseProblem
 from .errors import InputError, check_counts, check_function, check_has, real_array
@@ -23,6 +23,7 @@ from .spaces import protocol
 from .spaces.hilbert import HilbertSpace
 from .spaces.matrices import components_of
 from .spaces.product import ProductSpace
+from .spaces.tensor import TensorSpace
 
 Value = float | Callable[[np.ndarray], np.ndarray]
 
@@ -47,6 +48,9 @@ class Evolution:
         Newmark: what is derived once, in the domain, and on boundaries ``{name: residual}``.
     pulse
         Function of t that multiplies all fluxes, which need not be integrated anew at every time then.
+    parameter_times
+        ``(n_t,)``, or a function of the mesh: the parameter is a field m(x, t), linear between these times; None: it
+        stays.
     """
 
     mass: Callable
@@ -57,6 +61,7 @@ class Evolution:
     damping: Callable | None = None
     absorbing: Mapping[str, Callable] = field(default_factory=dict)
     pulse: Callable[[float], float] | None = None
+    parameter_times: np.ndarray | Callable | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +132,9 @@ class Model:
         names = [self.dirichlet] if isinstance(self.dirichlet, str) else self.dirichlet
         if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
             object.__setattr__(self, "dirichlet", dict.fromkeys(names, 0.0))
+        if isinstance(self.parameter, tuple) and self.evolution and self.evolution.parameter_times is not None:
+            raise InputError("parameter_times is for one field m(x, t), but parameter is a tuple; use EvolutionProblem "
+                             "for several fields of which some move")
 
     def on(self, mesh) -> Discretization:
         """The model on a mesh.
@@ -186,10 +194,10 @@ class Model:
         pulse, fluxes = given.pulse, loads
         if pulse is not None:
             loads = lambda t: pulse(t) * (fluxes(t) if callable(fluxes) else fluxes)  # noqa: E731
-        times = given.times(state.mesh) if callable(given.times) else given.times
+        times, moving = (each(state.mesh) if callable(each) else each for each in (given.times, given.parameter_times))
         return EvolutionProblem(self._form(state, given.mass, {}), form, times, given.method, initial=initial,
                                 damping=self._form(state, given.damping, given.absorbing), values=values, loads=loads,
-                                **how)
+                                parameter_times=moving, **how)
 
     def _facets(self, mesh, name: str) -> FacetBasis:
         return FacetBasis(mesh, self.state, facets=boundary(mesh, name), intorder=self.intorder)
@@ -270,14 +278,22 @@ class Discretization:
         return self.state.mesh
 
     @cached_property
-    def space(self) -> HilbertSpace | ProductSpace:
-        """L2 of the parameter; of several fields the product."""
+    def space(self) -> HilbertSpace | ProductSpace | TensorSpace:
+        """L2 of the parameter, in space and time where it moves; of several fields the product."""
         if isinstance(self.parameter, tuple):
             return ProductSpace(tuple(HilbertSpace.l2(basis) for basis in self.parameter))
-        return HilbertSpace.l2(self.parameter)
+        if isinstance(self.equation, StationaryProblem) or self.equation.parameter.steady:
+            return HilbertSpace.l2(self.parameter)
+        in_time = Basis(MeshLine(self.equation.parameter.nodes[0]), ElementLineP1())
+        return TensorSpace(HilbertSpace.l2(self.parameter), HilbertSpace.l2(in_time))
 
     def nodal(self, m) -> np.ndarray:
-        """Vector (n_m,) of a parameter: nodal values of a function of x (of a tuple of functions), or a vector."""
+        """Vector (n_m,) of a parameter: a vector, or nodal values of a function of x (of a tuple of functions).
+
+        Where it moves, of a function of (x, t), coordinates first.
+        """
+        if callable(m) and isinstance(self.space, TensorSpace):
+            return np.broadcast_to(np.asarray(m(self.space.nodes.T), dtype=float), self.space.size).copy()
         if isinstance(self.parameter, tuple) and isinstance(m, tuple):
             return np.concatenate([_nodal(basis, each) for basis, each in zip(self.parameter, m, strict=True)])
         return _nodal(self.parameter, m)

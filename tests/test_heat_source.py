@@ -33,8 +33,9 @@ def small():
 @cache
 def nodal():
     """The nodal minimiser."""
-    energy = load_function(CASE)(**SMALL).levels[0].energy
-    *_, found = NewtonFlow(energy, FiniteElement(energy.space), energy.space).run(np.zeros(energy.space.size))
+    level = load_function(CASE)(**SMALL).levels[0]
+    space = level.space("prior")
+    *_, found = NewtonFlow(level.energy, FiniteElement(space), space).run(np.zeros(space.size))
     return found
 
 
@@ -55,7 +56,7 @@ def network(width=6):
 def test_derivatives_are_exact():
     energy, ansatz = small().energy, network()
     theta = ansatz.initial(RNG(0)) + 0.3 * RNG(1).standard_normal(ansatz.size)
-    checks = verify_energy(energy, ansatz, theta, energy.space, RNG(2))
+    checks = verify_energy(energy, ansatz, theta, small().space("prior"), RNG(2))
     assert [str(check) for check in checks if not check.passed] == []
 
 
@@ -72,7 +73,7 @@ def test_a_network_of_space_and_time_grows_towards_the_nodal_minimum(seed):
     .311 where nodal values have .303 after 68.
     """
     energy, ansatz, before = small().energy, network(), small().energy.pde.evolutions.total
-    flow = NewtonFlow(energy, ansatz, energy.space, iterations=6,
+    flow = NewtonFlow(energy, ansatz, small().space("prior"), iterations=6,
                       expansion=Expansion(max_parameters=250, neurons=6, seed=seed))
     *_, found = flow.run(ansatz.initial(RNG(seed)))
     assert 180 < found.parameters <= 250
@@ -84,10 +85,11 @@ def test_a_network_of_space_and_time_grows_towards_the_nodal_minimum(seed):
 def test_what_is_known_on_a_coarse_mesh_of_space_and_time_serves_on_the_finer_one():
     """Nested iteration: the carried minimiser is near, and the carried curvature makes the first step a good one."""
     fine = load_function(CASE)(**{**SMALL, "cells": 12, "steps": 18}).levels[0]
-    energies = small().energy, fine.energy
-    start, single = np.zeros(small().energy.space.size), np.zeros(fine.energy.space.size)
-    flows = tuple(NewtonFlow(energy, FiniteElement(energy.space), energy.space) for energy in energies)
-    *_, alone = flows[1].run(single)
+    spaces = small().space("prior"), fine.space("prior")
+    flows = tuple(NewtonFlow(level.energy, FiniteElement(space), space)
+                  for level, space in zip((small(), fine), spaces, strict=True))
+    start = np.zeros(spaces[0].size)
+    *_, alone = flows[1].run(np.zeros(spaces[1].size))
     first = fine.energy.pde.evolutions.total
     stages = [stage for stage in Continuation(flows, probe=0.0, finish=0.0).run(start) if stage.level == 1]
     assert stages[0].iterate.value < 1.1 * alone.value
@@ -202,7 +204,7 @@ def test_a_bad_time_series_is_one_line(change, message, tmp_path, capfd):
 
 @pytest.mark.parametrize(("flags", "message"), [
     (["--steps", "-3"], "steps is -3"), (["--readings", "0"], "readings is 0"), (["--memory", "0"], "time is 0.0"),
-    (["--sensors", "0"], "sensors is 0"), (["--metric", "h2"], "this case knows h1")])
+    (["--sensors", "0"], "sensors is 0"), (["--metric", "h2"], "this case knows l2, prior")])
 def test_a_bad_flag_is_one_line(flags, message, tmp_path, capfd):
     assert command(["run", CASE, *FLAGS, *flags, "--out", str(tmp_path / "run")]) == 2
     told = capfd.readouterr().err

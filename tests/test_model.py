@@ -17,6 +17,7 @@ from fem_ngf import (
     Model,
     StationaryProblem,
     StudentNoise,
+    TensorSpace,
     Tikhonov,
     TimeSeries,
     WeakForm,
@@ -163,3 +164,17 @@ def test_bad_input_is_named():
         realize(MLP((2, 3, 2)), MLP((2, 3, 2)).initial(np.random.default_rng(0)), model().on(mesh).space)
     with pytest.raises(InputError, match="have no std"):
         model(dirichlet=0.0).on(mesh).inverse_problem(measured, lambda space: Tikhonov(space))
+
+
+def test_a_parameter_that_moves_lives_in_space_and_time():
+    """A source that grows in time, on coarser steps than the equation's: nodal values, the state, what is refused."""
+    times, nodes = np.linspace(0.0, 1.0, 9), np.array([0.0, 0.25, 1.0])
+    evolution = Evolution(lambda u, v, m, w: u * v, times, "crank-nicolson", parameter_times=nodes)
+    model = Model(lambda u, v, m, w: -m * v, ElementTriP1(), ElementTriP1(), linear=True, evolution=evolution)
+    discrete = model.on(unit_square(2))
+    assert isinstance(discrete.space, TensorSpace) and discrete.space.size == 3 * 9
+    assert np.array_equal(discrete.nodal(lambda x: x[2]), np.repeat(nodes, 9))
+    film = discrete.solve(lambda x: 2.0 * x[2]).film
+    assert np.allclose(film[:, :, 0], times[:, None] ** 2, atol=1e-12)
+    with pytest.raises(InputError, match="parameter_times is for one field"):
+        Model(lambda u, v, m, w: u * v, ElementTriP1(), (ElementTriP1(), ElementTriP1()), evolution=evolution)

@@ -21,6 +21,7 @@ from ..output.film import Film
 from ..regularization.gaussian import Gaussian
 from ..spaces.hilbert import HilbertSpace
 from ..spaces.protocol import Space
+from ..spaces.tensor import TensorSpace
 
 Fields = dict[str, tuple[skfem.AbstractBasis, np.ndarray]]
 FRAMES = 121
@@ -151,7 +152,7 @@ def compared(basis: skfem.AbstractBasis, m: np.ndarray, truth: np.ndarray | None
 
 def levels(model: Model, meshes: Mapping[str, object], data, regularization: Callable | None = None,
            weight: float = 1.0, *, bounds=None, truth: Callable | None = None,
-           fields: Callable[[object], Fields] | None = None) -> tuple[Level, ...]:
+           fields: Callable[[object], Fields] | None = None) -> tuple[Level | SampleLevel, ...]:
     """The inverse problem of a model on every mesh.
 
     Parameters
@@ -161,9 +162,10 @@ def levels(model: Model, meshes: Mapping[str, object], data, regularization: Cal
     meshes
         Name -> mesh, coarse to fine: `halvings`, `refinements`.
     data, regularization, weight, bounds
-        See `Discretization.inverse_problem`. A regularisation that is a Gaussian prior becomes the metric "prior".
+        See `Discretization.inverse_problem`. A regularisation that is a Gaussian prior, or of a field m(x, t) the norm
+        of a `TensorSpace`, becomes the metric "prior".
     truth
-        The true parameter as a function of x, if it is known.
+        The true parameter as a function of x (and t), if it is known.
     fields
         Linearization on the finest mesh -> fields to export besides states and data: standard deviations, say.
     """
@@ -175,8 +177,10 @@ def levels(model: Model, meshes: Mapping[str, object], data, regularization: Cal
     return *coarser, finest
 
 
-def _level(label: str, discrete, data, regularization, weight: float, bounds, truth) -> Level:
+def _level(label: str, discrete, data, regularization, weight: float, bounds, truth) -> Level | SampleLevel:
     energy = discrete.inverse_problem(data, regularization, weight, bounds)
+    if isinstance(energy.space, TensorSpace):
+        return _moving_level(label, discrete, energy, data, truth)
     state, prior = discrete.state, energy.regularization
     measured = isinstance(data, WholeField)
     given = {"data": (state, energy.data[:, 0])} if measured else {}
@@ -193,17 +197,28 @@ def _level(label: str, discrete, data, regularization, weight: float, bounds, tr
                  film=partial(_film, discrete, data, known) if evolves else None)
 
 
+def _moving_level(label: str, discrete, energy, data, truth) -> SampleLevel:
+    """Of a field m(x, t), which is sampled at the nodes: quadrature points of space and time are many."""
+    own = getattr(energy.regularization, "metric", None)
+    spaces = {"l2": energy.space.nodal_twin} | ({"prior": own.nodal_twin} if isinstance(own, TensorSpace) else {})
+    known = None if truth is None else discrete.nodal(truth)
+    return SampleLevel(f"{label} x {len(discrete.equation.times) - 1}", energy, spaces, truth=known,
+                       film=partial(_film, discrete, data, known))
+
+
 def _names(experiments: int) -> list[str]:
     return ["state"] if experiments == 1 else [f"state_{j + 1}" for j in range(experiments)]
 
 
 def _film(discrete, data, truth: np.ndarray | None, at) -> Film:
-    """The states of an evolution beside what does not change, at `FRAMES` steps at most, and its readings."""
+    """Parameter and states of an evolution, at `FRAMES` steps at most, and its readings."""
     state, times, states = discrete.state, at.state.times, at.state.film
     shown = np.unique(np.linspace(0, len(times) - 1, min(len(times), FRAMES)).round().astype(int))
+    found = compared(discrete.parameter, at.m, truth) if discrete.parameter.mesh is state.mesh else {}
+    if isinstance(discrete.space, TensorSpace):
+        found = {name: (basis, discrete.space.at(vector, times[shown])) for name, (basis, vector) in found.items()}
     moving = {name: (state, states[shown, :, j]) for j, name in enumerate(_names(states.shape[2]))}
-    staying = compared(discrete.parameter, at.m, truth) if discrete.parameter.mesh is state.mesh else {}
-    return Film(times[shown], staying | moving, data.readings(at.residual) if isinstance(data, TimeSeries) else None)
+    return Film(times[shown], found | moving, data.readings(at.residual) if isinstance(data, TimeSeries) else None)
 
 
 @dataclass(frozen=True, eq=False)
