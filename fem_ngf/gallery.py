@@ -14,6 +14,7 @@ from .data.observation import at_times, point_values
 from .errors import InputError, check_memory
 from .meshes import boundary, check_cells
 from .model import Model
+from .pde.stationary import StationaryProblem
 
 
 def halvings(mesh: Callable, cells: int, smallest: int = 12, factor: int = 2) -> dict[str, object]:
@@ -165,9 +166,12 @@ def time_data(data: Path | None, points: np.ndarray, times: np.ndarray, truth: C
     """
     if data is None:
         true = model.on(mesh)
+        if isinstance(true.equation, StationaryProblem):
+            raise InputError("time_data is for a model with an evolution; this one is stationary, use point_data")
         observation = at_times(point_values(true.state, points), true.equation.times, times)
-        found = noisy(observation(true.solve(truth).u), noise, seed)
-        return TimeSeries(points, times, *(each.reshape(len(times), len(points), -1) for each in found))
+        values, std = (each.reshape(len(times), len(points), -1)
+                       for each in noisy(observation(true.solve(truth).u), noise, seed))
+        return TimeSeries(points, times, values, std)
     found = read_time_series(data, dimension=mesh.dim())
     values = found.values.reshape(len(found.times), len(found.points), -1)
     if values.shape[2] != model.experiments:

@@ -14,6 +14,7 @@ from fem_ngf import (
     grad,
     levels,
     read_time_series,
+    time_data,
     unit_square,
 )
 
@@ -147,6 +148,12 @@ def test_observations_of_a_trajectory():
 def test_series_that_do_not_fit_the_evolution(series, message):
     with pytest.raises(InputError, match=message):
         series.on(Basis(unit_square(3), ElementTriP1()), np.linspace(0.0, 1.0, 5))
+
+
+def test_a_stationary_model_has_no_time_series():
+    model = Model(lambda u, v, m, w: (u - m) * v, ElementTriP1(), ElementTriP1(), linear=True)
+    with pytest.raises(InputError, match="this one is stationary, use point_data"):
+        time_data(None, POINTS, TIMES, lambda x: x[0], model, unit_square(2), noise=0.1, seed=0)
 
 
 def test_an_evolution_shows_its_states_and_readings():

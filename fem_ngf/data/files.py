@@ -74,8 +74,8 @@ def read_time_series(path, *, dimension: int | None = None) -> TimeSeries:
         if len(bad):
             raise InputError(f"{what}: {name} has {len(bad)} entries that are not finite, the first at t = "
                              f"{times[bad[0][0]]:g} of the point {points[bad[0][1]].tolist()}")
-    flat = [None if array is None else array.swapaxes(0, 1).reshape(len(points), -1) for array in (values, std)]
-    points = _checked(what, points, *flat, dimension)[0]
+    rows = values.swapaxes(0, 1).reshape(len(points), -1)
+    points = _checked(what, points, rows, std if std is None else std.swapaxes(0, 1).reshape(rows.shape), dimension)[0]
     return TimeSeries(points, times, values, std)
 
 

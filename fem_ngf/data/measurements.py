@@ -103,16 +103,22 @@ class TimeSeries:
         InputError
             If the standard deviations are unknown, or a point or a time lies outside the evolution.
         """
-        if self.std is None:
-            raise InputError("the time series has no std; give the standard deviations of its noise")
         observation = at_times(point_values(basis, self.points), times, self.times)
-        values, std = (array.reshape(len(self.times) * len(self.points), -1) for array in (self.values, self.std))
+        shape = len(self.times) * len(self.points), -1
+        values, std = self.values.reshape(shape), self._known_std.reshape(shape)
         return observation, values, self.likelihood(std)
 
     def readings(self, residual: np.ndarray) -> Readings:
         """Data and prediction for a picture, from the residual ``(T n, k)`` of a linearisation."""
-        values, std = (array.reshape(len(self.times), -1) for array in (self.values, self.std))
+        shape = len(self.times), -1
+        values, std = self.values.reshape(shape), self._known_std.reshape(shape)
         return Readings(self.times, values, values + residual.reshape(values.shape), std)
+
+    @property
+    def _known_std(self) -> np.ndarray:
+        if self.std is None:
+            raise InputError("the time series has no std; give the standard deviations of its noise")
+        return self.std
 
 
 @dataclass(frozen=True, eq=False)
