@@ -81,8 +81,6 @@ def main() -> None:
         minimum, solves, cpu = nodal(name)
         lines.append(f"| {name} | nodal Newton-CG | | | {solves} | {cpu:.1f} | | |")
         for kind in FLOWS:
-            if kind.endswith("growing") and not hasattr(PROBLEMS[name]().network, "widen"):
-                continue
             lines.append(row(name, kind, options.seeds, minimum))
             print(lines[-1], flush=True)
             options.out.write_text("\n".join(lines) + "\n")

@@ -2,11 +2,30 @@
 
 import numpy as np
 import pytest
+import torch
+from problems import inverse_problem
 from skfem import Basis, ElementTriP1
 
-from fem_ngf import MLP, Expansion, HilbertSpace, InputError, ProductSpace, TangentSpace, realize, unit_square
+from fem_ngf import (
+    MLP,
+    Bounded,
+    Expansion,
+    GradNetM,
+    HilbertSpace,
+    InputError,
+    NaturalGradientFlow,
+    NewtonFlow,
+    PerField,
+    ProductSpace,
+    SobolevFlow,
+    TangentSpace,
+    TorchModule,
+    Transformed,
+    realize,
+    unit_square,
+)
 from fem_ngf.growth.dictionary import Dictionary, candidate_vectors, dictionary
-from fem_ngf.growth.grow import grow, insert
+from fem_ngf.growth.grow import grow, insert, seedling
 from fem_ngf.growth.selection import Neuron, matching_pursuit
 
 GENERATOR = 7
@@ -51,6 +70,39 @@ def test_growth_of_one_network_for_two_fields(space):
     after = TangentSpace.at(growth.ansatz, growth.theta, fields).alignment(derivative)
     assert growth.gain > 1e-3
     assert after**2 - before**2 == pytest.approx(growth.gain, abs=1e-8)
+
+
+@pytest.mark.parametrize("networks", [(MLP((2, 4, 3, 1), output_scale=1.0), MLP((2, 3, 1), output_scale=1.0)),
+                                      (MLP((2, 3, 1), output_scale=1.0), TorchModule(torch.nn.Linear(2, 1)))])
+def test_growth_of_one_network_a_field(space, networks):
+    """The gain is the rise of the alignment; a part that cannot grow stays, the functions all do."""
+    fields = ProductSpace((space, HilbertSpace.l2(space.basis)))
+    ansatz = PerField((Bounded(networks[0], -3.0, 3.0), networks[1]))
+    theta, derivative = ansatz.initial(np.random.default_rng(GENERATOR)), np.tile(covector_of(space), 2)
+    before = TangentSpace.at(ansatz, theta, fields).alignment(derivative)
+    growth = grow(Expansion(neurons=4, candidates=40, worth=0.0), ansatz, theta, fields.riesz(derivative), fields,
+                  fields.inner_product, event=0)
+    after = TangentSpace.at(growth.ansatz, growth.theta, fields).alignment(derivative)
+    assert growth.gain > 1e-3 and after**2 - before**2 == pytest.approx(growth.gain, abs=1e-8)
+    assert np.allclose(realize(growth.ansatz, growth.theta, fields), realize(ansatz, theta, fields), atol=1e-12)
+    assert growth.ansatz.parts[1] == networks[1] or isinstance(networks[1], MLP)
+
+
+def test_the_start_of_networks_that_grow():
+    wide = PerField((Bounded(MLP((2, 8, 6, 1)), 0.0, 1.0), MLP((2, 3, 1)), TorchModule(torch.nn.Linear(2, 1))))
+    small = seedling(wide, 4)
+    assert small.parts[0] == Bounded(MLP((2, 4, 4, 1)), 0.0, 1.0) and small.parts[1:] == wide.parts[1:]
+
+
+@pytest.mark.parametrize("ansatz", [TorchModule(torch.nn.Linear(2, 1)), Transformed(TorchModule(torch.nn.Linear(2, 1))),
+                                    GradNetM(), PerField((TorchModule(torch.nn.Linear(2, 1)),)), MLP((2, 1))])
+@pytest.mark.parametrize("flow", [NewtonFlow, SobolevFlow, NaturalGradientFlow])
+def test_what_cannot_grow_says_so(ansatz, flow):
+    energy, space, _ = inverse_problem(4)
+    with pytest.raises(InputError, match="cannot grow"):
+        flow(energy, ansatz, space, expansion=Expansion())
+    with pytest.raises(InputError, match="cannot grow"):
+        seedling(ansatz, 4)
 
 
 def test_insertion_keeps_the_function(space, network):
