@@ -19,7 +19,7 @@ from fem_ngf import (
     SobolevFlow,
     SolveError,
 )
-from fem_ngf.flows.curvature import Curvature, exact_pairs
+from fem_ngf.flows.curvature import Curvature
 from fem_ngf.flows.quadratic_model import QuadraticModel
 from fem_ngf.linalg.bounded import bounded_minimiser, held
 from fem_ngf.linalg.operators import Matrix
@@ -99,7 +99,7 @@ def test_a_network_keeps_the_bounds_without_being_told():
     energy, space, _ = bounded(weight=1e-4)
     nodal = list(NewtonFlow(energy, FiniteElement(space, 1.0), space).run(np.ones(space.size)))[-1].value
     for seed in range(3):
-        network = MLP((2, 10, 10, 1), start=1.1)
+        network = MLP((2, 10, 1), start=1.1)
         flow = NewtonFlow(energy, network, space)
         last = list(flow.run(network.initial(RNG(seed))))[-1]
         assert flow.ansatz == Bounded(network, 0.9, 1.4) and 0.9 <= last.m.min() and last.m.max() <= 1.4
@@ -118,18 +118,6 @@ def test_what_does_not_keep_bounds_says_so():
 
 
 # ---- no regularisation ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("experiments", [1, 2])
-def test_exact_curvature_is_the_misfits(experiments):
-    """By columns, at one solve each, what the action of the Hessian says."""
-    energy, space, truth = inverse_problem(5, experiments=experiments)
-    at = energy.linearize(0.5 * truth)
-    before = energy.counts.total
-    unit, images = exact_pairs(at)
-    assert energy.counts.total - before == experiments * space.size
-    expected = at.misfit_action(unit)
-    assert np.allclose(images, expected, atol=1e-10 * np.abs(expected).max())
 
 
 def test_without_regularisation_the_base_is_the_inner_product_of_the_space():
@@ -151,9 +139,9 @@ def test_without_regularisation_the_base_is_the_inner_product_of_the_space():
 @pytest.mark.search
 def test_data_determine_the_unknown():
     """Whole-field data without noise to speak of: nodal values and networks find it without regularisation."""
-    energy, space, truth = inverse_problem(6, sensors=False, fraction=1e-6)
+    energy, space, truth = inverse_problem(5, sensors=False, fraction=1e-6)
     free, plain = replace(energy, weight=0.0), HilbertSpace.l2(space.basis)
-    for ansatz, least in ((FiniteElement(space), 0.02), (MLP((2, 8, 8, 1)), 0.1)):
+    for ansatz, least in ((FiniteElement(space), 0.02), (MLP((2, 12, 1)), 0.2)):
         last = list(NewtonFlow(free, ansatz, space).run(ansatz.initial(RNG(0))))[-1]
         assert plain.norm(last.m - truth) < least * plain.norm(truth)
 

@@ -364,6 +364,7 @@ BAD = {
     "unknown metric": (given("--metric", "h7x"), "metric is 'h7x'"),
     "Sobolev order out of range": (given("--metric", "h5"), "5"),
     "direction of another flow": (given("--flow", "adam", "--direction", "newton"), "direction"),
+    "metric of the states in another flow": (given("--flow", "newton", "--metric", "gauss-newton"), "flows 'sobolev'"),
     "growth without growing": (given("--growth", "random"), "growth is 'random'"),
     "no iterations": (given("--iterations", "0"), "iterations is 0"),
     "no threads": (given("--threads", "0"), "threads is 0"),

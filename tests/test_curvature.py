@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from problems import inverse_problem, parameter_space
 
-from fem_ngf.flows.curvature import Curvature, krylov_pairs, random_pairs
+from fem_ngf import MLP, InputError, StudentNoise, TangentSpace
+from fem_ngf.flows.curvature import Curvature, krylov_pairs, metric_space, misfit_factor, random_pairs
 
 RNG = np.random.default_rng
 
@@ -124,3 +125,41 @@ def test_a_prolonged_curvature_is_that_of_the_same_functions():
     modes = there.preconditioner.solve(new.factor)
     assert np.allclose(modes.T @ there.misfit_action(modes), modes.T @ new.factor @ (new.factor.T @ modes),
                        atol=0.1 * new.ritz_values[0] ** 2)
+
+
+@pytest.mark.parametrize("how", [{}, {"experiments": 2}, {"sensors": False}, {"noise": StudentNoise}])
+def test_the_whole_curvature(how):
+    """All that the action of the Hessian says, by a solve a datum or an unknown, whichever are fewer."""
+    energy, space, truth = inverse_problem(5, **how)
+    at = energy.linearize(0.5 * truth)
+    at.derivative  # noqa: B018  its solves are not counted here
+    before, expected = energy.counts.total, at.misfit_action(np.eye(space.size))
+    factor, data = misfit_factor(at), energy.data
+    spent = energy.counts.total - before - 2 * space.size * data.shape[1]
+    assert spent == data.shape[1] * min(space.size, data.size)
+    assert np.allclose(factor @ factor.T, expected, atol=1e-10 * np.abs(expected).max())
+
+
+def test_gram_matrix_of_the_states():
+    """``T^T (R'' + J^T W J) T`` against differences of the data that the network causes."""
+    energy, space, _ = inverse_problem(5, weight=1e-3, experiments=2)
+    network = MLP((2, 3, 1), output_scale=1.0)
+    theta, step = network.initial(RNG(0)), 1e-5
+    tangent, at = TangentSpace.at(network, theta, space), energy.linearize(space.project(network(theta, space.points)))
+
+    def observed(moved):
+        return energy.observation(energy.pde.solve(space.project(network(moved, space.points))).u)
+
+    columns = [(observed(theta + step * e) - observed(theta - step * e)) / (2 * step) for e in np.eye(network.size)]
+    jacobian = np.stack([column.ravel() for column in columns], axis=1)
+    weight = energy.noise.hessian(at.residual)(np.ones_like(at.residual)).ravel()  # independent data
+    expected = jacobian.T @ (weight[:, None] * jacobian) + at.preconditioner.gram(tangent.vectors)
+    found = metric_space(space, at, "gauss-newton").gram(tangent.vectors)
+    assert np.allclose(found, expected, rtol=1e-5, atol=1e-7 * np.abs(expected).max())
+    assert metric_space(space, at, "space") is space
+
+
+def test_too_many_data_for_a_whole_hessian(linearization, monkeypatch):
+    monkeypatch.setattr("fem_ngf.flows.curvature.MANY", 3)
+    with pytest.raises(InputError, match="as many solves"):
+        misfit_factor(linearization)

@@ -14,12 +14,17 @@ from fem_ngf import (
     FiniteElement,
     HilbertSpace,
     InputError,
+    NaturalGradientFlow,
+    NewtonFlow,
     Regression,
     SobolevFlow,
     TangentSpace,
+    dot,
+    grad,
     unit_square,
 )
 
+RNG = np.random.default_rng
 DISCRETIZATIONS = ("projected", "retracted")
 
 
@@ -128,3 +133,56 @@ def test_bad_settings_are_named():
     for name in ("step_length", "accuracy", "duration", "damping"):
         with pytest.raises(InputError, match=f"{name} is -1"):
             replace(flow, **{name: -1.0})
+
+
+# ---- the metric of the states ---------------------------------------------------------------------------------------
+
+
+def source_residual(u, v, m, w):
+    """``-lap u = m``: the energy is quadratic."""
+    return dot(grad(u), grad(v)) - m * v
+
+
+def test_the_flow_in_the_metric_of_the_states_is_newtons_in_continuous_time():
+    """Of a quadratic energy: what is above the minimum falls like exp(-2t), whatever the data."""
+    energy, space, truth = inverse_problem(6, residual=source_residual, weight=1e-3)
+    start = np.ones(space.size)
+    least = list(NewtonFlow(energy, FiniteElement(space), space, tolerance=1e-12).run(start))[-1].value
+    flow = SobolevFlow(energy, FiniteElement(space), space, metric="gauss-newton", step_length=0.05, duration=1.0)
+    iterates = list(flow.run(start))
+    above = np.array([iterate.value - least for iterate in iterates])
+    times = np.array([iterate.time for iterate in iterates])
+    assert np.allclose(above / above[0], np.exp(-2.0 * times), rtol=5e-2)
+
+
+@pytest.mark.search
+@pytest.mark.parametrize("discretization", DISCRETIZATIONS)
+def test_networks_follow_newtons_flow(discretization):
+    """A fixed time is enough, whatever the units: three networks come below half of the start."""
+    energy, space, _ = inverse_problem(5, weight=1e-3)
+    for seed in range(3):
+        network = MLP((2, 8, 1))
+        flow = SobolevFlow(energy, network, space, discretization, metric="gauss-newton", duration=1.0)
+        last = list(flow.run(network.initial(RNG(seed))))[-1]
+        assert last.time == pytest.approx(1.0) and last.value < 0.5 * last.start_value
+
+
+@pytest.mark.search
+@pytest.mark.parametrize("method", ["euler", "levenberg-marquardt"])
+def test_natural_gradients_in_the_metric_of_the_states(method):
+    """Ten steps go deeper than ten in H1, from three starts."""
+    energy, space, _ = inverse_problem(5, weight=1e-3)
+    for seed in range(3):
+        network, ends = MLP((2, 8, 1)), {}
+        for metric in ("space", "gauss-newton"):
+            flow = NaturalGradientFlow(energy, network, space, method, metric=metric, iterations=10)
+            ends[metric] = list(flow.run(network.initial(RNG(seed))))[-1].value
+        assert ends["gauss-newton"] < ends["space"]
+
+
+def test_unknown_metrics():
+    energy, space = regression()
+    for metric, message in (("h1", "choose 'space'"), ("gauss-newton", "InverseProblem")):
+        for flow in (SobolevFlow, NaturalGradientFlow):
+            with pytest.raises(InputError, match=message):
+                flow(energy, FiniteElement(space), space, metric=metric)

@@ -23,13 +23,16 @@ from functools import cached_property
 
 import numpy as np
 
-from ..errors import SolveError
+from ..errors import InputError, SolveError
 from ..linalg.dense import orthonormalize, symmetric_product
-from ..linalg.low_rank import LowRankPlus
+from ..linalg.low_rank import LowRankPlus, nystrom_factor
 from ..linalg.operators import Matrix, SymmetricOperator
 
 NEGLIGIBLE = 1e-2
 """Ritz value below which the data say nothing beside the regularisation."""
+MANY = 2000
+"""Most solves for a whole Hessian."""
+EPS = float(np.finfo(float).eps)
 AGREES = 0.5
 """Share of the curvature along a direction that must be new for the old curvature to be kept there."""
 
@@ -210,12 +213,46 @@ class Curvature(SymmetricOperator):
         return Curvature(base, base.apply(carried) * np.sqrt(values), self.mu)
 
 
-def exact_pairs(linearization) -> tuple[np.ndarray, np.ndarray]:
-    """All unit vectors and their images (n, n), by a block of n tangent solves an experiment."""
-    energy, unit = linearization.energy, np.eye(len(linearization.m))
-    observed = energy.observation(linearization.state.tangent(unit))
-    weighted = energy.noise.hessian(linearization.residual)(observed)
-    return unit, symmetric_product(observed.reshape(-1, len(unit)), weighted.reshape(-1, len(unit)))
+def misfit_factor(linearization) -> np.ndarray:
+    """``F`` (n, r) with ``F F^T = J^T W J``: all of the misfit's Gauss-Newton Hessian.
+
+    Costs a tangent solve an unknown and experiment, or an adjoint solve a datum and experiment, what is less.
+
+    Raises
+    ------
+    InputError
+        If that are more than `MANY` data and unknowns.
+    """
+    energy, state, shape = linearization.energy, linearization.state, linearization.residual.shape
+    size, data = len(linearization.m), linearization.residual.size
+    weight = energy.noise.hessian(linearization.residual)
+    if min(size, data) > MANY:
+        raise InputError(f"the Gauss-Newton Hessian of {size} unknowns and {data} data takes as many solves; it is for "
+                         f"{MANY} of either at most")
+    if size <= data:
+        unit = np.eye(size)
+        observed = energy.observation(state.tangent(unit))
+        return nystrom_factor(unit, symmetric_product(observed.reshape(-1, size),
+                                                      weight(observed).reshape(-1, size)), EPS)
+    unit = np.eye(data)
+    root = nystrom_factor(unit, weight(unit.reshape(*shape, data)).reshape(data, data), EPS)
+    covector = energy.observation.transpose(root.reshape(*shape, -1))
+    return state.adjoint(covector, kind="incremental")
+
+
+def check_metric(metric: str, energy) -> None:
+    """An InputError unless a flow's metric is known, and the energy has it."""
+    if metric not in ("space", "gauss-newton"):
+        raise InputError(f"metric is {metric!r}; choose 'space' or 'gauss-newton'")
+    if metric == "gauss-newton" and not hasattr(energy, "noise"):
+        raise InputError(f"metric 'gauss-newton' is for an InverseProblem, not a {type(energy).__name__}")
+
+
+def metric_space(space, linearization, metric: str):
+    """The space, or, for metric "gauss-newton", its functions measured by the Hessian at a linearisation."""
+    if metric == "space":
+        return space
+    return space.with_inner_product(Curvature.of(linearization, misfit_factor(linearization)))
 
 
 def random_pairs(linearization, generator: np.random.Generator, rank: int, powers: int = 0):

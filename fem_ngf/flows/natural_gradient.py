@@ -3,7 +3,7 @@ r"""Project, then step (METHOD section 3a): :math:`\theta' = -G^+ b`, so that :m
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -14,9 +14,22 @@ from ..growth.grow import check_growing
 from ..linalg.dense import damped_solve, marquardt_shift
 from ..spaces.hilbert import HilbertSpace
 from ..tangent.tangent_space import TangentSpace, realize
+from .curvature import check_metric, metric_space
 from .directions import first_step
 from .growing import grown, stagnates
-from .iterate import BLOCKED, STAGNATION, Iterate, arrived, at, blocked, resume, run, solve_kinds, start
+from .iterate import (
+    BLOCKED,
+    STAGNATION,
+    Iterate,
+    arrived,
+    at,
+    blocked,
+    realized_alignment,
+    resume,
+    run,
+    solve_kinds,
+    start,
+)
 from .search import SUFFICIENT, attempted, damping_after, gain_ratio
 
 METHODS = ("euler", "heun", "levenberg-marquardt", "gradient-normalized")
@@ -53,6 +66,9 @@ class NaturalGradientFlow:
         ``"heun"``: the same with a second stage at the Euler point.
         ``"levenberg-marquardt"``: unit steps in units of the curvature, damping steered by the gain ratio.
         ``"gradient-normalized"``: damping ``||b|| / gamma`` with the acceptance test of arXiv 2506.13710.
+    metric
+        ``"space"``: H is `space`. ``"gauss-newton"``: H is measured by ``R'' + J^T W J`` at every step, the metric of
+        the states that the unknown causes (Nurbekyan, Lei, Yang, arXiv 2202.06236).
     iterations, tolerance, stagnation
         Stopping rules, see `HilbertDescent`.
     damping
@@ -75,6 +91,7 @@ class NaturalGradientFlow:
     iterations: int = 200
     tolerance: float = 1e-6
     stagnation: float = 1e-8
+    metric: Literal["space", "gauss-newton"] = "space"
     damping: float = 1e-6
     realization: float = 0.5
     corrections: int = 2
@@ -84,6 +101,7 @@ class NaturalGradientFlow:
     def __post_init__(self):
         if self.method not in METHODS:
             raise InputError(f"method is {self.method!r}; choose one of {', '.join(METHODS)}")
+        check_metric(self.metric, self.energy)
         if self.expansion is not None and not isinstance(self.ansatz, FiniteElement):
             check_growing(self.ansatz)
 
@@ -98,26 +116,39 @@ class NaturalGradientFlow:
         """One accepted step; if none is found, the same state with the reason."""
         counts, iterate = solve_kinds(self.energy.counts), replace(iterate, events=())
         try:
-            tangent = TangentSpace.at(iterate.ansatz, iterate.theta, self.space)
+            tangent = self._tangent(iterate)
             slope = tangent.pull_back(iterate.linearization.derivative)
             memory = self._first(iterate, tangent, slope)
             for _ in range(self.trials):
                 trial = self._trial(iterate, tangent, slope, memory)
                 if trial.accepted is not None:
                     done = arrived(self, iterate, replace(trial.accepted, memory=trial.memory), counts)
-                    return self._grown(iterate, self._with_next_step(iterate, done))
+                    done = self._with_next_step(tangent.space, iterate, self._aligned(tangent.space, iterate, done))
+                    return self._grown(iterate, done)
                 memory = trial.memory
         except SolveError:
             pass
         return self._grown(iterate, blocked(self, iterate, counts))
+
+    def _tangent(self, iterate: Iterate) -> TangentSpace:
+        """The tangent space at an iterate, measured there."""
+        space = metric_space(self.space, iterate.linearization, self.metric)
+        return replace(TangentSpace.at(iterate.ansatz, iterate.theta, self.space), space=space)
+
+    def _aligned(self, space: HilbertSpace, before: Iterate, after: Iterate) -> Iterate:
+        """`after` with its alignment in the space that measured the step."""
+        if space is self.space:
+            return after
+        measured = replace(before, gradient_norm=space.dual_norm(before.linearization.derivative))
+        return replace(after, alignment=realized_alignment(space, measured, after.m - before.m))
 
     def _grown(self, before: Iterate, after: Iterate) -> Iterate:
         """`after` with a larger network where a trigger of the expansion fires; function and energy stay."""
         stuck = after.stop_reason in (STAGNATION, BLOCKED) and after.step < self.iterations
         if self.expansion is None or (after.stop_reason and not stuck) or not self._triggered(before, after, stuck):
             return after
-        gradient = self.space.riesz(after.linearization.derivative)
-        larger = grown(self.expansion, after, gradient, self.space, self.space.inner_product)
+        metric = metric_space(self.space, after.linearization, self.metric).inner_product
+        larger = grown(self.expansion, after, metric.solve(after.linearization.derivative), self.space, metric)
         return after if larger is None else larger.stopped("")
 
     def _triggered(self, before: Iterate, after: Iterate, stuck: bool) -> bool:
@@ -168,14 +199,14 @@ class NaturalGradientFlow:
 
     def _realized(self, iterate, tangent, dtheta, shift) -> tuple[np.ndarray, np.ndarray, float]:
         """Parameters near ``theta - dtheta`` whose function is near ``m - T dtheta``, it, and the relative distance."""
-        target = iterate.m - tangent.push_forward(dtheta)
-        length = self.space.norm(target - iterate.m)
+        target, space = iterate.m - tangent.push_forward(dtheta), tangent.space
+        length = space.norm(target - iterate.m)
         theta, best = iterate.theta - dtheta, (iterate.theta, iterate.m, np.inf)
         for correction in range(self.corrections + 1 if length > 0 else 0):
             try:
                 with np.errstate(over="ignore", invalid="ignore"):
                     m = realize(iterate.ansatz, theta, self.space)
-                    missed = self.space.norm(m - target) / length
+                    missed = space.norm(m - target) / length
             except SolveError:
                 break
             if not missed < best[2]:
@@ -183,7 +214,7 @@ class NaturalGradientFlow:
             best = (theta, m, float(missed))
             if tangent.is_full or correction == self.corrections:
                 break
-            theta = theta - damped_direction(tangent, tangent.pull_back(self.space.apply(m - target)), shift)
+            theta = theta - damped_direction(tangent, tangent.pull_back(space.apply(m - target)), shift)
         return best
 
     def _heun(self, iterate: Iterate, dtheta: np.ndarray, memory: NaturalGradientMemory) -> np.ndarray:
@@ -191,7 +222,7 @@ class NaturalGradientFlow:
         far = attempted(lambda: at(self, iterate, iterate.theta - memory.step_length * dtheta))
         if far is None:
             return dtheta
-        tangent = TangentSpace.at(iterate.ansatz, far.theta, self.space)
+        tangent = self._tangent(far)
         slope = tangent.pull_back(far.linearization.derivative)
         return 0.5 * (dtheta + damped_direction(tangent, slope, self._shift(tangent, slope, memory)))
 
@@ -220,13 +251,13 @@ class NaturalGradientFlow:
             return replace(memory, damping=4.0 * memory.damping)
         return replace(memory, step_length=0.5 * memory.step_length, damping=2.0 * memory.damping)
 
-    def _with_next_step(self, before: Iterate, after: Iterate) -> Iterate:
+    def _with_next_step(self, space: HilbertSpace, before: Iterate, after: Iterate) -> Iterate:
         """Next step: the Barzilai-Borwein quotient ``<dm, dm>_H / (dg . dm)``, within a factor of ten of the last."""
         if self.method in ("levenberg-marquardt", "gradient-normalized"):
             return after
         step, moved = after.memory.step_length, after.m - before.m
         curvature = (after.linearization.derivative - before.linearization.derivative) @ moved
-        quotient = self.space.inner(moved, moved) / curvature if curvature > 0 else 2.0 * step
+        quotient = space.inner(moved, moved) / curvature if curvature > 0 else 2.0 * step
         following = float(np.clip(quotient, 0.1 * step, 10.0 * step))
         return replace(after, memory=replace(after.memory, step_length=following))
 

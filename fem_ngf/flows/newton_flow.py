@@ -28,7 +28,7 @@ from ..growth.grow import check_growing
 from ..linalg.bounded import held
 from ..spaces.hilbert import HilbertSpace
 from ..tangent.tangent_space import realize, tangent_vectors
-from .curvature import Curvature, exact_pairs, krylov_pairs
+from .curvature import Curvature, krylov_pairs, misfit_factor
 from .growing import grown
 from .iterate import (
     CERTIFIED,
@@ -53,7 +53,7 @@ WORTHWHILE, MISSED = 1e-3, 0.3
 FLOOR = 1e-6
 """Least damping of a realisation, relative to the Gram matrix's diagonal: below it weights run away."""
 EXACT = 300
-"""Most unknowns of which all curvature is found where no regularisation stands for what is not."""
+"""Most solves for all of the curvature, which is found where no regularisation stands for what is not."""
 STRAIGHT = 0.05
 """Share of an energy's change that the trapezoidal rule may miss along a path on which secants are pairs."""
 
@@ -219,8 +219,7 @@ class NewtonFlow:
         linearization, tangents = iterate.linearization, self._tangents(iterate)
         curvature, bounds = Curvature.of(linearization, state.factor), self.energy.limits
         if self._exact:
-            curvature = curvature.forgotten().with_pairs(*exact_pairs(linearization))
-            return self._judged(iterate, curvature, tangents, replace(state, certified=True))
+            return self._judged(iterate, Curvature.of(linearization, misfit_factor(linearization)), tangents, state)
         still = None if bounds is None else held(iterate.m, linearization.derivative, bounds)
         for share in (None, self.share, 0.1 * self.share):
             if share is not None:
@@ -244,7 +243,8 @@ class NewtonFlow:
 
     @property
     def _exact(self) -> bool:
-        return self.energy.weight == 0 and self.space.size <= EXACT
+        data = self.energy.data
+        return self.energy.weight == 0 and min(self.space.size, data.size) * data.shape[1] <= EXACT
 
     def _first_mu(self, state: NewtonMemory, curvature: Curvature) -> float:
         """Mu at the start of a step: that of the last one, not above what the least known direction has."""

@@ -25,6 +25,7 @@ from ..growth.grow import check_growing
 from ..linalg.dense import damped_solve, marquardt_shift
 from ..spaces.hilbert import HilbertSpace
 from ..tangent.tangent_space import TangentSpace, realize
+from .curvature import check_metric, metric_space
 from .growing import grown
 from .iterate import DURATION, Iterate, arrived, blocked, resume, run, solve_kinds, start
 from .retraction import retract
@@ -84,6 +85,9 @@ class SobolevFlow:
         Time at which the flow ends.
     iterations, tolerance, stagnation
         Stopping rules, see `NaturalGradientFlow`.
+    metric
+        ``"space"``: H is `space`. ``"gauss-newton"``: H is measured by ``R'' + J^T W J`` at the start of every step,
+        the metric of the states that the unknown causes; its flow is Newton's method in continuous time.
     damping
         Of the Gram matrix, relative to its diagonal: a floor below which tangent directions are not used, so that a
         small network does not run away along directions that it is about to lose.
@@ -98,7 +102,8 @@ class SobolevFlow:
     References
     ----------
     W. Dahmen, W. Li, Y. Teng, Z. Wang, arXiv 2507.13475. E. Hairer, S. P. Norsett, G. Wanner, Solving Ordinary
-    Differential Equations I, Springer 1993.
+    Differential Equations I, Springer 1993. L. Nurbekyan, W. Lei, Y. Yang, Efficient natural gradient descent methods
+    for large-scale PDE-based optimization problems, arXiv 2202.06236.
     """
 
     energy: object
@@ -111,6 +116,7 @@ class SobolevFlow:
     iterations: int = 200
     tolerance: float = 1e-6
     stagnation: float = 0.0
+    metric: Literal["space", "gauss-newton"] = "space"
     damping: float = 1e-4
     trials: int = 12
     expansion: Expansion | None = None
@@ -118,6 +124,7 @@ class SobolevFlow:
     def __post_init__(self):
         if self.discretization not in ("projected", "retracted"):
             raise InputError(f"discretization is {self.discretization!r}; choose 'projected' or 'retracted'")
+        check_metric(self.metric, self.energy)
         for name in ("step_length", "accuracy", "duration", "damping"):
             if getattr(self, name) not in (None, np.inf):
                 check_positive(**{name: getattr(self, name)})
@@ -156,7 +163,7 @@ class SobolevFlow:
         here = self._slope(iterate.ansatz, iterate.theta, iterate.linearization)
         while (self.expansion is not None and here.squared_alignment < self.expansion.alignment
                and not isinstance(iterate.ansatz, FiniteElement)):
-            larger = grown(self.expansion, iterate, here.gradient, self.space, self.space.inner_product)
+            larger = grown(self.expansion, iterate, here.gradient, self.space, here.space.inner_product)
             if larger is None:
                 break
             iterate = larger
@@ -164,25 +171,26 @@ class SobolevFlow:
         return iterate, here
 
     def _slope(self, ansatz, theta: np.ndarray, linearization) -> Slope:
-        gradient = self.space.riesz(linearization.derivative)
-        tangent = TangentSpace.at(ansatz, theta, self.space)
+        space = metric_space(self.space, linearization, self.metric)
+        gradient = space.riesz(linearization.derivative)
+        tangent = replace(TangentSpace.at(ansatz, theta, self.space), space=space)
         if tangent.is_full:
-            return Slope(gradient, gradient, 1.0)
+            return Slope(space, gradient, gradient, 1.0)
         b, diagonal = tangent.pull_back(linearization.derivative), np.diag(tangent.matrix)
         dtheta = damped_solve(tangent.matrix, b, marquardt_shift(diagonal, self.damping))
         vector = tangent.push_forward(dtheta)
-        lengths = float(linearization.derivative @ gradient) * self.space.inner(vector, vector)
-        return Slope(gradient, dtheta, float(b @ dtheta) ** 2 / lengths if lengths > 0 else 1.0)
+        lengths = float(linearization.derivative @ gradient) * space.inner(vector, vector)
+        return Slope(space, gradient, dtheta, float(b @ dtheta) ** 2 / lengths if lengths > 0 else 1.0)
 
     def _trial(self, iterate: Iterate, here: Slope, h: float) -> Iterate | None:
         """The iterate after a step of length `h`; None if the error in time or the energy forbids it."""
-        space, memory = self.space, iterate.memory
+        space, memory = here.space, iterate.memory
         try:
             with np.errstate(over="ignore", invalid="ignore"):
                 far_theta, far = self._at(iterate, here, h)
                 slope = self._slope(iterate.ansatz, far_theta, far)
                 meant = iterate.m - 0.5 * h * (here.gradient + slope.gradient)
-                theta, m = self._followed(iterate, meant, iterate.theta - 0.5 * h * (here.dtheta + slope.dtheta))
+                theta, m = self._followed(iterate, meant, iterate.theta - 0.5 * h * (here.dtheta + slope.dtheta), space)
                 linearization = self.energy.linearize(m)
                 length = space.norm(meant - iterate.m)
                 time_error = 0.5 * h * space.norm(slope.gradient - here.gradient)
@@ -201,31 +209,33 @@ class SobolevFlow:
 
     def _at(self, iterate: Iterate, here: Slope, h: float):
         """Parameters and linearisation at the end of Euler's step."""
-        theta, m = self._followed(iterate, iterate.m - h * here.gradient, iterate.theta - h * here.dtheta)
+        theta, m = self._followed(iterate, iterate.m - h * here.gradient, iterate.theta - h * here.dtheta, here.space)
         return theta, self.energy.linearize(m)
 
-    def _followed(self, iterate: Iterate, target: np.ndarray, theta: np.ndarray):
+    def _followed(self, iterate: Iterate, target: np.ndarray, theta: np.ndarray, space: HilbertSpace):
         """Parameters near `theta`, and their function: as they are (projected), or regressed on `target`."""
         m = realize(iterate.ansatz, theta, self.space)
         if self.discretization == "projected" or isinstance(iterate.ansatz, FiniteElement):
             return theta, m
-        better = retract(iterate.ansatz, theta, m, target, self.space, self.space.inner_product,
+        better = retract(iterate.ansatz, theta, m, target, self.space, space.inner_product,
                          damping=max(1e-3, self.damping), floor=self.damping)
         return better.theta, better.m
 
     def _first_length(self, iterate: Iterate, here: Slope) -> float:
         """Step at which Heun and Euler would differ by the accuracy, from one trial gradient close by."""
-        size = self.space.norm(iterate.m) + np.sqrt(abs(iterate.value) / max(self.space.norm(here.gradient), 1e-300))
-        h = 1e-3 * (size / max(self.space.norm(here.gradient), 1e-300) or 1.0)  # nothing tells a size at zero
-        near = self.space.riesz(self.energy.linearize(iterate.m - h * here.gradient).derivative)
-        bend = self.space.norm(near - here.gradient) / h
-        return 2.0 * self.accuracy * self.space.norm(here.gradient) / bend if bend > 0 else h
+        space, length = here.space, max(here.space.norm(here.gradient), 1e-300)
+        size = space.norm(iterate.m) + np.sqrt(abs(iterate.value) / length)
+        h = 1e-3 * (size / length or 1.0)  # nothing tells a size at zero
+        near = space.riesz(self.energy.linearize(iterate.m - h * here.gradient).derivative)
+        bend = space.norm(near - here.gradient) / h
+        return 2.0 * self.accuracy * space.norm(here.gradient) / bend if bend > 0 else h
 
 
 @dataclass(frozen=True, eq=False)
 class Slope:
-    """Gradient (n,) in H, parameters (P,) of its projection, and the squared alignment of both."""
+    """H, the gradient (n,) in it, parameters (P,) of its projection, and the squared alignment of both."""
 
+    space: HilbertSpace
     gradient: np.ndarray
     dtheta: np.ndarray
     squared_alignment: float

@@ -25,7 +25,7 @@ from ..growth.expansion import Expansion
 from ..growth.grow import seedling
 from ..tangent.tangent_space import check_tangents
 from .case import Case, reweighted
-from .options import RunOptions, given_weight
+from .options import STATES, RunOptions, given_weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,8 @@ class Identification:
         weight = given_weight(options.weight)
         levels = levels if weight is None else reweighted(levels, weight)
         length = case.length if options.length is None else options.length
-        spaces = [level.space(options.metric, length, options.sampling) for level in levels]
+        metric = RunOptions.metric if options.metric == STATES else options.metric
+        spaces = [level.space(metric, length, options.sampling) for level in levels]
         case = replace(case, ansatz=placed(case.ansatz, spaces[-1].nodal_twin.points))
         flows = tuple(_flow(case, options, level, space) for level, space in zip(levels, spaces, strict=True))
         return cls(case, options, levels, Continuation(flows))
@@ -137,6 +138,8 @@ def _flow(case: Case, options: RunOptions, level, space):
     wanted: dict[str, Any] = dict(case.tuning) if tuned else {}
     names = ("iterations", "tolerance", "stagnation", "direction", "method")
     wanted |= {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if options.metric == STATES:
+        wanted["metric"] = STATES
     if options.grow:
         wanted["expansion"] = Expansion(trigger=options.trigger, selection=options.growth, seed=options.seed,
                                         neurons=4 if options.flow == "newton" else 2,

@@ -25,6 +25,8 @@ RULE = Literal["discrepancy", "lcurve", "gcv"]
 NETWORK = ("ansatz", "seed", "sampling", "device", "grow", "growth", "trigger", "start_width", "max_parameters")
 OUTPUT = ("out", "kappa", "quiet", "bare")
 
+STATES = "gauss-newton"
+"""Metric that changes with the iterate."""
 GROWING = ("hilbert-descent", "newton", "sobolev", "natural-gradient")
 
 AT_LEAST = {"seed": 0, "levels": 1, "iterations": 1, "threads": 1, "start_width": 1, "max_parameters": 1}
@@ -57,7 +59,8 @@ class RunOptions:
     method
         Time discretisation of natural-gradient.
     metric
-        Inner product of H: l2, h1, hS with an order S in [-2, 2] (h0.5, h-1), or one that the case names.
+        Inner product of H: l2, h1, hS with an order S in [-2, 2] (h0.5, h-1), or one that the case names; for sobolev and
+        natural-gradient also gauss-newton, that of the states which the unknown causes.
     length
         Length scale of the metric.
     sampling
@@ -129,6 +132,8 @@ class RunOptions:
         _check_cuda(self.device)
         if self.direction and self.flow != "hilbert-descent":
             raise InputError(f"direction {self.direction!r} is for flow 'hilbert-descent', not {self.flow!r}")
+        if self.metric == STATES and self.flow not in ("sobolev", "natural-gradient"):
+            raise InputError(f"metric {STATES!r} is for flows 'sobolev' and 'natural-gradient', not {self.flow!r}")
         if self.method and self.flow != "natural-gradient":
             raise InputError(f"method {self.method!r} is for flow 'natural-gradient', not {self.flow!r}")
 
