@@ -59,8 +59,8 @@ class RunOptions:
     method
         Time discretisation of natural-gradient.
     metric
-        Inner product of H: l2, h1, hS with an order S in [-2, 2] (h0.5, h-1), or one that the case names; for sobolev and
-        natural-gradient also gauss-newton, that of the states which the unknown causes.
+        Inner product of H: l2, h1, hS with an order S in [-2, 2] (h0.5, h-1), or one that the case names; for
+        flows sobolev and natural-gradient also gauss-newton, that of the states which the unknown causes.
     length
         Length scale of the metric.
     sampling
