@@ -71,6 +71,17 @@ def test_templates_for_own_parts_run_and_fit_together():
     assert [level.label for level in case.levels] == ["8 x 8"] and case.levels[0].energy.weight == 1.0
 
 
+@pytest.mark.search
+def test_page_on_evolutions_runs():
+    after = executed("\n".join(python_blocks(ROOT / "docs" / "time.md")), "time")
+    assert [str(check) for check in after["checks"] if not check.passed] == []
+    truth, space = after["discrete"].nodal(after["truth"]), after["space"]
+    error = after["iterate"].m - truth
+    assert after["iterate"].terms["misfit"] == pytest.approx(342.0, rel=0.3)  # 36 sensors, 19 times, normal noise
+    assert error @ space.mass @ error < 0.45**2 * (truth @ space.mass @ truth)
+    assert after["end"].recomputed == 53
+
+
 def test_readme_table_is_what_compare_wrote():
     written = (ROOT / "docs" / "tables" / "diffusion_compare.md").read_text().strip()
     assert f"<!-- compare: begin -->\n{written}\n<!-- compare: end -->" in (ROOT / "README.md").read_text()
