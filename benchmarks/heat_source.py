@@ -49,7 +49,7 @@ def search(case, unknown: str, seed: int | None, levels: int, budget: int) -> Re
     used, flows = case.levels[-levels:], []
     before = [level.energy.pde.evolutions.total for level in used]
     for level in used:
-        space = level.space("prior")
+        space = level.space("h1")
         if seed is None:
             flows.append(NewtonFlow(level.energy, FiniteElement(space), space))
         else:

@@ -34,7 +34,7 @@ def small():
 def nodal():
     """The nodal minimiser."""
     level = load_function(CASE)(**SMALL).levels[0]
-    space = level.space("prior")
+    space = level.space("h1")
     *_, found = NewtonFlow(level.energy, FiniteElement(space), space).run(np.zeros(space.size))
     return found
 
@@ -56,7 +56,7 @@ def network(width=6):
 def test_derivatives_are_exact():
     energy, ansatz = small().energy, network()
     theta = ansatz.initial(RNG(0)) + 0.3 * RNG(1).standard_normal(ansatz.size)
-    checks = verify_energy(energy, ansatz, theta, small().space("prior"), RNG(2))
+    checks = verify_energy(energy, ansatz, theta, small().space("h1"), RNG(2))
     assert [str(check) for check in checks if not check.passed] == []
 
 
@@ -73,7 +73,7 @@ def test_a_network_of_space_and_time_grows_towards_the_nodal_minimum(seed):
     .311 where nodal values have .303 after 68.
     """
     energy, ansatz, before = small().energy, network(), small().energy.pde.evolutions.total
-    flow = NewtonFlow(energy, ansatz, small().space("prior"), iterations=6,
+    flow = NewtonFlow(energy, ansatz, small().space("h1"), iterations=6,
                       expansion=Expansion(max_parameters=250, neurons=6, seed=seed))
     *_, found = flow.run(ansatz.initial(RNG(seed)))
     assert 180 < found.parameters <= 250
@@ -85,7 +85,7 @@ def test_a_network_of_space_and_time_grows_towards_the_nodal_minimum(seed):
 def test_what_is_known_on_a_coarse_mesh_of_space_and_time_serves_on_the_finer_one():
     """Nested iteration: the carried minimiser is near, and the carried curvature makes the first step a good one."""
     fine = load_function(CASE)(**{**SMALL, "cells": 12, "steps": 18}).levels[0]
-    spaces = small().space("prior"), fine.space("prior")
+    spaces = small().space("h1"), fine.space("h1")
     flows = tuple(NewtonFlow(level.energy, FiniteElement(space), space)
                   for level, space in zip((small(), fine), spaces, strict=True))
     start = np.zeros(spaces[0].size)
@@ -147,8 +147,8 @@ def test_an_evolution_that_was_killed_goes_on_to_the_last_bit(whole, tmp_path):
 
 
 def test_the_discrepancy_principle_finds_the_weight(tmp_path):
-    """The misfit is what the noise of 432 data explains."""
-    words = ["run", CASE, *FLAGS, "--ansatz", "finite-element", "--no-grow", "--weight", "discrepancy", "--bare"]
+    """The misfit is what the noise of 432 data explains; nodal values need not be told not to grow."""
+    words = ["run", CASE, *FLAGS, "--ansatz", "finite-element", "--weight", "discrepancy", "--bare"]
     assert command([*words, "--quiet", "--out", str(tmp_path / "run")]) == 0
     found = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert found["misfit"] == pytest.approx(216.0, rel=0.05) and 0.0 < found["weight_choice"]["value"] < 2e4
@@ -204,7 +204,7 @@ def test_a_bad_time_series_is_one_line(change, message, tmp_path, capfd):
 
 @pytest.mark.parametrize(("flags", "message"), [
     (["--steps", "-3"], "steps is -3"), (["--readings", "0"], "readings is 0"), (["--memory", "0"], "time is 0.0"),
-    (["--sensors", "0"], "sensors is 0"), (["--metric", "h2"], "this case knows l2, prior")])
+    (["--sensors", "0"], "sensors is 0"), (["--metric", "h2"], "this case knows l2, h1")])
 def test_a_bad_flag_is_one_line(flags, message, tmp_path, capfd):
     assert command(["run", CASE, *FLAGS, *flags, "--out", str(tmp_path / "run")]) == 2
     told = capfd.readouterr().err

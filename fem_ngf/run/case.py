@@ -15,6 +15,7 @@ import skfem
 
 from ..data.measurements import TimeSeries, WholeField
 from ..errors import InputError, check_has, check_positive, is_number, real_array, same_size
+from ..linalg.kronecker import KroneckerSum
 from ..linalg.operators import SymmetricOperator
 from ..model import Model
 from ..output.film import Film
@@ -162,8 +163,8 @@ def levels(model: Model, meshes: Mapping[str, object], data, regularization: Cal
     meshes
         Name -> mesh, coarse to fine: `halvings`, `refinements`.
     data, regularization, weight, bounds
-        See `Discretization.inverse_problem`. A regularisation that is a Gaussian prior, or of a field m(x, t) the norm
-        of a `TensorSpace`, becomes the metric "prior".
+        See `Discretization.inverse_problem`. A regularisation that is a Gaussian prior becomes the metric "prior"; of a
+        field m(x, t) so does the norm of a `TensorSpace`, or the metric "h1" if it is one.
     truth
         The true parameter as a function of x (and t), if it is known.
     fields
@@ -200,7 +201,9 @@ def _level(label: str, discrete, data, regularization, weight: float, bounds, tr
 def _moving_level(label: str, discrete, energy, data, truth) -> SampleLevel:
     """Of a field m(x, t), which is sampled at the nodes: quadrature points of space and time are many."""
     own = getattr(energy.regularization, "metric", None)
-    spaces = {"l2": energy.space.nodal_twin} | ({"prior": own.nodal_twin} if isinstance(own, TensorSpace) else {})
+    spaces = {"l2": energy.space.nodal_twin}
+    if isinstance(own, TensorSpace):
+        spaces["h1" if isinstance(own.inner_product, KroneckerSum) else "prior"] = own.nodal_twin
     known = None if truth is None else discrete.nodal(truth)
     return SampleLevel(f"{label} x {len(discrete.equation.times) - 1}", energy, spaces, truth=known,
                        film=partial(_film, discrete, data, known))

@@ -155,6 +155,9 @@ class RunOptions:
             for name, flow in (("direction", "hilbert-descent"), ("method", "natural-gradient")):
                 if name not in given and settings["flow"] != flow:
                     settings.pop(name, None)
+        growing = settings.get("ansatz", cls.ansatz) == "neural" and settings.get("flow", cls.flow) in GROWING
+        if "grow" not in given and not growing:  # nor does a case's preference for growth bind what cannot grow
+            settings.pop("grow", None)
         return cls(**settings)
 
     def as_dict(self) -> dict[str, object]:
