@@ -7,7 +7,7 @@ CORES ?= 2
 # One thread: reproducible numbers, and no BLAS threads that fight each other on a busy machine.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test test-kernels fuzz lint docs clean
+.PHONY: run test test-kernels fuzz mutants lint docs clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -22,6 +22,10 @@ test-kernels: $(VENV)/.installed
 # Bad input: 1,400 command lines and 600 calls, a part of which `make test` runs too.
 fuzz: $(VENV)/.installed
 	cd tests && PYTHONPATH=.:../cases XDG_STATE_HOME=$$(mktemp -d) $(abspath $(BIN))/python -m fuzz
+
+# The library made wrong in one line at a time; prints what no test notices.
+mutants: $(VENV)/.installed
+	$(BIN)/python tests/mutants.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

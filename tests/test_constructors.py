@@ -17,13 +17,19 @@ from fem_ngf import (
     Model,
     NewtonFlow,
     StationaryProblem,
+    TangentSpace,
     TorchModule,
     Transformed,
     WeakForm,
     boundary_trace,
+    disk,
     dot,
     grad,
+    grid_points,
+    halvings,
     rectangle,
+    refinements,
+    unit_cube,
     unit_square,
 )
 from fem_ngf.ansatz.checks import placed
@@ -148,6 +154,16 @@ def test_an_unknown_that_does_not_fit_its_space_is_named(message):
     energy, space, _ = inverse_problem(4)
     with pytest.raises(InputError, match=message):
         NewtonFlow(energy, UNKNOWNS[message](), space).start(np.zeros(13))
+
+
+@pytest.mark.parametrize("build", [
+    lambda: unit_square(10**6), lambda: unit_cube(10**4), lambda: MLP((2, 10**6, 10**6, 1)), lambda: disk(1.0, 1e-7),
+    lambda: refinements(MESH, 20), lambda: grid_points((10**6, 10**6), (0, 0), (1, 1)), lambda: unit_square(10**400),
+    lambda: halvings(unit_square, 10**7),
+    lambda: TangentSpace.at(MLP((2, 10**6, 1)), np.zeros(4 * 10**6 + 1), HilbertSpace.l2(STATE))])
+def test_absurd_sizes_are_refused_before_they_are_built(build):
+    with pytest.raises(InputError, match="GiB of memory; this machine has"):
+        build()
 
 
 def test_the_default_box_follows_the_points_where_it_must():

@@ -27,6 +27,7 @@ from fem_ngf import (
 from fem_ngf.growth.dictionary import Dictionary, candidate_vectors, dictionary
 from fem_ngf.growth.grow import grow, insert, seedling
 from fem_ngf.growth.selection import Neuron, matching_pursuit
+from fem_ngf.linalg.dense import orthonormalize
 
 GENERATOR = 7
 
@@ -144,6 +145,32 @@ def test_first_choice_is_the_best_candidate_by_brute_force(space, network):
     residual = gradient - orthonormal @ (orthonormal.T @ derivative)
     chosen = matching_pursuit(residual, orthonormal, [drawn], space.inner_product, 1, 0.0)
     np.testing.assert_array_equal(chosen[0].weight, drawn.weights[best])
+
+
+def test_every_choice_of_the_pursuit_is_the_best_by_brute_force(space, network):
+    """The gain of a candidate is what the projection onto it, and all before it, takes off the direction."""
+    ansatz, theta = network
+    drawn = dictionary(ansatz, theta, space, 1, 40, np.random.default_rng(1))
+    target, metric = space.riesz(covector_of(space)), space.inner_product
+    basis = TangentSpace.at(ansatz, theta, space).orthonormal
+
+    def missed(columns):
+        return space.norm(target - columns @ (columns.T @ space.apply(target))) ** 2
+
+    def with_candidate(k):
+        return np.column_stack([basis, orthonormalize(drawn.vectors[:, k], metric, basis)])
+
+    residual = target - basis @ (basis.T @ space.apply(target))
+    chosen = matching_pursuit(residual, basis, [drawn], metric, 6, 0.0)
+    for neuron in chosen:
+        gains = [missed(basis) - missed(with_candidate(k)) for k in range(40)]
+        best = int(np.argmax(gains))
+        np.testing.assert_array_equal(neuron.weight, drawn.weights[best])
+        assert neuron.gain == pytest.approx(gains[best], rel=1e-6)
+        basis = with_candidate(best)
+    assert len(chosen) == 6
+    worthy = matching_pursuit(residual, TangentSpace.at(ansatz, theta, space).orthonormal, [drawn], metric, 6, 0.3)
+    assert len(worthy) == next(i for i, n in enumerate(chosen) if n.gain <= 0.3 * chosen[0].gain)
 
 
 def test_pursuit_does_not_choose_a_function_twice(space, network):

@@ -87,6 +87,14 @@ def test_student_is_the_log_density():
     assert StudentNoise(1.3, 1e9).value(r) == pytest.approx(GaussianNoise.from_std(1.3).value(r), rel=1e-6)
 
 
+def test_huber_by_hand():
+    """Half the square up to the threshold; beyond it the tangent there, so that value and slope are continuous."""
+    noise = HuberNoise(2.0, 1.5)
+    assert noise.value(np.array([[2.0]])) == pytest.approx(0.5)
+    assert noise.value(np.array([[-8.0]])) == pytest.approx(0.5 * 1.5**2 + 1.5 * (4.0 - 1.5))
+    assert noise.value(np.array([[3.0 - 1e-9]])) == pytest.approx(noise.value(np.array([[3.0 + 1e-9]])), abs=1e-8)
+
+
 def test_outliers_move_the_location_less():
     data = np.random.default_rng(3).standard_normal(200)
     data[:10] += 50.0

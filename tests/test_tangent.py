@@ -18,6 +18,7 @@ from fem_ngf import (
     taylor_rate,
     unit_square,
 )
+from fem_ngf.linalg.dense import deflate, orthonormalize
 from fem_ngf.tangent.tangent_space import tangent_vectors
 
 WIDTHS = (2, 4, 3, 1)
@@ -215,6 +216,17 @@ def test_zero_derivative():
     assert tangent.realized_alignment(np.zeros(space.size), np.zeros(tangent.vectors.shape[1])) == 0.0
 
 
+def test_nearly_dependent_tangents_count_in_full():
+    """A function that is new by one part in a hundred thousand is another dimension, orthonormal to rounding."""
+    space = parameter_space(4)
+    one, two, new = np.random.default_rng(0).standard_normal((3, space.size))
+    basis = orthonormalize(np.column_stack([one, two, one + two + 1e-5 * new]), space.inner_product)
+    assert basis.shape[1] == 3
+    assert np.abs(space.gram(basis) - np.eye(3)).max() < 1e-13
+    rest = deflate(one + 1e-9 * np.cos(np.arange(space.size)), basis, space.apply(basis))
+    assert np.abs(basis.T @ space.apply(rest)).max() < 1e-9 * space.norm(rest)
+
+
 def test_dead_parameters_do_no_harm():
     """A neuron with zero output weight has tangent functions that vanish."""
     space = parameter_space(4)
@@ -243,6 +255,7 @@ def test_finite_elements_are_the_whole_space(name):
     assert np.allclose(tangent.gram() @ theta, space.apply(theta))
     g = np.cos(np.arange(space.size))
     assert np.array_equal(tangent.pull_back(g)[space.free], g[space.free])
+    assert not tangent.pull_back(g)[space.fixed].any()
     assert np.allclose(tangent.direction(g), space.riesz(g))
     assert tangent.alignment(g) == 1.0
     other = HilbertSpace.l2(space.basis)

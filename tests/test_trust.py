@@ -153,6 +153,34 @@ def test_resume_refuses_what_it_would_ignore(flag, finished, capfd):
 
 # ---- checkpoints are data from outside -------------------------------------------------------------------------------
 
+class Harm:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_checkpoint_runs_no_code(finished, tmp_path, capfd):
+    folder = copied(finished, tmp_path / "run")
+    content = torch.load(folder / "checkpoint.pt", weights_only=True)
+    torch.save(content | {"harm": Harm(tmp_path / "ran")}, folder / "checkpoint.pt")
+    for word in ("resume", "report"):
+        assert command([word, str(folder)]) == 2
+        one_line(capfd, "no readable checkpoint")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("found", [0, 2, "1", None, True, 1.0])
+def test_a_checkpoint_of_another_format_is_told(found, finished, tmp_path, capfd):
+    folder = copied(finished, tmp_path / "run")
+    edited(folder, lambda content: content.update(format=found))
+    assert command(["resume", str(folder)]) == 2
+    one_line(capfd, "has format")
+
+
 PATHS = ["origin", "origin.path", "origin.flags", "origin.folder", "origin.arguments", "origin.setup_cpu_seconds",
          "stage", "stage.level", "stage.solves", "stage.change", "rows", "series", "cpu", "wall",
          *(f"stage.iterate.{name}" for name in (
@@ -224,6 +252,15 @@ def test_a_broken_case_is_told_in_one_line(name, tmp_path, capfd):
     assert not list(tmp_path.glob("run/.*"))
     if name.startswith("outcome"):
         assert json.loads((tmp_path / "run" / "summary.json").read_text())["energy"] > 0
+
+
+def test_the_report_shows_text_as_text(tmp_path):
+    text = CASE.read_text().replace('title="Small', 'title="<script>alert(1)</script> & Small')
+    (tmp_path / "case.py").write_text(text)
+    words = ["run", str(tmp_path / "case.py"), *QUICK[:-1], "--out", str(tmp_path / "run")]
+    assert command(words) == 0
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "<script>alert" not in page and "&lt;script&gt;alert(1)&lt;/script&gt; &amp; Small" in page
 
 
 def test_warnings_wait_for_the_end(tmp_path, capfd):
