@@ -36,13 +36,13 @@ def followed(flow, start):
     return rows, iterate
 
 
-def nodal(name: str) -> tuple[float, int, float]:
+def nodal(make) -> tuple[float, int, float]:
     """Minimum of nodal values; solves and CPU seconds to `ABOVE` it by Newton-CG."""
-    problem = PROBLEMS[name]()
+    problem = make()
     tight = {"iterations": 200, "stagnation": 1e-10, "tolerance": 1e-13, "worth": 0.02}
     minimum = followed(HilbertDescent(problem.energy, problem.nodal, problem.space, **tight),
                        problem.nodal.initial())[0][-1][0]
-    problem = PROBLEMS[name]()
+    problem = make()
     usual = {"iterations": 200, "stagnation": 1e-6, "tolerance": 1e-10}
     rows, _ = followed(HilbertDescent(problem.energy, problem.nodal, problem.space, **usual), problem.nodal.initial())
     minimum = min(minimum, rows[-1][0])
@@ -78,7 +78,7 @@ def main() -> None:
              "| problem | flow | median | worst | solves | CPU s | parameters | ends |",
              "|---|---|---:|---:|---:|---:|---:|---|"]
     for name in options.problems.split(";"):
-        minimum, solves, cpu = nodal(name)
+        minimum, solves, cpu = nodal(PROBLEMS[name])
         lines.append(f"| {name} | nodal Newton-CG | | | {solves} | {cpu:.1f} | | |")
         for kind in FLOWS:
             lines.append(row(name, kind, options.seeds, minimum))

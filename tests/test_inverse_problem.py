@@ -1,6 +1,6 @@
 """The reduced functional: derivatives by Taylor, Hessians by differences, solves by counting."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -257,3 +257,25 @@ def test_the_data_do_determine_the_parameter():
     l2 = HilbertSpace.l2(space.basis)
     assert l2.norm(last.m - truth) < 0.05 * l2.norm(truth)
     assert np.allclose(truth, bump(parameter_space(8).basis.doflocs))
+
+
+@dataclass(frozen=True)
+class Doubled:
+    """What the protocol of an observation asks, and nothing else."""
+
+    matrix: object
+    shape = property(lambda self: self.matrix.shape)
+
+    def __call__(self, u):
+        return 2.0 * (self.matrix @ u.reshape(len(u), -1)).reshape(-1, *u.shape[1:])
+
+    def transpose(self, r):
+        return 2.0 * (self.matrix.T @ r.reshape(len(r), -1)).reshape(-1, *r.shape[1:])
+
+
+def test_any_observation_of_the_protocol():
+    energy, _, m = inverse_problem(6)
+    own = replace(energy, observation=Doubled(energy.observation.matrix), data=2.0 * energy.data)
+    ours, theirs = (each.linearize(m + 0.1) for each in (own, energy))
+    assert np.allclose(ours.derivative - ours.regularization_derivative,
+                       4.0 * (theirs.derivative - theirs.regularization_derivative))

@@ -64,7 +64,7 @@ class InverseProblem:
         check_not_negative(weight=self.weight)
         check_has("pde", self.pde, "a StationaryProblem, or another PDE", "solve", "experiments")
         check_has("observation", self.observation, "what point_values gives, or another Observation", "transpose",
-                  "points")
+                  "shape")
         check_has("noise", self.noise, "a noise model such as GaussianNoise.from_std(0.1)", "value", "hessian")
         check_has("regularization", self.regularization, "a Regularization such as Tikhonov(space)", "size", "hessian")
         check_has("space", self.space, "a HilbertSpace, or another space", "size", "mass")
