@@ -80,6 +80,7 @@ def test_page_on_evolutions_runs():
     assert after["iterate"].terms["misfit"] == pytest.approx(342.0, rel=0.3)  # 36 sensors, 19 times, normal noise
     assert error @ space.mass @ error < 0.45**2 * (truth @ space.mass @ truth)
     assert after["end"].recomputed == 53
+    assert 73 < after["grown"].parameters <= 150 and after["grown"].value < 2e3  # from 6.5e4; nodal values reach 569
 
 
 def test_readme_table_is_what_compare_wrote():
