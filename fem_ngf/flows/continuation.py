@@ -165,7 +165,8 @@ class Continuation:
         After the finest level comes the limit of vanishing mesh width. Not known (nan) when the mesh was not refined.
         """
         sizes = [flow.energy.work_per_solve for flow in self.flows[level - 1 : level + 2]]
-        dimension = self.flows[level].space.dimension
+        space = self.flows[level].space
+        dimension = getattr(space, "spatial", space).dimension  # of a field m(x, t) a solve is that of one step
         coarse, middle, *fine = (size ** (-self.rate / dimension) for size in sizes)
         return (middle - (fine[0] if fine else 0.0)) / (coarse - middle) if coarse > middle else float("nan")
 
