@@ -7,7 +7,7 @@ import pytest
 import skfem as sk
 import torch
 
-from fem_ngf import EvolutionProblem, InputError, SolveError, WeakForm, ddot, dot, grad, inner
+from fem_ngf import EvolutionProblem, InputError, Law, SolveError, WeakForm, ddot, dot, grad, inner
 from fem_ngf.forms.variation import Variation
 from fem_ngf.pde.time.multistep import steps
 from fem_ngf.verify import adjoint_error
@@ -86,6 +86,16 @@ def equilibrium(method="bdf2"):
                             loads=lambda t: (t > 0) * loads)
 
 
+def cooling(method="bdf2"):
+    """A law of the state in the equation (on one cell, so that it is smooth); nothing moves at the start."""
+    space = basis(1)
+    law = Law(sk.Basis(sk.MeshLine([0.0, 2.0]), sk.ElementLineHermite(), intorder=4))
+    mass, form = forms(space, law, lambda u, v, m, w: u * v, lambda u, v, m, w: torch.exp(m(u)) * dot(grad(u), grad(v)))
+    side = sk.FacetBasis(space.mesh, space.elem, facets=space.mesh.boundaries["left"], intorder=4)
+    form = form + WeakForm(lambda u, v, m, w: 2 * u * v, side, law)
+    return EvolutionProblem(mass, form, UNEVEN, method, initial=1.5)
+
+
 def membrane():
     """Newmark with damping and an initial velocity, and a density in front of both; two experiments."""
     space = basis()
@@ -105,7 +115,7 @@ def plate():
     return EvolutionProblem(mass, form, UNEVEN, "crank-nicolson", dirichlet=space.get_dofs("left"), linear=True)
 
 
-UNKNOWNS = {f.__name__: f for f in (coefficient, initial_state, source, several, equilibrium)}
+UNKNOWNS = {f.__name__: f for f in (coefficient, initial_state, source, several, equilibrium, cooling)}
 PROBLEMS = {f"{name}, {method}": lambda make=UNKNOWNS[name], method=method: make(method)
             for name, method in product(UNKNOWNS, METHODS)} | {"membrane": membrane, "plate": plate}
 

@@ -38,7 +38,8 @@ class Visited:
     def at(cls, linearization, law, number: int = 0) -> Visited:
         """Of a linearisation of an inverse problem; the law is the parameter of that number among the laws."""
         form, state = linearization.energy.pde.form, linearization.state
-        calls = [form.visited(column, linearization.m)[number] for column in state.u.T]
+        states = getattr(state, "film", state.u[None])  # of an evolution at all times
+        calls = [form.visited(column, linearization.m)[number] for columns in states for column in columns.T]
         return cls(*(np.concatenate(part) for part in zip(*calls, strict=True)), law)
 
     @property

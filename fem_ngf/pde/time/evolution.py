@@ -148,6 +148,11 @@ class EvolutionProblem:
         return most
 
     @property
+    def form(self):
+        """The form ``R``."""
+        return self.terms[-1].form
+
+    @property
     def state_size(self):
         """Number n_u = (N + 1) n of unknowns of a trajectory."""
         return len(self.times) * self.size

@@ -25,6 +25,8 @@ class Term:
         Does not ask for the time.
     steady, affine : bool
         The tangents in the state, and in the parameter too, depend on neither state, parameter nor time.
+    insensitive : bool
+        Does not depend on the parameter.
     """
 
     def __init__(self, form, weights, linear):
@@ -32,7 +34,15 @@ class Term:
         zero = np.zeros(form.state_size), np.zeros(form.parameter_size)
         self.autonomous = not form.depends_on_time(*zero)
         self.steady, self.affine = self._constant() if linear and self.autonomous else (False, False)
-        self.insensitive = False        # set when the tangent in the parameter has been seen to be empty
+        self.insensitive = self._insensitive()
+
+    def _insensitive(self):
+        """Without a tangent in the parameter, at a random point."""
+        rng, form = np.random.default_rng(1), self.form.at(0.0)
+        try:
+            return form.parameter_tangent(*map(rng.standard_normal, (form.state_size, form.parameter_size))).nnz == 0
+        except SolveError:              # undefined for such parameters
+            return False
 
     def _constant(self):
         """Structurally constant, and equal at two random points (which finds out conditions)."""
@@ -131,9 +141,7 @@ class Tangents:
             form, m = self.form(f, i)
             return form.parameter_tangent(np.zeros(form.state_size) if term.affine else self.states(i)[:, j], m)
 
-        found = self._found(("parameter", f, i, j), term.affine, make)
-        term.insensitive = found.nnz == 0
-        return found
+        return self._found(("parameter", f, i, j), term.affine, make)
 
     def variation(self, f):
         """`Variation` of a form whose tangent in the state is the same at all times, at their parameter; or None."""

@@ -1,0 +1,38 @@
+"""A conductivity k(u) from a plate that cools: network and nodal values."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fem_ngf import Identification, InputError, RunOptions, verify_energy
+from fem_ngf.run.loading import load_function
+
+case = load_function(Path(__file__).resolve().parents[1] / "cases" / "nonlinear_heat.py")
+
+
+def test_derivatives_are_exact():
+    problem, generator = case(cells=3, steps=4), np.random.default_rng(0)
+    level, theta = problem.levels[0], problem.ansatz.initial(np.random.default_rng(1))
+    checks = verify_energy(level.energy, problem.ansatz, theta, level.space("h1"), generator, ["gauss-newton"])
+    assert [str(check) for check in checks if not check.passed] == []
+
+
+@pytest.mark.search
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_law_is_found(seed, tmp_path):
+    """Within a tenth on the temperatures that the plate passes through; the misfit is near that of the truth."""
+    problem = case(cells=8, steps=20)
+    identification = Identification.of(problem, RunOptions.merged(problem.defaults, {"seed": seed}))
+    *_, stage = identification.stages()
+    at, level = stage.iterate.linearization, problem.levels[0]
+    assert stage.iterate.terms["misfit"] < 1.05 * level.energy.linearize(level.truth).terms["misfit"]
+    found = problem.outcome(at, tmp_path)
+    (lowest, highest), = found["law_visited"]
+    assert found["law_error"] < 0.1 and found["law_outside"] == 0.0
+    assert lowest < 0.5 and highest == pytest.approx(3.0) and (tmp_path / "law.png").is_file()
+
+
+def test_bad_input_is_named():
+    with pytest.raises(InputError, match="steps is 0"):
+        case(steps=0)
