@@ -6,18 +6,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from problems import inverse_problem, plain_residual
+from problems import SENSORS, inverse_problem, plain_residual
 from scipy.optimize import lsq_linear
+from skfem import ElementTriP1, ElementTriP2
 
 from fem_ngf import (
     MLP,
     Bounded,
+    Case,
     FiniteElement,
     HilbertSpace,
+    Identification,
     InputError,
+    Measurements,
+    Model,
     NewtonFlow,
+    RunOptions,
     SobolevFlow,
     SolveError,
+    levels,
+    unit_square,
 )
 from fem_ngf.flows.curvature import Curvature
 from fem_ngf.flows.quadratic_model import QuadraticModel
@@ -115,6 +123,17 @@ def test_what_does_not_keep_bounds_says_so():
     assert SobolevFlow(energy, network, space.nodal_twin).start(network.initial(RNG(0))).value > 0.0
     with pytest.raises(InputError, match="two finite numbers"):
         NewtonFlow(replace(energy, bounds=(0.5, np.inf)), MLP((2, 4, 1)), space)
+
+
+def test_a_case_has_its_bounds_on_every_mesh():
+    """And its network, which grows from few neurons, is bounded on each."""
+    model = Model(plain_residual, ElementTriP2(), ElementTriP1(), dirichlet=0.0, linear=True)
+    data = Measurements(SENSORS, np.full(len(SENSORS), 0.05), np.full(len(SENSORS), 1e-3))
+    case = Case("bounded", levels(model, {"3": unit_square(3), "6": unit_square(6)}, data, bounds=(0.5, 2.0)),
+                MLP((2, 8, 1), start=1.0))
+    flows = Identification.of(case, RunOptions(flow="newton", grow=True)).continuation.flows
+    assert [flow.energy.bounds for flow in flows] == [(0.5, 2.0)] * 2 and flows[0].energy.weight == 0.0
+    assert all(flow.ansatz.upper == 2.0 and flow.ansatz.inner.widths == (2, 4, 1) for flow in flows)
 
 
 # ---- no regularisation ----------------------------------------------------------------------------------------------
