@@ -31,6 +31,7 @@ from fem_ngf.flows.curvature import Curvature
 from fem_ngf.flows.quadratic_model import QuadraticModel
 from fem_ngf.linalg.bounded import bounded_minimiser, held
 from fem_ngf.linalg.operators import Matrix
+from fem_ngf.verify import verify_flow
 
 RNG = np.random.default_rng
 BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "cell_densities.py"
@@ -134,6 +135,12 @@ def test_a_case_has_its_bounds_on_every_mesh():
     flows = Identification.of(case, RunOptions(flow="newton", grow=True)).continuation.flows
     assert [flow.energy.bounds for flow in flows] == [(0.5, 2.0)] * 2 and flows[0].energy.weight == 0.0
     assert all(flow.ansatz.upper == 2.0 and flow.ansatz.inner.widths == (2, 4, 1) for flow in flows)
+
+
+def test_derivatives_are_verified_next_to_the_bounds():
+    energy, space, _ = bounded((0.999, 1.001))
+    for ansatz in (Bounded(MLP((2, 4, 1), start=1.0), 0.999, 1.001), FiniteElement(space, 1.0)):
+        assert all(check.passed for check in verify_flow(NewtonFlow(energy, ansatz, space), RNG(0)))
 
 
 # ---- no regularisation ----------------------------------------------------------------------------------------------
