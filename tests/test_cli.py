@@ -191,6 +191,34 @@ def test_nothing_heavy_is_imported_for_help_and_wrong_flags(words, code, tmp_pat
     assert (done.returncode, done.stdout.splitlines()[-1]) == (code, "[]")
 
 
+def test_the_cases_of_the_package_are_listed_and_found_by_name(tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert command(["cases"]) == 0
+    listed = dict(re.findall(r"^(\w+) +(\S.*)$", capfd.readouterr().out, re.MULTILINE))
+    assert {path.stem for path in (ROOT / "cases").glob("*.py")} <= set(listed)
+    assert listed["diffusion"] == "Log-diffusivity of the unit square from a noisy state."
+    words = ["--cells", "4", "--iterations", "1", "--quiet", "--bare", "--out", "x"]
+    assert command(["run", "diffusion", *words, "--nodal"]) == 0
+    assert json.loads((tmp_path / "x" / "summary.json").read_text())["settings"]["ansatz"] == "finite-element"
+    assert command(["resume", "x"]) == 0
+    assert command(["run", "difusion"]) == 2 and "did you mean diffusion?" in capfd.readouterr().err
+    assert command(["cases", "all"]) == 2
+
+
+def test_a_new_case_runs_as_it_is(tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert command(["new", "plate"]) == 0
+    text = (tmp_path / "plate.py").read_text()
+    assert "my_case" not in text and text.count("\n") < 60
+    assert command(["run", "plate.py", "--cells", "8", "--iterations", "3", "--bare"]) == 0
+    out = capfd.readouterr().out
+    assert re.search(r"CPU s at most$", out, re.MULTILINE) and re.search(r" \+\d+ (s|min|h)$", out, re.MULTILINE)
+    assert json.loads((tmp_path / "runs" / "plate" / "summary.json").read_text())["relative_error"] < 0.5
+    for name in ("plate", "3x", "a b", "../x", ""):
+        assert command(["new", name]) == 2
+    assert (tmp_path / "plate.py").read_text() == text and command(["new"]) == 2
+
+
 def flagged(a: int, box: tuple[float, float] = (0.0, 1.0), names: tuple[str, ...] = (), kind: typing.Literal[0, 1] = 1,
             file: Path | None = Path("x"), fast: bool = True, seed: int = 3):
     """Parameters of every kind.

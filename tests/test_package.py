@@ -68,3 +68,7 @@ def test_a_wheel_runs_in_an_empty_environment(tmp_path):
     assert (tmp_path / "runs" / "small" / "report.html").is_file()
     found = subprocess.check_output([python, "-I", "-c", "import fem_ngf.run; print(fem_ngf.run.__file__)"], text=True)
     assert Path(found.strip()).is_relative_to(site)
+
+    words = [words[0], "run", "perforated_plate", "--refinements", "0", "--iterations", "1", "--quiet", "--bare"]
+    done = subprocess.run(words, cwd=tmp_path, env={"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

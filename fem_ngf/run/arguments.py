@@ -237,7 +237,9 @@ def _words(argv: Sequence[str]) -> list[str]:
     words = []
     for word in argv:
         head, equals, tail = word.partition("=")
-        if word.startswith("--"):
+        if word == "--nodal":
+            word = "--ansatz=finite-element"
+        elif word.startswith("--"):
             word = head.replace("_", "-") + equals + tail
         elif re.fullmatch(r"-[\d.]+[eE][+-]?\d+", word):
             word = format(Decimal(word), "f")

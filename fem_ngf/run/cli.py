@@ -15,7 +15,19 @@ from typing import TYPE_CHECKING, NoReturn, get_args
 
 from ..errors import InputError, SolveError
 from .arguments import parse
-from .loading import build, check_trusted, described, is_users, load_function, read_function, trust
+from .loading import (
+    build,
+    check_trusted,
+    described,
+    found,
+    is_users,
+    load_function,
+    read_function,
+    shipped,
+    summary_of,
+    trust,
+    write_new,
+)
 from .options import RULE, SETTLED, RunOptions, check_values
 
 if TYPE_CHECKING:
@@ -24,14 +36,17 @@ if TYPE_CHECKING:
 USAGE = """\
 fem-ngf: identify unknown fields in partial differential equations
 
-  fem-ngf run CASE.py [flags]      identify; the flags are the case's own parameters and the options of a run
+  fem-ngf cases                    list the cases that come with the package
+  fem-ngf new NAME                 write NAME.py, a commented case of your own to begin with
+  fem-ngf run CASE [flags]         identify; CASE is a file, or the name of such a case; the flags are the
+                                   case's own parameters and the options of a run
   fem-ngf resume DIR [flags]       go on with an interrupted run (or a finished one, with --iterations N)
-  fem-ngf verify CASE.py [flags]   check the case's derivatives: Taylor rates, adjoint identity, Gram matrix
-  fem-ngf compare CASE.py [flags]  run all methods on the same data and tabulate energies, PDE solves, errors, seconds;
+  fem-ngf verify CASE [flags]      check the case's derivatives: Taylor rates, adjoint identity, Gram matrix
+  fem-ngf compare CASE [flags]     run all methods on the same data and tabulate energies, PDE solves, errors, seconds;
                                    --budget WORK cuts every method there (default 300 solves on the finest mesh)
   fem-ngf report DIR               write the fields, the pictures and the report of a run again
 
-  fem-ngf run CASE.py --help       lists the flags of a case
+  fem-ngf run CASE --help          lists the flags of a case
 
 resume and report run the case file that you ran: one that has changed since, or that you never ran, needs --trust.
 """
@@ -97,15 +112,36 @@ def _dispatch(argv: list[str]) -> int:
         return 0 if argv else 2
     commands: dict[str, Callable[[str, list[str]], int]] = {
         "run": _run, "resume": _resume, "verify": _verify, "compare": _compare, "report": _report}
+    if argv[0] == "cases":
+        return _cases(argv[1:])
+    if argv[0] == "new":
+        return _new(argv[1:])
     if argv[0] not in commands:
-        raise InputError(f"unknown command {argv[0]!r}; choose one of {', '.join(commands)}")
+        raise InputError(f"unknown command {argv[0]!r}; choose one of cases, new, {', '.join(commands)}")
     wants = "DIR" if argv[0] in ("resume", "report") else "CASE.py"
     if len(argv) < 2 or (argv[1].startswith("-") and argv[1] not in ("-h", "--help")):
         raise InputError(f"fem-ngf {argv[0]} needs {wants} first")
     if argv[1] in ("-h", "--help"):
         print(USAGE, end="")
         return 0
-    return commands[argv[0]](argv[1], argv[2:])
+    return commands[argv[0]](argv[1] if wants == "DIR" else found(argv[1]), argv[2:])
+
+
+def _cases(flags: list[str]) -> int:
+    if flags:
+        raise InputError(f"fem-ngf cases takes nothing more, not {flags[0]}")
+    for name, path in shipped().items():
+        print(f"{name:<24}{summary_of(path)}")
+    print("\nfem-ngf run NAME [flags] runs one of them; fem-ngf run NAME --help shows its problem")
+    return 0
+
+
+def _new(words: list[str]) -> int:
+    if len(words) != 1:
+        raise InputError("fem-ngf new needs one NAME")
+    path = write_new(words[0])
+    print(f"wrote {path}; fem-ngf run {path} runs it as it is")
+    return 0
 
 
 def prepare(path: str, flags: Sequence[str], function: Callable[..., Case] | None = None, prog: str = "fem-ngf run"):

@@ -140,9 +140,19 @@ def _advance(identification, directory: RunDirectory, record: Record, progress: 
                                            kappa or bool(stage.iterate.stop_reason)))
             saver.save_if_cheap()
             history.append(folder / "history.csv", record.rows)
-            progress.line(record.rows[-1])
+            progress.line(record.rows[-1], _seconds_left(identification, record))
             if stage.iterate.stop_reason:
                 record.series.append((float(stage.level), write_fields_of(identification, stage, folder)))
+
+
+def _seconds_left(identification: Identification, record: Record) -> float:
+    """CPU seconds of all the iterations that the mesh in use still allows, at the pace so far there."""
+    stage = record.reached
+    seconds = [row["cpu_seconds"] for row in record.rows if row["level"] == stage.level]
+    if stage.iterate.stop_reason or len(seconds) < 2:
+        return 0.0
+    steps = identification.continuation.flows[stage.level].iterations - stage.iterate.step
+    return steps * (seconds[-1] - seconds[0]) / (len(seconds) - 1)
 
 
 def _interrupted(stop, identification, origin, folder, record, progress, saver) -> int:

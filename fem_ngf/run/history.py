@@ -94,7 +94,8 @@ SHOWN = (
     ("step", "step", "5d"), ("mesh", "mesh", "12s"), ("energy", "energy", "13.6e"), ("misfit", "misfit", "10.3e"),
     ("regularization", "regular.", "10.3e"), ("gradient_norm", "|grad|_H", "10.3e"), ("alignment", "align", "6.3f"),
     ("fit", "fit", "8.1e"), ("step_size", "tau", "8.1e"), ("parameters", "param.", "6d"),
-    ("pde_solves", "solves", "6d"), ("pde_work", "work", "7.1f"),
+    ("pde_solves", "solves", "6d"), ("pde_work", "work", "7.1f"), ("cpu_seconds", "CPU s", "7.1f"),
+    ("left", "at most", "7s"),
 )
 
 
@@ -119,11 +120,12 @@ class Progress:
             self._print(line)
         self._print(" ".join(_padded(name, form) for _, name, form in SHOWN), BOLD)
 
-    def line(self, row: dict) -> None:
-        """One iteration."""
+    def line(self, row: dict, left: float = 0.0) -> None:
+        """One iteration; `left` are the seconds that the mesh can take yet."""
         if self._quiet:
             return
-        self._print(" ".join(_cell(row[key], form) for key, _, form in SHOWN))
+        row = row | {"left": f"+{_duration(left)}" if left else ""}
+        self._print(" ".join(_cell(row[key], form) for key, _, form in SHOWN).rstrip())
         if row["event"]:
             self._print(f"      {row['event']}", MAGENTA)
 
@@ -134,6 +136,14 @@ class Progress:
 
     def _print(self, text: str, style: str = "") -> None:
         print(f"{style}{text}{PLAIN}" if style and sys.stdout.isatty() else text, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    """Seconds in words: 8 s, 12 min, 3 h."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _cell(value, form: str) -> str:

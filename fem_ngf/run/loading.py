@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
+import difflib
 import hashlib
 import importlib.util
 import inspect
 import os
+import re
 import sys
 import sysconfig
 import traceback
@@ -24,6 +26,55 @@ if TYPE_CHECKING:
 
 LIGHT = ("__future__", "pathlib", "typing")
 """Modules from which a case's signature may take names without the import of the case file."""
+
+
+def shipped() -> dict[str, Path]:
+    """The cases that come with the package, by name: those of the wheel, or of the checkout."""
+    package = Path(__file__).parents[1]
+    folder = package / "examples" / "cases"
+    return {path.stem: path for path in sorted((folder if folder.is_dir() else package.parent / "cases").glob("*.py"))}
+
+
+def summary_of(path: Path) -> str:
+    """What a case file identifies: the first line of its function's documentation."""
+    functions = (node for node in _parsed(path).body if isinstance(node, ast.FunctionDef) and node.name == "case")
+    return next(((ast.get_docstring(node) or "").partition("\n")[0] for node in functions), "")
+
+
+def found(name: str) -> str:
+    """The path of a case: a file's, or that of a case which comes with the package.
+
+    Raises
+    ------
+    InputError
+        If the name is that of neither.
+    """
+    cases = shipped()
+    if not re.fullmatch(r"\w+", name) or Path(name).exists():
+        return name
+    if name not in cases:
+        near = difflib.get_close_matches(name, cases, 1)
+        raise InputError(f"there is no case {name!r}{f'; did you mean {near[0]}?' if near else ''} (fem-ngf cases "
+                         "lists them; a file's name ends in .py)")
+    return str(cases[name])
+
+
+def write_new(name: str) -> Path:
+    """Write ``NAME.py``, a commented case that runs, into the working directory.
+
+    Raises
+    ------
+    InputError
+        If it is there already, or the name is none.
+    """
+    name = name.removesuffix(".py")
+    path = Path(f"{name}.py")
+    if not name.isidentifier():
+        raise InputError(f"name is {name!r}; give one of letters, digits and _, such as my_case")
+    if path.exists():
+        raise InputError(f"{path} exists already; give another name")
+    path.write_text(Path(__file__).with_name("template.py").read_text().replace("my_case", name))
+    return path
 
 
 def read_function(path: str | Path) -> Callable[..., Case]:

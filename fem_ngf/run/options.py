@@ -49,7 +49,7 @@ class RunOptions:
     levels
         How many of the case's meshes to use, counted from the finest; 1 switches the continuation off.
     ansatz
-        The unknown: a network, or nodal values (the classical method through the same code).
+        The unknown: a network, or nodal values (the classical method through the same code; --nodal for short).
     flow
         hilbert-descent steps in H and retracts; newton minimises one quadratic model over the network and ends with a
         certificate; sobolev follows the gradient flow of H in continuous time; natural-gradient projects and steps; the
