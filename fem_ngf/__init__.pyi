@@ -55,6 +55,8 @@ from .flows.continuation import Continuation as Continuation
 from .flows.continuation import Stage as Stage
 from .flows.directed import DirectedFlow as DirectedFlow
 from .flows.hilbert_descent import HilbertDescent as HilbertDescent
+from .flows.identify import Identified as Identified
+from .flows.identify import identify as identify
 from .flows.iterate import Iterate as Iterate
 from .flows.natural_gradient import NaturalGradientFlow as NaturalGradientFlow
 from .flows.newton_flow import NewtonFlow as NewtonFlow
@@ -112,6 +114,7 @@ from .model import Model as Model
 from .output.film import Film as Film
 from .output.film import Readings as Readings
 from .output.film import write_film as write_film
+from .output.plots import draw as draw
 from .output.vtk import write_fields as write_fields
 from .pde.electrodes import ElectrodeModel as ElectrodeModel
 from .pde.protocol import PDE as PDE

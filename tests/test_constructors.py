@@ -1,5 +1,7 @@
 """What is put together must fit: wrong residuals, unknowns, boundaries and data are named when they meet."""
 
+import re
+
 import numpy as np
 import pytest
 import skfem.helpers
@@ -13,6 +15,7 @@ from fem_ngf import (
     GaussianNoise,
     HilbertSpace,
     InputError,
+    Level,
     Measurements,
     Model,
     NewtonFlow,
@@ -24,9 +27,11 @@ from fem_ngf import (
     boundary_trace,
     disk,
     dot,
+    draw,
     grad,
     grid_points,
     halvings,
+    identify,
     rectangle,
     refinements,
     unit_cube,
@@ -177,3 +182,31 @@ def test_the_default_box_follows_the_points_where_it_must():
     given, module = MLP((2, 3, 1), box=((0.0, 0.0), (2.0, 2.0))), TorchModule(torch.nn.Linear(2, 1), inputs=2)
     assert placed(network, inside) is network and placed(given, 10 * inside) is given
     assert placed(module, 10 * inside) is module
+
+
+# ---- what a reader sees ----------------------------------------------------------------------------------------------
+
+
+def test_values_are_shown_in_one_line_and_found_in_one_call():
+    """Everything that a notebook may print; the network ends near nodal values, and the control is counted apart."""
+    energy, space, _ = inverse_problem(4)
+    seen = []
+    found = identify(energy, MLP((2, 6, 1)), control=True, observe=seen.append, iterations=12)
+    flow = NewtonFlow(energy, MLP((2, 6, 1)), space)
+    shown = [energy, space, flow, found, found.iterate, found.iterate.linearization, energy.pde, energy.pde.form,
+             energy.observation, energy.regularization, space.inner_product, Level("4 x 4", energy, space.basis)]
+    for value in shown:
+        assert "\n" not in repr(value) and len(repr(value)) < 700, type(value)
+    assert re.fullmatch(r"Iterate\(step \d+, energy \S+, gradient norm \S+, 25 parameters, \d+ PDE solves, \w+: .*\)",
+                        repr(found.iterate))
+    assert seen[-1] is found.iterate and len(seen) == found.iterate.step + 1
+    assert -1e-6 < found.excess < 0.1 and found.control.parameters == space.size
+    assert np.isnan(identify(energy, MLP((2, 6, 1)), iterations=1).excess)
+
+
+def test_a_function_is_drawn():
+    space = HilbertSpace.h1(Basis(MESH, ElementTriP1()))
+    figure = draw(space, np.arange(25.0), "temperature")
+    assert [axes.get_title() for axes in figure.axes][0] == "temperature"
+    with pytest.raises(InputError, match="vector has 3 unknowns and space has 25"):
+        draw(space, np.ones(3))

@@ -29,6 +29,9 @@ class MatrixObservation:
     matrix: sp.csr_array
     points: np.ndarray | None = None
 
+    def __repr__(self):
+        return f"MatrixObservation({self.shape[0]} values of {self.shape[1]} unknowns)"
+
     @property
     def shape(self) -> tuple[int, int]:
         """``(n_obs, n_u)``."""

@@ -64,7 +64,7 @@ class InverseProblem:
         check_not_negative(weight=self.weight)
         check_has("pde", self.pde, "a StationaryProblem, or another PDE", "solve", "experiments")
         check_has("observation", self.observation, "what point_values gives, or another Observation", "transpose",
-                  "shape")
+                  "shape", "__call__")
         check_has("noise", self.noise, "a noise model such as GaussianNoise.from_std(0.1)", "value", "hessian")
         check_has("regularization", self.regularization, "a Regularization such as Tikhonov(space)", "size", "hessian")
         check_has("space", self.space, "a HilbertSpace, or another space", "size", "mass")
@@ -81,6 +81,11 @@ class InverseProblem:
         object.__setattr__(self, "data", data)
         same_size("regularization", self.regularization.size, "space", self.space.size)
         self.limits  # noqa: B018  checked
+
+    def __repr__(self):
+        shape = self.data.shape
+        return (f"InverseProblem({self.space.size} unknowns, data {shape[0]} x {shape[1]}, "
+                f"{type(self.regularization).__name__}, weight {self.weight:g})")
 
     @cached_property
     def limits(self) -> tuple[np.ndarray, np.ndarray] | None:
@@ -174,6 +179,10 @@ class InverseLinearization:
     residual: np.ndarray
     value: float
     terms: dict[str, float]
+
+    def __repr__(self):
+        terms = ", ".join(f"{name} {value:.6g}" for name, value in self.terms.items())
+        return f"InverseLinearization(value {self.value:.6g}: {terms})"
 
     @cached_property
     def adjoint(self) -> np.ndarray:

@@ -85,6 +85,11 @@ class Iterate:
     events: tuple[str, ...] = ()
     stop_reason: str = ""
 
+    def __repr__(self):
+        end = f", {self.status}: {self.stop_reason}" if self.stop_reason else ""
+        return (f"Iterate(step {self.step}, energy {self.value:.6g}, gradient norm {self.gradient_norm:.3g}, "
+                f"{self.parameters} parameters, {self.total_solves} PDE solves{end})")
+
     @property
     def value(self) -> float:
         """The energy."""

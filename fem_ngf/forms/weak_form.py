@@ -101,6 +101,9 @@ class WeakForm:
         self._fields = tuple(range(2, len(spaces)))
         self._splits = integrals[0].starts[3:]
 
+    def __repr__(self):
+        return f"WeakForm({self.state_size} state and {self.parameter_size} parameter unknowns)"
+
     def __add__(self, other):
         """Sum of integrals over the same unknowns, e.g. over cells and over a named part of the boundary."""
         if not isinstance(other, WeakForm):

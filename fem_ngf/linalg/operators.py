@@ -96,6 +96,9 @@ class Matrix(SymmetricOperator):
         if self.free is not None and len(self.free) == self.size:
             object.__setattr__(self, "free", None)
 
+    def __repr__(self):
+        return f"Matrix({self.size} x {self.size}, {'sparse' if sp.issparse(self.matrix) else 'dense'})"
+
     @property
     def size(self) -> int:
         return self.matrix.shape[0]

@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
+from ..errors import real_array, same_size
 from .film import Film, Readings
 from .nodes import cell_values, degree, is_continuous, nodal_mesh
 from .surfaces import midplane, triangles
@@ -81,6 +82,29 @@ def readings_figure(readings: Readings, sensors: int = 6) -> Figure:
     figure.axes[0].legend(fontsize="small")
     figure.suptitle("over time, at the sensors of the largest misfit")
     return figure
+
+
+def draw(space, vector: np.ndarray, title: str = "") -> Figure:
+    """A picture of one function: of an iterate's ``m``, say, in its space.
+
+    Parameters
+    ----------
+    space
+        `HilbertSpace`, or a scikit-fem basis.
+    vector
+        ``(n,)``.
+    title
+        Above it.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A notebook shows it; ``figure.savefig("m.png")`` writes it.
+    """
+    basis = getattr(space, "basis", space)
+    vector = real_array("vector", vector)
+    same_size("vector", vector.size, "space", basis.N)
+    return field_figure({title or "m": (basis, vector)})
 
 
 # x, columns, label of x, scale

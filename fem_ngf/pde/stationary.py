@@ -68,6 +68,11 @@ class StationaryProblem:
                                       definite=definite, backend=backend)
         self._checked_linear, self._last = not linear, None
 
+    def __repr__(self):
+        kind = "linear" if self.linear else "nonlinear"
+        return (f"StationaryProblem({kind}, {self.state_size} state and {self.parameter_size} parameter unknowns, "
+                f"{self.experiments} experiment{'s' * (self.experiments > 1)})")
+
     @property
     def parameter_size(self):
         """Number n_m of parameter unknowns."""

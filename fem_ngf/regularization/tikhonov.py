@@ -42,6 +42,9 @@ class Tikhonov:
         if real_array("mean", self.mean).shape not in ((), (self.size,)):
             raise InputError(f"mean has shape {np.shape(self.mean)}; the metric has {self.size} unknowns")
 
+    def __repr__(self):
+        return f"Tikhonov({self.size} unknowns, weight {self.weight:g})"
+
     @property
     def size(self) -> int:
         """Number of unknowns n."""

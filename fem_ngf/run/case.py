@@ -83,6 +83,9 @@ class Level:
             raise InputError(f"truth of level {self.label} {what}; give {self.basis.N} numbers, one an unknown of its "
                              "basis")
 
+    def __repr__(self):
+        return f"Level({self.label}: {self.energy!r})"
+
     def space(self, metric: str = "h1", length: float = 1.0, sampling: str = "quadrature") -> HilbertSpace:
         """Hilbert space of the parameter.
 

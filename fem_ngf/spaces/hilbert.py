@@ -108,6 +108,11 @@ class HilbertSpace:
         if self.sampling == "nodal" and not self.is_lagrange:
             raise InputError(f"nodal sampling needs a Lagrange element, not {type(self.basis.elem).__name__}")
 
+    def __repr__(self):
+        element, mesh = type(self.basis.elem).__name__, self.basis.mesh
+        return (f"HilbertSpace({self.size} unknowns of {element} on {mesh.nelements} cells of {type(mesh).__name__}, "
+                f"{len(self.fixed)} fixed, {self.sampling})")
+
     @property
     def is_lagrange(self) -> bool:
         """True when the unknowns are point values at nodes (hierarchical elements have none)."""
