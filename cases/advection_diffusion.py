@@ -5,9 +5,10 @@ r"""Initial concentration of a substance from sensors around two obstacles, with
     \quad\text{subject to}\quad u_t - \kappa \Delta u + w\cdot\nabla u = 0, \quad u(0) = m,
 
 in the unit square without two rectangles, no diffusive flux through any boundary. State and parameter in P2, implicit
-Euler with 40 steps of 0.1. The prior is bilaplacian, :math:`C^{-1} = L M^{-1} L`,
-:math:`L = \gamma K + \delta M + \beta M_{\partial\Omega}`. Sensors on the obstacles' rims measure from t = 1 on, when
-most is mixed. Synthetic data: a flow along all walls, a truth that is no function of the mesh, half the steps.
+Euler with 40 steps of 0.1; more than 20 cells a side have shorter steps, and fewer cells and steps before them. The
+prior is bilaplacian, :math:`C^{-1} = L M^{-1} L`, :math:`L = \gamma K + \delta M + \beta M_{\partial\Omega}`.
+Sensors on the obstacles' rims measure from t = 1 on, when most is mixed. Synthetic data: a flow along all walls, a
+truth that is no function of the mesh, more cells and steps.
 
 References
 ----------
@@ -15,7 +16,6 @@ U. Villa, N. Petra, O. Ghattas, hIPPYlib: an extensible software framework for l
 (2021); its application ad_diff, from which domain, equation and prior are taken.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +68,11 @@ def domain(cells: int):
     return mesh.remove_elements(np.flatnonzero(np.any(inside, axis=0)))
 
 
+def times(mesh) -> np.ndarray:
+    """Steps of 0.1 on 20 cells a side, shorter on finer meshes."""
+    return np.linspace(0.0, 4.0, round(2.0 * np.sqrt(2.0) / mesh.param()) + 1)
+
+
 def rims(spacing: float = 0.025) -> np.ndarray:
     """Points on the rims of the holes."""
     found = [corner for a, b, c, d in HOLES for corner in (
@@ -88,24 +93,24 @@ def case(cells: int = 20, noise: float = 0.01, noise_seed: int = 1, uncertainty:
     Parameters
     ----------
     cells
-        Cells a side, a multiple of 20.
+        Cells a side: 20, 40, 80 or 160.
     uncertainty
         Export the standard deviations of prior and posterior.
     data
         File of a time series: .npz (points, times, values[, std]) or .csv (x, y, t, value[, std]); or the .npz of
         hIPPYlib's application, with its mesh, flow and weights of the prior.
     """
-    if cells % 20:
-        raise ngf.InputError(f"cells is {cells}; the rims of the holes need a multiple of 20")
+    if cells not in (20, 40, 80, 160):
+        raise ngf.InputError(f"cells is {cells}; the rims of the holes need 20, 40, 80 or 160 cells a side")
     if data is not None and data.suffix == ".npz" and ngf.read_arrays(data, optional=["velocity"]):
-        mesh, equation, measured, weights, true = tutorial(data)
+        meshes, equation, measured, weights, true = tutorial(data)
     else:
-        mesh, weights, true = domain(cells), (1.0, 8.0, 0.25), truth if data is None else None
-        equation = model(0.01, velocity, np.linspace(0.0, 4.0, 41))
-        finer = replace(equation, evolution=replace(equation.evolution, times=np.linspace(0.0, 4.0, 81)))
-        measured = ngf.time_data(data, rims(), OBSERVED, truth, finer, domain(cells + 20), noise=noise, seed=noise_seed)
+        meshes, weights, true = ngf.halvings(domain, cells, 20), (1.0, 8.0, 0.25), truth if data is None else None
+        equation = model(0.01, velocity, times)
+        measured = ngf.time_data(data, rims(), OBSERVED, truth, equation, domain(cells + 20), noise=noise,
+                                 seed=noise_seed)
     gamma, delta, mean = weights
-    levels = ngf.levels(equation, {f"{mesh.nelements} cells": mesh}, measured,
+    levels = ngf.levels(equation, meshes, measured,
                         lambda space: ngf.bilaplacian(space.basis, gamma, delta, mean=mean), truth=true,
                         fields=(lambda at: ngf.laplace(at).fields(at.energy.space.basis)) if uncertainty else None)
     return ngf.Case("advection_diffusion", levels, ngf.MLP((2, 16, 16, 1)), start=mean,
@@ -124,8 +129,8 @@ def tutorial(data: Path) -> tuple:
     measured = ngf.TimeSeries(found["targets"], found["observation_times"], values,
                               np.full(values.shape, float(found["noise_std"])))
     weights = tuple(float(found[name]) for name in ("gamma", "delta", "prior_mean"))
-    return mesh, equation, measured, weights, ngf.as_function(basis, ngf.nodal_values(basis, found["nodes"],
-                                                                                      found["m_true"]))
+    true = ngf.as_function(basis, ngf.nodal_values(basis, found["nodes"], found["m_true"]))
+    return {f"{mesh.nelements} cells": mesh}, equation, measured, weights, true
 
 
 if __name__ == "__main__":

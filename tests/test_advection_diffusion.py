@@ -115,6 +115,11 @@ def test_the_flow_runs_along_the_walls():
     assert 0.5 < np.abs(flow).max() < 3.0
 
 
+def test_steps_are_longer_on_coarser_meshes():
+    coarse, fine = (level.energy.pde for level in case(cells=40).levels)
+    assert len(coarse.times) == 41 and len(fine.times) == 81 and fine.work_per_solve > 3.5 * coarse.work_per_solve
+
+
 def test_bad_input_is_named(tmp_path):
     with pytest.raises(InputError, match="cells is 30"):
         case(cells=30)

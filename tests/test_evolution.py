@@ -9,6 +9,7 @@ import torch
 
 from fem_ngf import EvolutionProblem, InputError, Law, SolveError, WeakForm, ddot, dot, grad, inner
 from fem_ngf.forms.variation import Variation
+from fem_ngf.pde.time import terms
 from fem_ngf.pde.time.multistep import steps
 from fem_ngf.verify import adjoint_error
 
@@ -278,6 +279,20 @@ def test_constant_coefficients_share_one_factorisation(monkeypatch):
     assert problem.evolutions.as_dict() == {"forward": 2, "adjoint": 2, "incremental": 2, "total": 6}
     state.tangent(np.stack([m, dm], axis=1))
     assert problem.counts.incremental == 20 and problem.evolutions.incremental == 4
+
+
+def test_few_factorisations_are_kept(monkeypatch):
+    """Steps of many lengths: what is not kept is made again, and nothing changes."""
+    found = []
+    for kept in (terms.KEPT, 1):
+        monkeypatch.setattr(terms, "KEPT", kept)
+        problem = coefficient("bdf2")
+        m, dm, _ = directions(problem)
+        state = problem.solve(m)
+        covector = RNG(0).standard_normal(state.u.shape)
+        found.append((state.u, state.tangent(dm), state.adjoint(covector)))
+        assert sum(key[0] == "solver" for key in state._tangents._kept) == (1 if kept == 1 else 4)
+    assert all(np.array_equal(one, other) for one, other in zip(*found, strict=True))
 
 
 def test_steps_before_the_first_change_and_after_the_last_datum_cost_nothing():

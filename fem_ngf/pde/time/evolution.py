@@ -49,7 +49,8 @@ class EvolutionProblem:
         Given values, read at the Dirichlet dofs only, and right-hand sides besides those in the form.
     linear : bool
         All forms are affine in u: experiments then share factorisations, and so do steps of equal length where the
-        coefficients are constant in time.
+        coefficients are constant in time. A form that asks for ``w.t`` counts as one whose coefficients are not: a
+        known source that changes in time belongs to the loads.
     symmetric, definite, backend, tolerance, max_iterations
         As for `StationaryProblem`, of the matrix of a step.
 

@@ -8,6 +8,9 @@ import scipy.sparse as sp
 from ...errors import SolveError
 from ...forms.variation import Variation
 
+KEPT = 2_000_000
+"""Unknowns of all factorisations that are kept at once, of steps of other lengths or at other states."""
+
 
 class Term:
     """One form with its weights ``[i, j]`` (N + 1, 3) at time i - j in the equation of step i.
@@ -183,6 +186,9 @@ class Tangents:
     def _found(self, key, steady, make):
         kept = self.problem.kept if steady else self._kept
         if key not in kept:
+            solvers = [each for each in kept if each[0] == "solver"] if key[0] == "solver" else ()
+            if len(solvers) * self.problem.size >= KEPT:
+                del kept[solvers[0]]
             kept[key] = make()
         return kept[key]
 
