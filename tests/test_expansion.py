@@ -197,7 +197,8 @@ def test_greedy_beats_random(space, network):
 def test_budget_is_kept(space, network):
     ansatz, theta = network
     gradient = space.riesz(covector_of(space))
-    assert grow(Expansion(max_parameters=ansatz.size), ansatz, theta, gradient, space, space.inner_product, 0) is None
+    full = Expansion(max_parameters=ansatz.size)
+    assert grow(full, ansatz, theta, gradient, space, None, 0) is None  # nothing is measured where no neuron fits
     growth = grow(Expansion(neurons=10, worth=0.0, max_parameters=50), ansatz, theta, gradient, space,
                   space.inner_product, 0)
     assert ansatz.size < growth.ansatz.size <= 50

@@ -71,6 +71,8 @@ def grow(expansion: Expansion, ansatz, theta, target, space: HilbertSpace, metri
     event
         Number of the event; with ``expansion.seed`` it seeds the dictionary.
     """
+    if _least_size(ansatz, theta, space) > expansion.max_parameters:
+        return None
     generator = np.random.default_rng([expansion.seed, event])
     orthonormal = orthonormalize(tangent_vectors(ansatz, theta, space), metric)
     residual = deflate(target, orthonormal, metric.apply(orthonormal))
@@ -93,6 +95,13 @@ def grow(expansion: Expansion, ansatz, theta, target, space: HilbertSpace, metri
             return Growth(grown, grown_theta, gain, text)
         neurons = neurons[:-1]
     return None
+
+
+def _least_size(ansatz, theta, space) -> int:
+    """Parameters with one more neuron, in the layer where it takes the fewest."""
+    widths = [ansatz.layer_inputs(theta, space.points[:1], layer).shape[1] for layer in range(ansatz.hidden_layers)]
+    return min(insert(ansatz, theta, [Neuron(layer, np.zeros(width), 0.0, float("nan"))])[0].size
+               for layer, width in enumerate(widths))
 
 
 def block_gain(ansatz, theta, space, neurons, residual, orthonormal, metric) -> float:
