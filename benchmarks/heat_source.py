@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,9 +45,9 @@ class Result:
         return [f"{number:.0f}" for number in reached[0, :2]] if len(reached) else ["-", "-"]
 
 
-def search(case, unknown: str, seed: int | None, levels: int, budget: int) -> Result:
-    """One search on the finest meshes of a case: nodal values (no seed), or a network."""
-    used, flows = case.levels[-levels:], []
+def search(case, unknown: str, seed: int | None, levels: int, budget: int) -> Iterator[Result]:
+    """A search on the finest meshes, of nodal values (no seed) or a network: a result for each finest iterate."""
+    used, flows, path = case.levels[-levels:], [], []
     before = [level.energy.pde.evolutions.total for level in used]
     for level in used:
         space = level.space("h1")
@@ -55,20 +56,19 @@ def search(case, unknown: str, seed: int | None, levels: int, budget: int) -> Re
         else:
             expansion = Expansion(neurons=6, max_parameters=budget, seed=seed)
             flows.append(NewtonFlow(level.energy, seedling(case.ansatz, 8), space, expansion=expansion))
-    start, path = time.process_time(), []
+    norm, start = replace(flows[-1].space, product=None).norm, time.process_time()  # of L2
     for stage in Continuation(tuple(flows), probe=0.0, finish=0.0).run(
             flows[0].ansatz.initial(np.random.default_rng(seed))):
         iterate, spent = stage.iterate, time.process_time() - start
         work = stage.work / (len(used[-1].energy.pde.times) - 1)
-        if stage.level == levels - 1:
-            path.append((work, spent, iterate.value))
         print(f"{unknown}, {used[stage.level].label}, step {iterate.step}: {iterate.parameters} parameters, energy "
               f"{iterate.value:.6g}, work {work:.1f}, {spent:.0f} s", flush=True)
-    space, error = flows[-1].space, iterate.m - used[-1].truth
-    norm = replace(space, product=None).norm  # L2
-    evolutions = tuple(level.energy.pde.evolutions.total - n for level, n in zip(used, before, strict=True))
-    return Result(unknown, iterate.parameters, iterate.value, iterate.terms["misfit"],
-                  norm(error) / norm(used[-1].truth), evolutions, work, spent, np.array(path))
+        if stage.level == levels - 1:
+            path.append((work, spent, iterate.value))
+            evolutions = (level.energy.pde.evolutions.total - n for level, n in zip(used, before, strict=True))
+            yield Result(unknown, iterate.parameters, iterate.value, iterate.terms["misfit"],
+                         norm(iterate.m - used[-1].truth) / norm(used[-1].truth), tuple(evolutions), work, spent,
+                         np.array(path))
 
 
 def line(result: Result, least: float) -> str:
@@ -98,13 +98,15 @@ def main() -> None:
              "number is what noise explains of the misfit), BDF2; relative errors in L2 of space and time. Work is in "
              "evolutions on the finest mesh, and \"to 2 %\" means 2 % above the least energy found. Written by `python "
              "benchmarks/heat_source.py`.", "", f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
-    found, searches = [], [("nodal values, finest mesh only", None, 1, 0), ("nodal values", None, 2, 0)]
+    found: list[Result] = []
+    searches = [("nodal values, finest mesh only", None, 1, 0), ("nodal values", None, 2, 0)]
     searches += [(f"network, seed {seed}", seed, 2, budget)
                  for budget in options.budgets for seed in range(options.seeds)]
-    for each in searches:
-        found.append(search(case, *each))
-        least = min(result.value for result in found)
-        options.out.write_text("\n".join([*lines, *(line(result, least) for result in found)]) + "\n")
+    for i, each in enumerate(searches):
+        for result in search(case, *each):
+            found[i:] = [result]
+            least = min(one.value for one in found)
+            options.out.write_text("\n".join([*lines, *(line(one, least) for one in found)]) + "\n")
 
 
 if __name__ == "__main__":
