@@ -33,6 +33,7 @@ from .data.observation import at_times as at_times
 from .data.observation import boundary_trace as boundary_trace
 from .data.observation import point_values as point_values
 from .data.observation import subdomain_averages as subdomain_averages
+from .data.observation import time_weights as time_weights
 from .data.observation import whole_field as whole_field
 from .data.protocol import Noise as Noise
 from .data.protocol import Observation as Observation

@@ -15,6 +15,7 @@ from fem_ngf import (
     levels,
     read_time_series,
     time_data,
+    time_weights,
     unit_square,
 )
 
@@ -172,3 +173,11 @@ def test_an_evolution_shows_its_states_and_readings():
     readings = film.readings
     assert np.array_equal(readings.times, TIMES) and np.array_equal(readings.values, VALUES)
     assert np.allclose(readings.predicted[0], 1.0 + POINTS[:, 0], atol=1e-12)
+
+
+def test_nothing_is_interpolated_at_the_times_of_the_scheme():
+    """Rounding of the times does not make two states of one."""
+    times = np.linspace(0.0, 1.0, 11)
+    weights = time_weights(times, np.array([0.1 + 0.2, 0.55, 1.0 + 1e-16]))
+    assert np.diff(weights.indptr).tolist() == [1, 2, 1] and np.allclose(weights.sum(axis=1), 1.0)
+    assert np.allclose(weights @ times, [0.3, 0.55, 1.0])

@@ -106,15 +106,29 @@ def at_times(observation: MatrixObservation, times: np.ndarray, when: np.ndarray
     InputError
         If an observation is before the first or after the last state.
     """
+    hats = time_weights(times, when)
+    points = None if observation.points is None else np.tile(observation.points, (len(when), 1))
+    return MatrixObservation(sp.csr_array(sp.kron(hats, observation.matrix, format="csr")), points)
+
+
+def time_weights(times: np.ndarray, when: np.ndarray) -> sp.csr_array:
+    """Weights (T, N + 1) that interpolate a trajectory at `times` (N + 1,) linearly at times `when` (T,).
+
+    Raises
+    ------
+    InputError
+        If one of these is before the first or after the last state.
+    """
     times, when = np.asarray(times, dtype=np.float64), np.asarray(when, dtype=np.float64)
     slack = 1e-12 * (times[-1] - times[0])
     outside = np.flatnonzero(~((when >= times[0] - slack) & (when <= times[-1] + slack)))
     if outside.size:
         raise InputError(f"{outside.size} of {len(when)} observations lie outside the evolution's times, e.g. t = "
                          f"{when[outside[0]]:g}; these run from {times[0]:g} to {times[-1]:g}")
-    hats = interpolation(Basis(MeshLine(times), ElementLineP1()), when[:, None])
-    points = None if observation.points is None else np.tile(observation.points, (len(when), 1))
-    return MatrixObservation(sp.csr_array(sp.kron(hats, observation.matrix, format="csr")), points)
+    hats = sp.csr_array(interpolation(Basis(MeshLine(times), ElementLineP1()), when[:, None]))
+    hats.data[np.abs(hats.data) < 1e-12] = 0.0  # rounding of the times
+    hats.eliminate_zeros()
+    return hats
 
 
 def subdomain_averages(basis, names) -> MatrixObservation:

@@ -40,7 +40,7 @@ class CheckpointedEvolution:
     observation : MatrixObservation
         Of a state at one time, n_obs values.
     weights : sparse (n_t, N + 1)
-        Each time of observation as a combination of those of the trajectory.
+        Each time of observation as a combination of those of the trajectory, see `time_weights`.
     memory : float, optional
         Bytes for snapshots in memory.
     snapshots : int, optional
