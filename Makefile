@@ -19,9 +19,10 @@ test: $(VENV)/.installed
 test-kernels: $(VENV)/.installed
 	$(BIN)/python tests/kernels.py
 
-# Bad input: 1,400 command lines and 600 calls, a part of which `make test` runs too.
+# Bad input: 1,400 command lines and 600 calls, a part of which `make test` runs too; then 60 kills at random moments.
 fuzz: $(VENV)/.installed
 	cd tests && PYTHONPATH=.:../cases XDG_STATE_HOME=$$(mktemp -d) $(abspath $(BIN))/python -m fuzz
+	cd tests && PYTHONPATH=.:../cases $(abspath $(BIN))/python -m fuzz.kills
 
 # The library made wrong in one line at a time; prints what no test notices.
 mutants: $(VENV)/.installed
