@@ -9,6 +9,7 @@ import torch
 
 from fem_ngf import EvolutionProblem, InputError, Law, SolveError, WeakForm, ddot, dot, grad, inner
 from fem_ngf.forms.variation import Variation
+from fem_ngf.pde.operator import FreeOperator
 from fem_ngf.pde.time import terms
 from fem_ngf.pde.time.multistep import steps
 from fem_ngf.verify import adjoint_error
@@ -226,7 +227,7 @@ def evolution(method, times):
     mass, first, second, linear, damping = forms(
         space, sk.ElementLineP0(), lambda u, v, m, w: (u + u**3) * v,
         lambda u, v, m, w: dot(grad(u), grad(v)) + (u + 3 * u**3) * v,
-        lambda u, v, m, w: dot(grad(u), grad(v)) + (u + 3 * u**3 - 3 * np.exp(-3 * w.t) * (1 + w.x[0]) ** 3) * v,
+        lambda u, v, m, w: dot(grad(u), grad(v)) + (u + 3 * u**3 - 3 * torch.exp(-3 * w.t) * (1 + w.x[0]) ** 3) * v,
         lambda u, v, m, w: u * v, lambda u, v, m, w: 2 * u * v)
     x = space.doflocs[0]
     ends = np.where(x == 1, 1.0, 0.0) - np.where(x == 0, 1.0, 0.0)  # the flux through both of them
@@ -279,6 +280,21 @@ def test_constant_coefficients_share_one_factorisation(monkeypatch):
     assert problem.evolutions.as_dict() == {"forward": 2, "adjoint": 2, "incremental": 2, "total": 6}
     state.tangent(np.stack([m, dm], axis=1))
     assert problem.counts.incremental == 20 and problem.evolutions.incremental == 4
+
+
+def test_a_source_that_moves_does_not_make_new_factorisations(monkeypatch):
+    """The form asks for the time, but its matrix stays: one factorisation, as with the source among the loads."""
+    space = basis()
+    mass, form, plain = forms(space, sk.ElementTriP0(), lambda u, v, m, w: u * v,
+                              lambda u, v, m, w: torch.exp(m) * dot(grad(u), grad(v)) - torch.sin(w.t) * v,
+                              lambda u, v, m, w: torch.exp(m) * dot(grad(u), grad(v)))
+    ones = mass.residual(np.ones(space.N), np.zeros(plain.parameter_size))
+    moving, loaded = (EvolutionProblem(mass, each, np.linspace(0, 1, 9), "crank-nicolson", linear=True, loads=loads)
+                      for each, loads in ((form, 0.0), (plain, lambda t: np.sin(t) * ones)))
+    made, factorize = [], FreeOperator.factorize
+    monkeypatch.setattr(FreeOperator, "factorize", lambda *args: made.append(1) or factorize(*args))
+    m = RNG(0).standard_normal(form.parameter_size)
+    assert np.allclose(moving.solve(m).u, loaded.solve(m).u, rtol=1e-12, atol=1e-14) and len(made) == 2
 
 
 def test_few_factorisations_are_kept(monkeypatch):

@@ -105,7 +105,7 @@ class Points:
     """The quadrature points of a block of elements, given to residuals as ``w``.
 
     ``w.x`` (d, elements, points), ``w.h`` (elements, points), ``w.n`` (d, elements, points; facets only), in
-    evolutions the time ``w.t``, and the form's data by name.
+    evolutions the time ``w.t`` (a tensor of one number), and the form's data by name.
     """
 
     arrays: dict

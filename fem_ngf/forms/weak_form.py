@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 
 from ..errors import InputError, check_function, check_has
 from .assembly import Assembler, Block, Integral, checked_vector
@@ -123,7 +124,7 @@ class WeakForm:
 
     def at(self, t):
         """The form at a time, which its residual finds as ``w.t``; patterns are shared, so that this costs nothing."""
-        return self._with_arrays(lambda arrays: arrays | {"t": float(t)})
+        return self._with_arrays(lambda arrays: arrays | {"t": torch.tensor(float(t), dtype=torch.float64)})
 
     def depends_on_time(self, u, m):
         """Whether the residual asks for ``w.t``, at u and m on the first element."""
@@ -184,7 +185,7 @@ class _Asked(dict):
     """Data of a form at time zero that notes when ``w.t`` is asked for."""
 
     def __init__(self, arrays, asked):
-        super().__init__(arrays | {"t": 0.0})
+        super().__init__(arrays | {"t": torch.tensor(0.0, dtype=torch.float64)})
         self._asked = asked
 
     def __getitem__(self, name):

@@ -49,8 +49,8 @@ class EvolutionProblem:
         Given values, read at the Dirichlet dofs only, and right-hand sides besides those in the form.
     linear : bool
         All forms are affine in u: experiments then share factorisations, and so do steps of equal length where the
-        coefficients are constant in time. A form that asks for ``w.t`` counts as one whose coefficients are not: a
-        known source that changes in time belongs to the loads.
+        coefficients are constant in time. A form that asks for ``w.t`` is assembled at every time: a known source
+        that changes is cheaper among the loads.
     symmetric, definite, backend, tolerance, max_iterations
         As for `StationaryProblem`, of the matrix of a step.
 
@@ -104,7 +104,7 @@ class EvolutionProblem:
         self._joint = JointPattern(self.size)
         self._operator = FreeOperator(np.setdiff1d(np.arange(self.size), self.dirichlet), points=form.state_points,
                                       symmetric=symmetric, definite=definite, backend=backend)
-        self._checked_linear = not linear
+        self._checked_linear, self._factorized = not linear, (None, None)
 
     @staticmethod
     def _check_forms(mass, form, method, initial, velocity, damping):
@@ -169,8 +169,13 @@ class EvolutionProblem:
         return self.size
 
     def factorize(self, parts):
-        """Factorise the sum of ``weight * matrix``: a `FreeSolver`."""
-        return self._operator.factorize(self._joint.sum(parts))
+        """Factorise the sum of ``weight * matrix``: a `FreeSolver`; that of the last one where the sum is the same."""
+        matrix = self._joint.sum(parts)
+        data, solver = self._factorized
+        if solver is None or not np.array_equal(data, matrix.data):
+            solver = self._operator.factorize(matrix)
+            self._factorized = matrix.data, solver
+        return solver
 
     def solve(self, m, start=None):
         """The trajectory for a parameter.
