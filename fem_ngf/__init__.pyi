@@ -67,6 +67,13 @@ from .flows.rules import LowRankDirection as LowRankDirection
 from .flows.rules import MatrixFreeDirection as MatrixFreeDirection
 from .flows.rules import Spring as Spring
 from .flows.sobolev import SobolevFlow as SobolevFlow
+from .forms.elasticity import cauchy_green as cauchy_green
+from .forms.elasticity import cofactor as cofactor
+from .forms.elasticity import deformation_gradient as deformation_gradient
+from .forms.elasticity import derivative as derivative
+from .forms.elasticity import invariants as invariants
+from .forms.elasticity import isochoric_invariants as isochoric_invariants
+from .forms.elasticity import plane_strain as plane_strain
 from .forms.functional import Functional as Functional
 from .forms.helpers import ddot as ddot
 from .forms.helpers import det as det
@@ -94,6 +101,8 @@ from .gallery import point_data as point_data
 from .gallery import refinements as refinements
 from .gallery import time_data as time_data
 from .growth.expansion import Expansion as Expansion
+from .laws.equation_error import FrozenEquation as FrozenEquation
+from .laws.reactions import Reactions as Reactions
 from .laws.report import BeyondLawWarning as BeyondLawWarning
 from .laws.report import Visited as Visited
 from .laws.report import law_error as law_error

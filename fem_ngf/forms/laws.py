@@ -66,6 +66,12 @@ class Law:
         """Number d of arguments."""
         return int(self.basis.mesh.dim())
 
+    def evaluate(self, vector, y: np.ndarray) -> np.ndarray:
+        """Values (q,) or (q, c) of the law with coefficients (n,) at arguments y (q, d), continued beyond the mesh."""
+        table = LawTable.of(self, "cpu")
+        values = LocalLaw(table, table.coefficients(vector), False)(*(as_tensor(row[None]) for row in np.transpose(y)))
+        return values[..., 0, :].numpy().T
+
     @cached_property
     def grid(self) -> Grid:
         """The cells of the mesh."""

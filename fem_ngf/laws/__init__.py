@@ -1,1 +1,1 @@
-"""What an identified law rests on, and how it is shown."""
+"""Problems whose unknown is a law: reactions as data, equation error, and what a found law rests on."""

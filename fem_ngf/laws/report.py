@@ -39,7 +39,8 @@ class Visited:
         """Of a linearisation of an inverse problem; the law is the parameter of that number among the laws."""
         form, state = linearization.energy.pde.form, linearization.state
         states = getattr(state, "film", state.u[None])  # of an evolution at all times
-        calls = [form.visited(column, linearization.m)[number] for columns in states for column in columns.T]
+        calls = [form.visited(column[:form.state_size], linearization.m)[number]
+                 for columns in states for column in columns.T]
         return cls(*(np.concatenate(part) for part in zip(*calls, strict=True)), law)
 
     @property

@@ -1,0 +1,198 @@
+"""Elastic laws: kinematics, reactions as observations, equation error, and the case of a rubber plate."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import skfem as sk
+import torch
+from test_forms import taylor_rates
+
+from fem_ngf import (
+    FrozenEquation,
+    GaussianNoise,
+    InputError,
+    InverseProblem,
+    Law,
+    MatrixObservation,
+    Reactions,
+    StationaryProblem,
+    Tikhonov,
+    WeakForm,
+    cauchy_green,
+    cofactor,
+    ddot,
+    deformation_gradient,
+    derivative,
+    det,
+    grad,
+    invariants,
+    isochoric_invariants,
+    plane_strain,
+    realize,
+)
+from fem_ngf.forms.laws import LawTable, LocalLaw
+from fem_ngf.run.loading import load_function
+from fem_ngf.spaces.hilbert import HilbertSpace
+from fem_ngf.verify import adjoint_error, taylor_rate
+
+CASES = Path(__file__).resolve().parents[1] / "cases"
+F = torch.as_tensor(np.eye(2)[:, :, None, None] + 0.3 * np.random.default_rng(0).standard_normal((2, 2, 3, 4)))
+
+
+def test_invariants_are_those_of_the_tensor_in_space():
+    full = plane_strain(F)
+    for plane, solid in zip(invariants(F), invariants(full), strict=True):
+        assert np.allclose(plane, solid)
+    C = np.moveaxis(cauchy_green(full).numpy(), (0, 1), (-2, -1))
+    values = np.linalg.eigvalsh(C)
+    first, second, J = (each.numpy() for each in invariants(F))
+    assert np.allclose(values.sum(-1), first) and np.allclose(values.prod(-1), J**2)
+    assert np.allclose(values[..., 0] * values[..., 1] + values[..., 2] * (values[..., 0] + values[..., 1]), second)
+    first, second, _ = (each.numpy() for each in isochoric_invariants(full))
+    assert np.allclose(first, (values / np.cbrt(values.prod(-1))[..., None]).sum(-1))
+    assert torch.isnan(isochoric_invariants(-plane_strain(F))[0]).all()
+
+
+def test_stresses_are_derivatives_of_the_energy():
+    assert np.allclose(derivative(det, F).detach(), cofactor(F))
+    slopes = load_function(CASES / "hyperelastic.py").__globals__["slopes"]
+    energy = [lambda s: 0.5 * s + s**2, lambda s: torch.sin(s), lambda s: 1.5 * s**2]
+    slope = [lambda s: 0.5 + 2 * s, lambda s: torch.cos(s), lambda s: 3.0 * s]
+
+    def stored(at):
+        first, second, J = isochoric_invariants(at)
+        return energy[0](first - 3.0) + energy[1](second - 3.0) + energy[2](J - 1.0)
+
+    assert np.allclose(derivative(stored, F).detach(), slopes(F, slope), atol=1e-12)
+
+
+def test_a_law_called_in_an_energy_has_a_stress():
+    law = Law(sk.Basis(sk.MeshLine(np.linspace(0.0, 3.0, 4)), sk.ElementLineHermite()))
+    space = HilbertSpace.l2(law.basis)
+    m = space.project(space.points[:, 0] ** 3)
+    table = LawTable.of(law, "cpu")
+    W = LocalLaw(table, table.coefficients(m), False)
+    found = derivative(lambda at: W(det(at)), F).detach()
+    assert np.allclose(found, 3.0 * det(F) ** 2 * cofactor(F), atol=1e-9)
+    assert np.allclose(law.evaluate(m, np.array([[0.5], [4.0]])), [0.125, 27.0 + 27.0])
+
+
+def test_laws_of_invariants_have_taylor_rates():
+    """Tangents and second derivatives of the plate's residual, its laws Isihara's."""
+    names = load_function(CASES / "hyperelastic.py").__globals__
+    state = sk.Basis(names["plate"](3), sk.ElementVector(sk.ElementTriP1()), intorder=1)
+    space = names["law_space"]()
+    m = np.concatenate([part.project(law(part.points[:, 0]))
+                        for part, law in zip(space.spaces, names["TRUTHS"]["isihara"], strict=True)])
+    u = (state.mesh.p * np.array([[0.4], [0.2]])).T.ravel()
+    form = WeakForm(names["residual"], state, names["laws"]())
+    assert np.abs(taylor_rates(form, (u + 0.01 * np.sin(9 * u), m), scale=0.02) - 2.0).max() < 0.05
+
+
+def clamped():
+    """A block of rubber pulled at its right, two load steps; the law is the slope of the energy of J."""
+    law = Law(sk.Basis(sk.MeshLine(np.linspace(-1.0, 2.0, 5)), sk.ElementLineHermite(), intorder=6))
+
+    def residual(u, v, k, w):
+        at = deformation_gradient(u)
+        return ddot(at - cofactor(at) + k(det(at) - 1.0) * cofactor(at), grad(v))
+
+    mesh = sk.MeshTri().refined(1)
+    state = sk.Basis(mesh, sk.ElementVector(sk.ElementTriP1()), intorder=2)
+    left, right = (state.get_dofs(facets).all() for facets in (lambda x: x[0] < 1e-9, lambda x: x[0] > 1 - 1e-9))
+    values = np.zeros((state.N, 2))
+    values[right[::2]] = (0.1, 0.3)
+    problem = StationaryProblem(WeakForm(residual, state, law), dirichlet=np.r_[left, right], values=values)
+    space = HilbertSpace.l2(law.basis)
+    return Reactions(problem, (left[::2], right[::2])), space, space.project(4.0 * space.points[:, 0])
+
+
+def test_reactions_balance_and_are_differentiated_exactly():
+    equation, _, m = clamped()
+    state, rng = equation.solve(m), np.random.default_rng(1)
+    assert state.u.shape == (equation.state_size, 2)
+    assert np.allclose(state.u[-2], -state.u[-1], rtol=1e-8) and state.u[-1, 1] > 2.0 * state.u[-1, 0] > 0
+    dm, covector = rng.standard_normal(m.size), rng.standard_normal(state.u.shape)
+    assert adjoint_error(state, dm, covector) < 1e-10
+    block = rng.standard_normal((m.size, 3))
+    assert np.allclose(state.tangent(block)[..., 1], state.tangent(block[:, 1]))
+
+    def forces(at):
+        found = equation.solve(at)
+        return found.u[-2:].ravel(), found.tangent(np.eye(m.size))[-2:].reshape(4, -1)
+
+    assert taylor_rate(forces, m, 0.2 * dm) == pytest.approx(2.0, abs=0.02)
+
+
+def energy_of(equation, space, data):
+    observation = MatrixObservation(sp.eye_array(
+        equation.state_size, format="csr"), np.zeros((equation.state_size, 2)))
+    noise = GaussianNoise.from_std(np.full(data.shape, 0.01))
+    return InverseProblem(equation, observation, data, noise, Tikhonov(space.stiffness), space, 1e-6)
+
+
+@pytest.mark.parametrize("kind", ["reactions", "frozen", "plain"])
+def test_energies_with_reactions_have_exact_derivatives(kind):
+    equation, space, m = clamped()
+    data = equation.solve(m).u
+    if kind != "reactions":
+        equation = FrozenEquation(equation, data[:-2], 1.2 * m, whitened=kind == "frozen")
+    energy, rng = energy_of(equation, space, data), np.random.default_rng(2)
+    direction, other = 0.2 * rng.standard_normal((2, m.size))
+    rate = taylor_rate(energy.as_scipy(), 1.1 * m, direction)
+    assert rate == pytest.approx(2.0, abs=0.02) or rate == np.inf
+    assert adjoint_error(energy.linearize(m).state, direction, rng.standard_normal(data.shape)) < 1e-10
+
+    if kind == "plain":
+        return
+
+    def along(at):
+        here = energy.linearize(at)
+        return float(here.derivative @ other), here.hessian_action(other, "newton")
+
+    rate = taylor_rate(along, 1.1 * m, direction)
+    assert rate == np.inf or rate == pytest.approx(2.0, abs=0.05)
+
+
+def test_the_equation_error_vanishes_at_the_truth_and_finds_it_without_a_solve():
+    """Linear in the law: one Gauss-Newton step ends at the truth where the state visits the law."""
+    equation, space, m = clamped()
+    data = equation.solve(m).u
+    energy = energy_of(FrozenEquation(equation, data[:-2], 0.7 * m), space, data)
+    assert energy.linearize(m).terms["misfit"] < 1e-10
+    here = energy.linearize(0.5 * m)
+    hessian = here.hessian_action(np.eye(m.size))
+    found = 0.5 * m - np.linalg.lstsq(hessian, here.derivative, rcond=1e-14)[0]
+    y = np.linspace(0.05, 0.2, 10)[:, None]
+    assert np.allclose(space.interpolation(y) @ found, 4.0 * y[:, 0], rtol=1e-3)
+
+
+def test_bad_input_is_named():
+    equation, space, m = clamped()
+    with pytest.raises(InputError, match="of which 1 are free"):
+        Reactions(equation.problem, (np.array([equation.problem.free[0]]),))
+    with pytest.raises(InputError, match="measured has shape"):
+        FrozenEquation(equation, np.zeros((3, 2)), m)
+
+
+def test_the_rubber_plate_starts_from_its_equation_error(tmp_path):
+    """Mean error of the stress over six paths below 5 %, from noisy displacements and without a nonlinear solve."""
+    make = load_function(CASES / "hyperelastic.py")
+    problem = make(cells=6, steps=3, refinements=0)
+    (level,), ansatz = problem.levels, problem.ansatz
+    m = realize(ansatz, ansatz.initial(np.random.default_rng(0)), level.spaces["h1"])
+    found = problem.outcome(level.energy.linearize(m), None)
+    assert found["law_errors"]["P"]["mean"] < 0.05 and max(found["law_outside"]) == 0.0
+    test = make.__globals__["synthetic"](4, 2, 0.3, 0.0, 1)
+    file = tmp_path / "plate.npz"
+    arrays = {"points": test.mesh.p.T, "triangles": test.mesh.t.T, "displacement": test.displacement,
+              "reactions": test.reactions, "constraint": np.zeros((test.mesh.p.shape[1], 2))}
+    np.savez(file, **arrays)
+    with pytest.raises(InputError, match="nodes of constraint 1"):
+        make(data=file)
+    for number, (axis, side) in enumerate(make.__globals__["sets_of"](test.mesh), 1):
+        arrays["constraint"][side, axis] = number
+    np.savez(file, **arrays)
+    assert np.allclose(make.__globals__["Test"].read(file).reactions, test.reactions)
