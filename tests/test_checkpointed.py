@@ -125,7 +125,8 @@ def test_an_inverse_problem_does_not_see_the_difference():
 @pytest.mark.parametrize(("options", "message"), [
     ({}, "give one of memory .* and snapshots"), ({"snapshots": 0}, "snapshots is 0 and disk 0"),
     ({"memory": 70.0}, "memory is 70 bytes; one snapshot of this evolution takes 72"),
-    ({"snapshots": 2, "memory": 1e9}, "give one of memory"), ({"snapshots": 2, "disk": -1}, "disk -1"),
+    ({"snapshots": 2, "memory": 1e9}, "give one of memory"), ({"snapshots": 2, "disk": -1}, "disk is -1"),
+    ({"memory": np.nan}, "memory is nan"),
 ])
 def test_bad_input_is_named(options, message):
     _, problem = heat(3, cells=1)

@@ -338,6 +338,7 @@ def test_steps_of_equal_length_are_equal():
     ({"times": [0.0, np.nan]}, "times has 1 entries that are not finite"),
     ({"times": [0.0]}, r"times has shape \(1,\); it needs \(T,\) with T >= 2"),
     ({"times": [0.0, 0.1, 0.4], "method": "bdf2"}, "step 2 is 3 times as long .* BDF2 is unstable"),
+    ({"times": "soon"}, "times "), ({"tolerance": 0.0}, "tolerance is 0.0"), ({"damping": 3.0}, "damping is a float"),
     ({"method": "leapfrog"}, "method is 'leapfrog'; choose 'euler'"),
     ({"initial": np.zeros(3)}, r"initial has shape \(3,\)"),
     ({"initial": np.zeros((25, 2)), "loads": np.zeros((25, 3))}, "initial has 2 columns but there are 3 experiments"),
@@ -364,6 +365,8 @@ def test_other_failures_are_named():
         problem.solve(np.zeros(3))
     with pytest.raises(SolveError):
         problem.solve(np.full(space.N, 1e4))
+    with pytest.raises(InputError, match="start has shape"):
+        problem.solve(np.zeros(space.N), start=np.zeros(3))
     with pytest.raises(InputError, match="mass has"):
         EvolutionProblem(*forms(basis(1), sk.ElementTriP1(), lambda u, v, m, w: u * v), form, UNEVEN)
     state = problem.solve(np.zeros(space.N))

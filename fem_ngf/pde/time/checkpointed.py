@@ -23,7 +23,7 @@ import numpy as np
 import scipy.sparse as sp
 from checkpoint_schedules import Copy, EndForward, EndReverse, Forward, Move, MultistageCheckpointSchedule, StorageType
 
-from ...errors import InputError, SolveError
+from ...errors import InputError, SolveError, check_has, check_not_negative, real_array
 from .recursion import PullBack, Recursion
 from .terms import Tangents
 from .trajectory import check_purpose, checked_direction
@@ -64,6 +64,9 @@ class CheckpointedEvolution:
     """
 
     def __init__(self, problem, observation, weights, *, memory=None, snapshots=None, disk=0, folder=None):
+        check_has("problem", problem, "an EvolutionProblem", "terms", "step", "times")
+        check_has("observation", observation, "an Observation such as point_values", "shape", "transpose")
+        weights = weights if sp.issparse(weights) else np.atleast_2d(real_array("weights", weights))
         self.problem, self.observation, self.weights = problem, observation, sp.csc_array(weights)
         if observation.shape[1] != problem.size or self.weights.shape[1] != len(problem.times):
             raise InputError(f"observation has shape {observation.shape} and weights {self.weights.shape}; the "
@@ -71,12 +74,13 @@ class CheckpointedEvolution:
         if (memory is None) == (snapshots is None):
             raise InputError("give one of memory (bytes) and snapshots (their number)")
         self.depth = 2 if any(term.weights[:, 2].any() for term in problem.terms) else 1
+        check_not_negative(disk=disk, **({"memory": memory} if snapshots is None else {"snapshots": snapshots}))
         if snapshots is None:
             each = 8 * self.depth * problem.size * problem.experiments
             snapshots = int(memory // each)
             if snapshots + disk < 1:
                 raise InputError(f"memory is {memory:g} bytes; one snapshot of this evolution takes {each}")
-        if snapshots < 0 or disk < 0 or snapshots + disk < 1:
+        if snapshots + disk < 1:
             raise InputError(f"snapshots is {snapshots} and disk {disk}; there must be one snapshot at least")
         self.snapshots, self.disk, self.folder, self.recomputed = int(snapshots), int(disk), folder, 0
 
@@ -93,7 +97,7 @@ class CheckpointedEvolution:
 
     def solve(self, m, start=None):
         """What is observed for a parameter m (n_m,): an `ObservedEvolution`. `start` is not used."""
-        m = np.array(m, dtype=float)
+        m = np.array(real_array("m", m))
         if m.shape != (self.parameter_size,):
             raise InputError(f"m has shape {m.shape}; this problem needs ({self.parameter_size},)")
         if not np.isfinite(m).all():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...errors import InputError, SolveError, checked_times
+from ...errors import InputError, SolveError, check_counts, check_has, check_positive, checked_times, real_array
 from ...spaces.sampling import chosen_unknowns
 from ..newton import newton, norm
 from ..operator import FreeOperator
@@ -87,6 +87,8 @@ class EvolutionProblem:
     def __init__(self, mass, form, times, method="euler", *, initial=0.0, velocity=None, damping=None,
                  parameter_times=None, dirichlet=None, values=0.0, loads=0.0, linear=False, symmetric=None,
                  definite=False, backend="auto", tolerance=1e-12, max_iterations=50):
+        check_positive(tolerance=tolerance)
+        check_counts(max_iterations=max_iterations)
         self.times, self.linear = checked_times(times, least=2), linear
         self.counts, self.evolutions, self.kept = SolveCounts(), SolveCounts(), {}
         self.tolerance, self.max_iterations = tolerance, max_iterations
@@ -108,9 +110,11 @@ class EvolutionProblem:
 
     @staticmethod
     def _check_forms(mass, form, method, initial, velocity, damping):
-        second = method == "newmark"
+        forms = [("mass", mass), ("form", form)] + ([] if damping is None else [("damping", damping)])
+        for name, each in forms:
+            check_has(name, each, "a WeakForm", "residual", "tangent", "parameter_sizes", "depends_on_time")
         for name, each in (("damping", damping), ("velocity", velocity)):
-            if each is not None and not second:
+            if each is not None and method != "newmark":
                 raise InputError(f"{name} is for method 'newmark', whose equation has two derivatives in time; this is "
                                  f"{method!r}")
         sizes = form.state_size, form.parameter_sizes
@@ -195,20 +199,29 @@ class EvolutionProblem:
         SolveError
             When a coefficient overflows, a step's matrix is singular or Newton's method does not converge.
         """
-        m = np.array(m, dtype=float)
+        m = np.array(real_array("m", m))
         if m.shape != (self.parameter_size,):
             raise InputError(f"m has shape {m.shape}; this problem needs ({self.parameter_size},)")
         if not np.isfinite(m).all():
             raise SolveError("m has entries that are not finite")
         film = np.zeros((len(self.times), self.size, self.experiments))
         tangents = Tangents(self, m, film)
-        guesses = None if start is None else np.reshape(getattr(start, "u", start), film.shape)
+        guesses = None if start is None else self._guesses(start, film.shape)
         for i in range(len(self.times)):
             film[i] = self.step(i, tangents, None if guesses is None else guesses[i])
         self.evolutions.forward += self.experiments
         if not self._checked_linear:
             self._check_linear(tangents)
         return Trajectory(self, tangents)
+
+    @staticmethod
+    def _guesses(start, shape):
+        """States (N + 1, n, k) of a trajectory, or of an array of all of them."""
+        guesses = real_array("start", getattr(start, "u", start))
+        if guesses.size != np.prod(shape):
+            raise InputError(f"start has shape {guesses.shape}; give a trajectory, or ({shape[0] * shape[1]}, "
+                             f"{shape[2]}) values")
+        return guesses.reshape(shape)
 
     def step(self, i, tangents, guess=None):
         """The state (n, k) at time i from those at the two times before, as many as the scheme asks for.
