@@ -226,6 +226,8 @@ def verify_energy(energy, ansatz, theta: np.ndarray, space, generator: np.random
         kinks = integral_error(_derivative_and_hessian(energy, v), m, v)
         checks.append(Check("smoothness: the derivative and the integral of the Hessian", kinks, KINK))
     checks += _regularization_checks(energy, m, v, w, hessians)
+    if hasattr(energy, "observation"):
+        checks.append(Check("directions of two that the data do not see", _unseen(energy, here, (v, w)), 0.5))
     for kind in hessians:
         checks.append(Check(f"symmetry of the {kind} Hessian", symmetry_error(here, v, w, kind), 1e-10))
     if hasattr(here, "state"):
@@ -298,6 +300,12 @@ def _derivative_and_hessian(energy, w):
         return float(here.derivative @ w), here.hessian_action(w, "newton")
 
     return function
+
+
+def _unseen(energy, here, directions) -> float:
+    """How many directions change the state, and what is observed of it by rounding only."""
+    changes = [here.state.tangent(each) for each in directions]
+    return float(sum(np.abs(energy.observation(du)).max() <= 1e-12 * np.abs(du).max() for du in changes))
 
 
 def _regularization_checks(energy, m, v, w, hessians: Sequence[str]) -> list[Check]:

@@ -28,6 +28,7 @@ from fem_ngf import (
     Transformed,
     dot,
     grad,
+    point_values,
     taylor_rate,
     verify_energy,
 )
@@ -119,7 +120,7 @@ def test_every_energy_passes(name):
     energy, space, _ = inverse_problem(6, **CASES[name])
     ansatz = MLP((2, 5, 4, 1), start=1.0, output_scale=0.1)
     checks = verify_energy(energy, ansatz, ansatz.initial(np.random.default_rng(0)), space, np.random.default_rng(1))
-    assert len(checks) == 10
+    assert len(checks) == 11
     assert [str(check) for check in checks if not check.passed] == []
 
 
@@ -197,6 +198,15 @@ def test_no_false_alarm(name, seed):
     theta = ansatz.initial(np.random.default_rng(seed))
     checks = verify_energy(energy, ansatz, theta, space, np.random.default_rng(10 + seed))
     assert [str(check) for check in checks if not check.passed] == []
+
+
+def test_data_that_see_nothing_are_found():
+    """Sensors where the state is given: every derivative is right, and zero."""
+    energy, space, m = inverse_problem(6)
+    edge = np.array([[0.0, 0.3], [0.5, 0.0], [1.0, 0.7]])
+    blind = replace(energy, observation=point_values(energy.pde.form.state, edge), data=np.ones(3))
+    checks = verify_energy(blind, FiniteElement(space), m, space, np.random.default_rng(1))
+    assert "directions of two that the data do not see" in [check.name for check in checks if not check.passed]
 
 
 def test_few_remainders_above_rounding_are_told():

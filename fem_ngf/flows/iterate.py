@@ -202,7 +202,10 @@ def _check_rules(flow) -> None:
     if hasattr(flow.energy, "space"):
         same_size("the energy", flow.energy.space.size, "space", flow.space.size)
     check_counts(iterations=flow.iterations)
-    check_not_negative(tolerance=flow.tolerance, stagnation=getattr(flow, "stagnation", 0.0))
+    rules = {"tolerance": flow.tolerance, "stagnation": getattr(flow, "stagnation", 0.0)}
+    check_not_negative(**rules)
+    if large := [name for name, value in rules.items() if value >= 1]:
+        raise InputError(f"{large[0]} is {rules[large[0]]}; it is a share and must be below 1")
 
 
 def resume(flow, ansatz, state: dict) -> Iterate:

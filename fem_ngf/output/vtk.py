@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
@@ -12,7 +13,7 @@ import numpy as np
 import skfem
 from skfem import refdom
 
-from ..errors import InputError
+from ..errors import InputError, real_array
 from .files import replacing
 from .nodes import NodalMesh, cell_values, degree, is_continuous, nodal_mesh
 
@@ -60,9 +61,31 @@ def write_fields(path: str | Path, fields: Fields, *, time: float = 0.0) -> list
     return parts
 
 
+def checked_fields(fields: Fields) -> dict:
+    """The fields as a dict.
+
+    Raises
+    ------
+    InputError
+        If one has a name that files cannot hold, or is no pair of a basis and its vector.
+    """
+    if not isinstance(fields, Mapping):
+        raise InputError(f"fields is a {type(fields).__name__}; give a dict {{name: (basis, vector)}}")
+    for name, field in fields.items():
+        if not isinstance(name, str) or not re.fullmatch(r"[^\W][^<>&\"'\n\t/]*", name):
+            raise InputError(f"a field is called {name!r}; give it a name of letters, digits, spaces and signs other "
+                             "than < > & / and quotes")
+        if not isinstance(field, tuple) or len(field) != 2 or not hasattr(field[0], "mesh"):
+            raise InputError(f"field {name!r} is no pair (basis, vector)")
+        vector = real_array(f"field {name!r}", field[1])
+        if vector.shape != (field[0].N,):
+            raise InputError(f"field {name!r} has shape {vector.shape}; its basis has {field[0].N} unknowns")
+    return dict(fields)
+
+
 def write_parts(folder: Path, stem: str, fields: Fields) -> list[Path]:
     """Write the ``.vtu`` files of some fields: one for each mesh and degree."""
-    groups, paths = _grouped(fields), []
+    groups, paths = _grouped(checked_fields(fields)), []
     for (_, order, continuous), names in groups.items():
         suffix = "" if len(groups) == 1 else f"_{'linear' if order == 1 else 'quadratic'}"
         suffix += "" if continuous else "_broken"

@@ -19,6 +19,7 @@ from ..linalg.kronecker import KroneckerSum
 from ..linalg.operators import SymmetricOperator
 from ..model import Model
 from ..output.film import Film
+from ..output.vtk import checked_fields
 from ..regularization.gaussian import Gaussian
 from ..spaces.hilbert import HilbertSpace
 from ..spaces.protocol import Space
@@ -124,28 +125,6 @@ class Level:
     def exports(self, linearization) -> Fields:
         """The parameter, the truth and the error where there is a truth, and the case's further fields."""
         return compared(self.basis, linearization.m, self.truth) | checked_fields(self.fields(linearization))
-
-
-def checked_fields(fields) -> Fields:
-    """The fields as a dict.
-
-    Raises
-    ------
-    InputError
-        If one has a name that files cannot hold, or is no pair of a basis and its vector.
-    """
-    if not isinstance(fields, Mapping):
-        raise InputError(f"fields is a {type(fields).__name__}; give a dict {{name: (basis, vector)}}")
-    for name, field_ in fields.items():
-        if not isinstance(name, str) or not re.fullmatch(r"[^\W][^<>&\"'\n\t/]*", name):
-            raise InputError(f"a field is called {name!r}; give it a name of letters, digits, spaces and signs other "
-                             "than < > & / and quotes")
-        if not isinstance(field_, tuple) or len(field_) != 2 or not hasattr(field_[0], "mesh"):
-            raise InputError(f"field {name!r} is no pair (basis, vector)")
-        vector = real_array(f"field {name!r}", field_[1])
-        if vector.shape != (field_[0].N,):
-            raise InputError(f"field {name!r} has shape {vector.shape}; its basis has {field_[0].N} unknowns")
-    return dict(fields)
 
 
 def compared(basis: skfem.AbstractBasis, m: np.ndarray, truth: np.ndarray | None) -> Fields:

@@ -31,6 +31,7 @@ GROWING = ("hilbert-descent", "newton", "sobolev", "natural-gradient")
 
 AT_LEAST = {"seed": 0, "levels": 1, "iterations": 1, "threads": 1, "start_width": 1, "max_parameters": 1}
 AT_MOST = {"threads": 1024}
+BELOW_ONE = ("tolerance", "stagnation")
 # What a run has from its start; resume refuses it.
 SETTLED = ("out", "seed", "levels", "ansatz", "sampling", "grow", "growth", "start_width", "weight")
 POSITIVE = ("length", "tolerance", "stagnation")
@@ -186,6 +187,8 @@ def check_values(values: Mapping[str, Any]) -> None:
             raise InputError(f"{name} is {value}; it must be {AT_MOST[name]} at most")
         if name in POSITIVE and not (math.isfinite(value) and value > 0):
             raise InputError(f"{name} is {value}; it must be a positive number")
+        if name in BELOW_ONE and value >= 1:
+            raise InputError(f"{name} is {value}; it is a share and must be below 1")
         if name == "device" and not re.fullmatch(r"(cpu|cuda)(:\d+)?", value):
             raise InputError(f"device is {value!r}; choose cpu or cuda")
         if name == "weight":

@@ -80,6 +80,7 @@ def flags(random) -> Iterator[Attack]:
     """Each flag with each value that it cannot have."""
     wrong = {name: [*NOT_INTEGERS, *values] for name, values in INTEGERS.items()}
     wrong |= dict.fromkeys(POSITIVE, NOT_POSITIVE)
+    wrong |= {name: [*NOT_POSITIVE, "1", "5", "1e300"] for name in ("tolerance", "stagnation")}
     wrong |= {name: [*WRONG_WORDS, *values] for name, values in WORDS.items()}
     for name, values in wrong.items():
         for value in values:

@@ -112,10 +112,10 @@ CALLS: dict[str, tuple[Callable, dict, dict[str, list]]] = {
                                                                  **more}).start(theta), {}, {
         "energy": [None, PDE, 3], "space": [None, BASIS, ngf.HilbertSpace.l2(OTHER)],
         "ansatz": [None, torch.nn.Linear(2, 1), ngf.MLP((3, 2, 1)), ngf.MLP((2, 2, 2)), THETA],
-        "iterations": COUNT, "tolerance": [*NUMBER, -1.0],
+        "iterations": COUNT, "tolerance": [*NUMBER, -1.0, 1.0],
         "theta": ["x", None, THETA[:-1], THETA * 1j, THETA * np.nan]}),
     "SobolevFlow": (lambda **more: ngf.SobolevFlow(ENERGY, NETWORK, SPACE, **more).start(THETA), {}, {
-        "iterations": COUNT, "tolerance": [*NUMBER, -1.0], "discretization": WORD, "duration": [0, -1, "x", 1j],
+        "iterations": COUNT, "tolerance": [*NUMBER, -1.0, 1.0], "discretization": WORD, "duration": [0, -1, "x", 1j],
         "accuracy": [0, -1, "x", float("nan")]}),
     "Expansion": (ngf.Expansion, {}, {"trigger": WORD, "selection": WORD, "neurons": COUNT, "candidates": COUNT,
                                       "max_parameters": COUNT}),
