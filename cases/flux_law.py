@@ -65,7 +65,7 @@ NETWORKS = {"monotone": lambda n, box: ngf.GradNetC(2, n, 1, components=3, monot
 
 def case(cells: int = 12, p: float = 3.0, alpha: float = 0.3, noise: float = 0.003, noise_seed: int = 1,
          sensors: int = 20, structure: Literal["monotone", "gradient", "none"] = "monotone", neurons: int = 8,
-         largest: float = 1.6) -> ngf.Case:
+         largest: float = 1.6, law_cells: int = 16) -> ngf.Case:
     """A flux q(grad u) from three noisy states.
 
     Parameters
@@ -80,6 +80,8 @@ def case(cells: int = 12, p: float = 3.0, alpha: float = 0.3, noise: float = 0.0
         Of the network.
     largest
         The law is sought for gradients whose components are below this.
+    law_cells
+        A side of the law's mesh.
     """
     ngf.check_positive(alpha=alpha, p=p, largest=largest)
     fine, exact = discretized(ngf.unit_square(2 * cells), law(2.0 * largest, 80))
@@ -88,7 +90,7 @@ def case(cells: int = 12, p: float = 3.0, alpha: float = 0.3, noise: float = 0.0
     points = ngf.grid_points((sensors, sensors), (1 / (sensors + 1),) * 2, (sensors / (sensors + 1),) * 2)
     values, std = ngf.noisy(ngf.point_values(fine, points)(true_state.u), noise, noise_seed)
 
-    unknown = law(largest, 16)
+    unknown = law(largest, law_cells)
     state, equation = discretized(ngf.unit_square(cells), unknown)
     space = ngf.HilbertSpace.l2(unknown.basis, sampling="nodal")
     energy = ngf.InverseProblem(equation, ngf.point_values(state, points), values, ngf.GaussianNoise.from_std(std),
