@@ -114,7 +114,7 @@ def case(cells: int = 20, noise: float = 0.01, noise_seed: int = 1, uncertainty:
                         lambda space: ngf.bilaplacian(space.basis, gamma, delta, mean=mean), truth=true,
                         fields=(lambda at: ngf.laplace(at).fields(at.energy.space.basis)) if uncertainty else None)
     return ngf.Case("advection_diffusion", levels, ngf.MLP((2, 16, 16, 1)), start=mean,
-                    defaults={"flow": "newton", "sampling": "nodal"})
+                    defaults={"sampling": "nodal"})
 
 
 def tutorial(data: Path) -> tuple:

@@ -71,8 +71,7 @@ def case(prior: Literal["theta", "log-theta"] = "theta", data: Path | None = Non
 
     level = ngf.Level("32 x 32", energy, squares, truth=true, fields=fields)
     return ngf.Case("benchmark_8x8", (level,), ngf.MLP((2, 16, 16, 1)),
-                    defaults={"metric": "l2", "direction": "newton"},
-                    tuning={"iterations": 100, "recycle": 0, "stagnation": 1e-10})
+                    defaults={"metric": "l2", "tolerance": 1e-5})
 
 
 def constants(coarse: Basis, fine: Basis) -> Basis:

@@ -45,7 +45,7 @@ def case(cells: int = 12, alpha: float = 40.0, noise: float = 0.01, noise_seed: 
     measured = ngf.point_data(data, points, truth, finer, ngf.unit_cube(cells), noise=noise, seed=noise_seed)
     levels = ngf.levels(model, ngf.halvings(ngf.unit_cube, cells, smallest=6), measured,
                         lambda space: ngf.Tikhonov(space.stiffness), alpha, truth=truth)
-    return ngf.Case("block_3d", levels, ngf.MLP((3, 16, 16, 1)), defaults={"sampling": "nodal", "stagnation": 1e-4})
+    return ngf.Case("block_3d", levels, ngf.MLP((3, 16, 16, 1)), defaults={"sampling": "nodal"})
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def case(cells: int = 80, alpha: float = 1e-4, snr: float = 10.0, noise_seed: in
     levels = ngf.levels(model, meshes, measured, lambda space: ngf.Tikhonov(space.stiffness), 2.0 * alpha,
                         truth=true_conductivity)
     return ngf.Case("conductivity", levels, ngf.MLP((2, neurons, 1), activation="sigmoid", start=1.0),
-                    defaults={"sampling": "nodal", "stagnation": 1e-4})
+                    defaults={"sampling": "nodal"})
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def case(data: Path | None = None, reference: Path | None = None, mesh: Path | N
     half = found.grid.half
     return ngf.Case("eit_tank", (ngf.Level("tank", found.energy, found.energy.space.basis, fields=found.fields),),
                     ngf.MLP((2, neurons, neurons, 1), box=((-half, -half), (half, half))), length=correlation,
-                    defaults={"sampling": "nodal", "iterations": 40, "stagnation": 3e-3}, tuning={"worth": 0.05},
+                    defaults={"sampling": "nodal"},
                     outcome=lambda at, folder: {"level": level, **found.outcome(at, folder)})
 
 

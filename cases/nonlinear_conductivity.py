@@ -75,8 +75,7 @@ def case(cells: int = 24, alpha: float = 3.0, noise: float = 0.01, noise_seed: i
         return {**seen.summary(), "law_error": ngf.law_error(found, true, 0.0, last),
                 "law_error_beyond": ngf.law_error(found, true, last, 1.2 * last)}
 
-    return ngf.Case("nonlinear_conductivity", levels, network, outcome=outcome,
-                    defaults={"flow": "newton"})
+    return ngf.Case("nonlinear_conductivity", levels, network, outcome=outcome)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def case(mesh: Path | None = None, refinements: int = 1, alpha: float = 15.0, no
                               seed=noise_seed)
     levels = ngf.levels(model, meshes, measured, lambda space: ngf.Tikhonov(space.stiffness), alpha, truth=truth)
     return ngf.Case("perforated_plate", levels, ngf.MLP((2, 16, 16, 1), box=ngf.bounding_box(coarsest)),
-                    defaults={"sampling": "nodal", "stagnation": 1e-4})
+                    defaults={"sampling": "nodal"})
 
 
 if __name__ == "__main__":

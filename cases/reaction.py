@@ -39,7 +39,7 @@ def case(cells: int = 32, alpha: float = 0.5, noise: float = 0.005, noise_seed: 
     levels = ngf.levels(model, ngf.halvings(ngf.unit_square, cells), measured,
                         lambda space: ngf.Tikhonov(space.stiffness), alpha, truth=truth)
     return ngf.Case("reaction", levels, ngf.MLP((2, 16, 16, 1), start=1.0),
-                    defaults={"sampling": "nodal", "stagnation": 1e-4})
+                    defaults={"sampling": "nodal"})
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def case(cells: int = 32, metric: Literal["l2", "h1"] = "h1", length: float = 0.
     levels = ngf.levels(model, ngf.halvings(ngf.unit_square, cells), measured,
                         lambda space: ngf.Tikhonov(norm(space.basis)), alpha, truth=truth)
     return ngf.Case("source", levels, ngf.MLP((2, 20, 20, 1)), length=length,
-                    defaults={"metric": metric, "sampling": "nodal", "stagnation": 1e-4})
+                    defaults={"metric": metric, "sampling": "nodal"})
 
 
 if __name__ == "__main__":

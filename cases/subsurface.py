@@ -60,7 +60,7 @@ def case(cells: int = 64, noise: float = 0.01, wells: int = 50, data_seed: int =
         measured = ngf.point_data(data, points, truth, MODEL, finer, noise=noise, seed=data_seed + 1)
     levels = ngf.levels(MODEL, ngf.halvings(ngf.unit_square, cells), measured, lambda space: prior(space.basis),
                         truth=truth, fields=uncertainties if uncertainty else None)
-    return ngf.Case("subsurface", levels, ngf.MLP((2, 20, 20, 1)), tuning={"stagnation": 1e-4})
+    return ngf.Case("subsurface", levels, ngf.MLP((2, 20, 20, 1)))
 
 
 def prior(basis):

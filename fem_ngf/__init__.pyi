@@ -55,7 +55,6 @@ from .flows.baselines import ParameterDescent as ParameterDescent
 from .flows.continuation import Continuation as Continuation
 from .flows.continuation import Stage as Stage
 from .flows.directed import DirectedFlow as DirectedFlow
-from .flows.hilbert_descent import HilbertDescent as HilbertDescent
 from .flows.identify import Identified as Identified
 from .flows.identify import identify as identify
 from .flows.iterate import Iterate as Iterate

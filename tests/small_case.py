@@ -98,7 +98,7 @@ def case(cells: int = 8, data: Path | None = None, sensors: int = 8, noise: floa
         levels.append(Level(name, energy, parameter, truth=truth(parameter.doflocs),
                             fields=lambda linearization, state=state: {"u": (state, linearization.state.u[:, 0])}))
     return Case("small", tuple(levels), MLP((2, 6, 1)), title="Small diffusion problem",
-                defaults={"iterations": 4}, tuning={"stagnation": 1e-7})
+                defaults={"iterations": 4}, tuning={"share": 0.1})
 
 
 def signalling(pde, number, name):

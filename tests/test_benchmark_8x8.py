@@ -33,7 +33,7 @@ def in_order(level, published_values):
 
 
 def last(case, **options):
-    options = {"direction": "newton", "metric": "l2", **options}
+    options = {"metric": "l2", **options}
     *_, stage = Identification.of(case, RunOptions(**options)).stages()
     return stage
 
@@ -66,11 +66,11 @@ def test_published_vectors(k):
 
 @published
 def test_maximum_of_the_posterior_with_nodal_values():
-    stage = last(published_case(), ansatz="finite-element")
+    stage = last(published_case(), ansatz="finite-element", tolerance=1e-12)
     assert stage.iterate.converged and abs(stage.iterate.value - COST) <= 1e-6
     assert abs(stage.iterate.terms["misfit"] - MISFIT) < 1e-4
     assert abs(stage.iterate.terms["regularization"] - PRIOR) < 1e-4
-    assert stage.iterate.step <= 35 and stage.total_solves < 600  # published: 35 Newton iterations
+    assert stage.total_solves < 600
 
 
 @published
@@ -83,10 +83,9 @@ def test_the_reading_of_the_prior_matters():
 @published
 @pytest.mark.slow
 @pytest.mark.search
-def test_neural_unknown_comes_within_three_percent():
-    """Five starts end 0.02 % to 1.4 % above the maximum of the posterior."""
-    stage = last(published_case(), stagnation=1e-4)
-    assert COST < stage.iterate.value < 1.03 * COST
+def test_a_neural_unknown_comes_within_a_thousandth():
+    stage = last(published_case())
+    assert COST < stage.iterate.value < 1.001 * COST
 
 
 def test_synthetic_twin(tmp_path):

@@ -12,10 +12,10 @@ from skfem import Basis, ElementTriP2
 from fem_ngf import (
     Case,
     FiniteElement,
-    HilbertDescent,
     HilbertSpace,
     Identification,
     InputError,
+    NewtonFlow,
     RunOptions,
     SolveError,
     nodal_values,
@@ -59,7 +59,8 @@ def test_derivatives_are_exact(name):
     checks = verify_energy(level.energy, problem.ansatz, theta, level.space("h1", problem.length, "nodal"), generator)
     assert [str(check) for check in checks if not check.passed] == []
     quadratic = [check.name for check in checks if check.value == np.inf]
-    assert quadratic == (["Taylor rate of the derivative"] if name == "source" else [])
+    of_state = ["Taylor rate of the derivative"] if name == "source" else []
+    assert quadratic == [*of_state, "Taylor rate of the regularisation's derivative"]
     assert {"Taylor rate of the energy", "adjoint identity", "Gram matrix"} <= {check.name for check in checks}
 
 
@@ -81,10 +82,10 @@ def test_network_reaches_the_nodal_minimum(name):
 
 @pytest.mark.parametrize("name", QUICK)
 def test_nodal_minimum(name):
-    """Newton-CG for the nodal values, to a small gradient: the numbers that the networks are held to."""
+    """Nodal values to a small tolerance: the numbers that the networks are held to."""
     _, minimum, error = QUICK[name]
     problem = case(name)
-    identification, stages = identified(problem, ansatz="finite-element", stagnation=1e-7, iterations=100)
+    identification, stages = identified(problem, ansatz="finite-element", tolerance=1e-7)
     assert stages[-1].iterate.value == pytest.approx(minimum, rel=1e-5)
     assert relative_error(identification, stages[-1]) == pytest.approx(error, abs=2e-3)
 
@@ -167,9 +168,8 @@ def test_conductivity_that_is_not_positive_is_a_rejected_step():
     below[level.basis.N // 2] = -0.5
     with pytest.raises(SolveError):
         level.energy(below)
-    flow = HilbertDescent(level.energy, replace(problem.ansatz, start=4.0), level.space(), stagnation=1e-4)
+    flow = NewtonFlow(level.energy, replace(problem.ansatz, start=4.0), level.space())
     iterates = list(flow.run(flow.ansatz.initial(np.random.default_rng(0))))
-    assert iterates[1].step_size < 1.0  # the full Gauss-Newton step from kappa = 4 leads to negative values
     assert all(iterate.m.min() > 0 for iterate in iterates)
     assert iterates[-1].value < 1.01 * QUICK["conductivity"][1]
 
@@ -187,7 +187,6 @@ def test_conductivity_meets_the_published_error():
         final = stages[-1].iterate.value
         solves.append(next(s.total_solves for s in stages if s.level == 1 and s.iterate.value <= 1.01 * final))
         errors.append(relative_error(identification, stages[-1]))
-    assert identification.ansatz.size == 121
     assert np.median(errors) <= 0.044
     assert max(solves) <= 50
 
@@ -201,8 +200,8 @@ def test_source_priors_differ_where_no_sensor_looks():
     for metric in ("l2", "h1"):
         problem = case("source", metric=metric)
         level = problem.levels[-1]
-        flow = HilbertDescent(level.energy, FiniteElement(level.space(metric, problem.length)),
-                              level.space(metric, problem.length), tolerance=1e-9, stagnation=1e-12)
+        flow = NewtonFlow(level.energy, FiniteElement(level.space(metric, problem.length)),
+                          level.space(metric, problem.length), tolerance=1e-9)
         fields[metric] = list(flow.run(flow.ansatz.initial(np.random.default_rng(0))))[-1].m
     edge = level.basis.get_dofs().all()
     largest = {metric: np.abs(f[edge]).max() / np.abs(f).max() for metric, f in fields.items()}

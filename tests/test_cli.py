@@ -69,7 +69,7 @@ def test_history_and_summary_agree(finished):
         values = [float(row[name]) for row in rows]
         assert values == sorted(values)
     assert [row["mesh"] for row in rows] == sorted([row["mesh"] for row in rows])
-    assert summary["parameters"] == int(last["parameters"]) == 25
+    assert summary["parameters"] == int(last["parameters"]) >= 33  # 8 neurons, and what has grown
     assert summary["stop_reason"] and summary["seed"] == 0 and summary["versions"]["torch"]
 
 
@@ -143,7 +143,9 @@ def test_neurons_are_added_and_survive_a_resume(tmp_path, capsys):
     assert command([*words, "--iterations", str(added + 1), "--out", str(tmp_path / "short")]) == 0
     assert command(["resume", str(tmp_path / "short"), "--iterations", "8", "--quiet"]) == 0
     again = history(tmp_path / "short")
-    assert [row["event"].partition(";")[0] for row in again] == [row["event"].partition(";")[0] for row in rows]
+    grown, grown_again = ([row["event"].partition(";")[0] for row in each if "grew" in row["event"]]
+                          for each in (rows, again))
+    assert grown == grown_again and len(again) == len(rows)
     assert float(again[-1]["energy"]) == pytest.approx(float(rows[-1]["energy"]), rel=1e-10)
 
 
@@ -270,6 +272,7 @@ SMALL = {
     "eit_tank": [], "fit_1d": ["--cells", "32"], "gradient_field": ["--cells", "8"], "ritz_2d": ["--cells", "8"],
     "nonlinear_conductivity": ["--cells", "8"], "flux_law": ["--cells", "3", "--sensors", "3", "--law-cells", "1"],
     "hyperelastic": ["--cells", "8", "--steps", "1", "--refinements", "0", "--stretch", "0.05"],
+    "nonlinear_heat": ["--cells", "6"], "wave_speed": ["--cells", "8"],
     "parametric_diffusion": ["--cells", "6", "--snapshots", "20", "--rank", "5"], "source": ["--cells", "8"],
     "perforated_plate": ["--refinements", "0"], "reaction": ["--cells", "8"], "subsurface": ["--cells", "8"],
 }
@@ -290,11 +293,6 @@ def test_every_case_verifies(name, small_tank, capsys):
     assert "no exact Hessian" in out if name == "eit_tank" else "symmetry of the newton Hessian" in out
 
 
-def test_verify_demands_the_hessian_that_the_direction_uses(small_tank, capsys):
-    assert command(["verify", str(ROOT / "cases" / "eit_tank.py"), "--direction", "newton"]) == 2
-    assert "no exact Hessian" in capsys.readouterr().err
-
-
 def test_verify_fails_for_a_wrong_derivative(tmp_path, capsys):
     wrong = tmp_path / "wrong.py"
     wrong.write_text(Path(CASE).read_text().replace("torch.exp(m) *", "(m.detach() + 2.0) *"))
@@ -308,7 +306,7 @@ def test_compare_tabulates_all_methods(tmp_path, capsys):
     assert command(["compare", CASE, *QUICK, "--budget", "20", "--out", str(folder)]) == 0
     content = json.loads((folder / "compare.json").read_text())
     results = {result["method"]: result for result in content["results"]}
-    assert len(results) == 12 and not any("failed" in result for result in results.values())
+    assert len(results) == 11 and not any("failed" in result for result in results.values())
     best = min(result["energy"] for result in results.values())
     for name, result in results.items():
         assert result["above_best"] == pytest.approx(result["energy"] / best - 1)
@@ -392,9 +390,9 @@ BAD = {
     "unknown flow": (given("--flow", "luck"), "flow is 'luck'"),
     "unknown metric": (given("--metric", "h7x"), "metric is 'h7x'"),
     "Sobolev order out of range": (given("--metric", "h5"), "5"),
-    "direction of another flow": (given("--flow", "adam", "--direction", "newton"), "direction"),
+    "width of a network that grows": (given("--grow", "--width", "5"), "width"),
     "metric of the states in another flow": (given("--flow", "newton", "--metric", "gauss-newton"), "flows 'sobolev'"),
-    "growth without growing": (given("--growth", "random"), "growth is 'random'"),
+    "growth without growing": (given("--no-grow", "--growth", "random"), "growth is 'random'"),
     "no iterations": (given("--iterations", "0"), "iterations is 0"),
     "no threads": (given("--threads", "0"), "threads is 0"),
     "negative seed": (given("--seed", "-1"), "seed is -1"),

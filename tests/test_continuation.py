@@ -14,10 +14,10 @@ from fem_ngf import (
     Continuation,
     FiniteElement,
     GaussianNoise,
-    HilbertDescent,
     InputError,
     InverseProblem,
     NaturalGradientFlow,
+    NewtonFlow,
     SolveError,
     StationaryProblem,
     Tikhonov,
@@ -51,7 +51,7 @@ def energies(cells):
 def continuation(cells=(4, 8, 16), ansatz=ANSATZ, **options):
     levels = energies(cells)
     networks = [ansatz or FiniteElement(energy.space) for energy in levels]
-    return Continuation(tuple(HilbertDescent(energy, network, energy.space, iterations=12)
+    return Continuation(tuple(NewtonFlow(energy, network, energy.space)
                               for energy, network in zip(levels, networks, strict=True)), **options)
 
 

@@ -92,7 +92,7 @@ def test_growth_of_one_network_a_field(space, networks):
 def test_the_start_of_networks_that_grow():
     wide = PerField((Bounded(MLP((2, 8, 6, 1)), 0.0, 1.0), MLP((2, 3, 1)), TorchModule(torch.nn.Linear(2, 1))))
     small = seedling(wide, 4)
-    assert small.parts[0] == Bounded(MLP((2, 4, 4, 1)), 0.0, 1.0) and small.parts[1:] == wide.parts[1:]
+    assert small.parts == (Bounded(MLP((2, 4, 4, 1)), 0.0, 1.0), MLP((2, 4, 1)), wide.parts[2])
 
 
 @pytest.mark.parametrize("ansatz", [TorchModule(torch.nn.Linear(2, 1)), Transformed(TorchModule(torch.nn.Linear(2, 1))),

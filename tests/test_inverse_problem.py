@@ -11,11 +11,11 @@ from skfem import Basis, ElementTriP0, ElementTriP2
 from fem_ngf import (
     FiniteElement,
     GaussianNoise,
-    HilbertDescent,
     HilbertSpace,
     HuberNoise,
     InputError,
     InverseProblem,
+    NewtonFlow,
     SolveError,
     StationaryProblem,
     StudentNoise,
@@ -174,7 +174,7 @@ def test_scipy_and_gauss_newton_find_the_same_minimum(name):
     result = scipy.optimize.minimize(energy.as_scipy(), start, jac=True, method="L-BFGS-B",
                                      options={"maxiter": 3000, "maxfun": 6000, "ftol": 1e-15, "gtol": 1e-7,
                                               "maxcor": 60})
-    flow = HilbertDescent(energy, FiniteElement(space), space, tolerance=1e-9, stagnation=1e-13)
+    flow = NewtonFlow(energy, FiniteElement(space), space, tolerance=1e-12)
     *_, last = flow.run(start)
     assert last.converged
     assert np.isclose(last.value, result.fun, rtol=1e-7)
@@ -217,7 +217,7 @@ def test_piecewise_constant_parameters():
     data = observation(pde.solve(np.full(space.size, 2.0)).u)
     regularization = Tikhonov(space.mass, 1e-2, 1.0)
     energy = InverseProblem(pde, observation, data, GaussianNoise.from_std(1e-3), regularization, space)
-    flow = HilbertDescent(energy, FiniteElement(space), space)
+    flow = NewtonFlow(energy, FiniteElement(space), space)
     *_, last = flow.run(np.ones(space.size))
     assert last.converged and last.value < 1e-2 * last.start_value
 
@@ -253,7 +253,7 @@ def test_bad_input(message):
 def test_the_data_do_determine_the_parameter():
     """Data of the truth without noise: the misfit is zero there, and the minimiser is near."""
     energy, space, truth = inverse_problem(8, sensors=False, fraction=1e-4, weight=1e-6)
-    *_, last = HilbertDescent(energy, FiniteElement(space), space, iterations=30).run(np.zeros(space.size))
+    *_, last = NewtonFlow(energy, FiniteElement(space), space).run(np.zeros(space.size))
     l2 = HilbertSpace.l2(space.basis)
     assert l2.norm(last.m - truth) < 0.05 * l2.norm(truth)
     assert np.allclose(truth, bump(parameter_space(8).basis.doflocs))

@@ -14,11 +14,11 @@ from fem_ngf import (
     Continuation,
     FiniteElement,
     GaussianNoise,
-    HilbertDescent,
     HilbertSpace,
     InputError,
     InverseProblem,
     NaturalGradientFlow,
+    NewtonFlow,
     PerField,
     ProductSpace,
     SampleSpace,
@@ -268,11 +268,11 @@ def test_networks_and_nodal_values_identify_both_fields(energy):
     Five starts end 0.03 % to 0.7 % above the minimum with errors of 0.31 to 0.32 and 0.39 to 0.41.
     """
     nodal = FiniteElement(energy.space)
-    flow = HilbertDescent(energy, nodal, energy.space, tolerance=1e-7, stagnation=0.0)
+    flow = NewtonFlow(energy, nodal, energy.space, tolerance=1e-7)
     *_, exact = flow.run(nodal.initial())
     assert exact.converged and exact.total_solves < 250
     networks = PerField((MLP((2, 12, 12, 1)), MLP((2, 12, 12, 1))))
-    *_, neural = HilbertDescent(energy, networks, energy.space, stagnation=1e-3).run(networks.initial(RNG(0)))
+    *_, neural = NewtonFlow(energy, networks, energy.space).run(networks.initial(RNG(0)))
     assert exact.value < neural.value < 1.02 * exact.value
     for i, wanted in enumerate(energy.space.split(truth(energy.space))):
         l2 = HilbertSpace.l2(energy.space.spaces[i].basis)
@@ -283,7 +283,7 @@ def test_networks_and_nodal_values_identify_both_fields(energy):
 def test_one_network_identifies_both_fields(energy):
     """One network of 114 parameters comes as near to the nodal minimum as two: five starts end at 52.25 to 52.43."""
     network = MLP((2, 8, 8, 2))
-    *_, last = HilbertDescent(energy, network, energy.space, iterations=30).run(network.initial(RNG(0)))
+    *_, last = NewtonFlow(energy, network, energy.space).run(network.initial(RNG(0)))
     assert 52.03 < last.value < 53.0
 
 
@@ -294,7 +294,7 @@ def test_continuation_over_meshes_and_its_checkpoints(data, kind):
     flows = []
     for energy in energies:
         ansatz = PerField((MLP((2, 6, 1)), MLP((2, 6, 1)))) if kind == "networks" else FiniteElement(energy.space)
-        flows.append(HilbertDescent(energy, ansatz, energy.space, stagnation=1e-3, iterations=12))
+        flows.append(NewtonFlow(energy, ansatz, energy.space))
     continuation = Continuation(tuple(flows))
     stages = list(continuation.run(flows[0].ansatz.initial(RNG(1))))
     assert stages[-1].level == 1 and stages[-1].iterate.value < 0.1 * stages[0].iterate.value

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fem_ngf import HilbertDescent
+from fem_ngf import NewtonFlow
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -58,7 +58,7 @@ def test_templates_for_own_parts_run_and_fit_together():
     blocks = python_blocks(ROOT / "docs" / "own.md")
     assert len(blocks) == 6 and max(len(block.splitlines()) for block in blocks) <= 20
     after = executed("\n".join(blocks), "own")
-    flow, space = HilbertDescent(after["energy"], after["network"], after["space"], stagnation=1e-3), after["space"]
+    flow, space = NewtonFlow(after["energy"], after["network"], after["space"]), after["space"]
     assert [str(check) for check in after["checks"] if not check.passed] == []
     truth = after["discrete"].nodal(lambda x: np.sin(3.0 * x[0]) * x[1])
     misfit_of_truth = flow.energy.linearize(truth).terms["misfit"]

@@ -1,14 +1,13 @@
-"""Back to the network: the regression in the metric, and the metrics that curvature makes."""
+"""Back to the network: the regression in a metric."""
 
 import numpy as np
 import pytest
-from problems import inverse_problem, parameter_space
+from problems import parameter_space
 from skfem import Basis, ElementTriP1
 
 from fem_ngf import MLP, FiniteElement, HilbertSpace, SolveError, TangentSpace, Transformed, realize, unit_square
 from fem_ngf.ansatz.wrappers import ScaledLinearization
-from fem_ngf.flows.directions import newton_direction
-from fem_ngf.flows.retraction import curvature_metric, retract
+from fem_ngf.flows.retraction import retract
 
 
 def setting(sampling="nodal", widths=(2, 6, 5, 1)):
@@ -131,46 +130,3 @@ def test_tangents_that_are_not_finite():
     space, _, theta, m = setting()
     with pytest.raises(SolveError, match="not finite"):
         retract(Broken((2, 6, 5, 1)), theta, m, m + 1.0, space, space.inner_product)
-
-
-# ---- metrics --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("conjugate", [True, False])
-def test_curvature_metric_is_exact_on_the_directions(conjugate):
-    """``H V`` is reproduced on the span of V, nothing is added elsewhere, and the update stays below the Hessian."""
-    space = parameter_space(4)
-    generator = np.random.default_rng(0)
-    root = generator.standard_normal((space.size, 7))
-    hessian = root @ root.T
-    directions = generator.standard_normal((space.size, 4))
-    if conjugate:
-        directions = directions @ np.linalg.inv(np.linalg.cholesky(directions.T @ hessian @ directions)).T
-    base = space.inner_product
-    metric = curvature_metric(base, directions, hessian @ directions)
-    combination = directions @ generator.standard_normal(4)
-    update = metric.apply(combination) - base.apply(combination)
-    assert np.allclose(update, hessian @ combination, rtol=1e-9, atol=1e-9)
-    dense = metric.apply(np.eye(space.size)) - base.apply(np.eye(space.size))
-    assert np.allclose(dense, dense.T)
-    assert np.linalg.matrix_rank(dense, tol=1e-8) == 4
-    assert np.linalg.eigvalsh(hessian - dense).min() > -1e-8
-
-
-def test_curvature_metric_without_curvature():
-    space = parameter_space(3)
-    base, none = space.inner_product, np.zeros((space.size, 0))
-    assert curvature_metric(base, none, none) is base
-    directions = np.eye(space.size)[:, :2]
-    assert curvature_metric(base, directions, 0.0 * directions) is base
-    assert curvature_metric(base, directions, -1.0 * directions) is base
-
-
-def test_curvature_metric_of_a_newton_solve():
-    """With the directions of a converged solve, the metric reproduces the Hessian along the Newton direction."""
-    energy, space, m = inverse_problem(5)
-    here = energy.linearize(0.5 * m)
-    move = newton_direction(here, "gauss-newton", 1e-8, worth=0.0)
-    metric = curvature_metric(here.preconditioner, move.directions, move.images)
-    misfit = metric.apply(move.vector) - here.preconditioner.apply(move.vector)
-    assert np.linalg.norm(misfit - here.misfit_action(move.vector)) < 1e-6 * np.linalg.norm(misfit)

@@ -14,11 +14,11 @@ from skfem import CellBasis, ElementTriP1
 from fem_ngf import (
     FiniteElement,
     GaussianNoise,
-    HilbertDescent,
     HilbertSpace,
     Identification,
     InputError,
     InverseProblem,
+    NewtonFlow,
     RunOptions,
     StudentNoise,
     bilaplacian,
@@ -247,7 +247,7 @@ def small_reconstruction(voltages, noise_of=StudentNoise):
     space = HilbertSpace.l2(model.parameter, sampling="nodal")
     energy = InverseProblem(problem, problem.everything, change.voltages.reshape(-1, 1), noise,
                             smoothness(model.parameter, 0.04, 0.25), space)
-    flow = HilbertDescent(energy, FiniteElement(space, 0.0), space, iterations=15, stagnation=1e-2)
+    flow = NewtonFlow(energy, FiniteElement(space, 0.0), space)
     *_, iterate = flow.run(np.zeros(space.size))
     contrast = problem.log_conductivity(iterate.m) - empty
     return score(labels, segment(PixelGrid(model.parameter, RADIUS).image(contrast), 0.55))

@@ -226,7 +226,7 @@ BROKEN = {
     "outcome returns nothing": ("tuning={", "outcome=lambda at, folder: None, tuning={", 1),
     "unknown default": ('defaults={"iterations"', 'defaults={"iteration"', 2),
     "default of a wrong kind": ('defaults={"iterations": 4}', 'defaults={"iterations": "four"}', 2),
-    "unknown tuning": ('tuning={"stagnation"', 'tuning={"stagnatoin"', 2),
+    "unknown tuning": ('tuning={"share"', 'tuning={"shaer"', 2),
     "levels are a number": ("tuple(levels)", "3", 2),
     "a level is none": ("tuple(levels)", "(None,)", 2),
     "ansatz is a module": ("MLP((2, 6, 1))", "torch.nn.Linear(2, 1)", 2),

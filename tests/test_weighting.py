@@ -9,7 +9,7 @@ import pytest
 from fem_ngf.run.cli import command
 
 CASE = str(Path(__file__).parents[1] / "cases" / "diffusion.py")
-QUICK = ["--cells", "12", "--ansatz", "finite-element", "--quiet", "--bare", "--stagnation", "1e-3"]
+QUICK = ["--cells", "12", "--ansatz", "finite-element", "--quiet", "--bare", "--tolerance", "1e-3"]
 
 
 def summary(folder) -> dict:
@@ -51,7 +51,7 @@ def test_the_last_iterate_of_a_rule_is_the_result_and_can_be_resumed(rule, tmp_p
     after = summary(folder)
     assert after["settings"]["weight"] == before["settings"]["weight"]
     assert after["weight_choice"] == before["weight_choice"]
-    assert after["energy"] < before["energy"]
+    assert after["energy"] <= before["energy"]
     assert before["pde_solves"]["total"] < after["pde_solves"]["total"]
     assert after["stop_reason"] == "iterations exhausted" and after["iterations"] == before["iterations"] + 2
 

@@ -10,7 +10,8 @@ import numpy as np
 from ..ansatz.finite_element import FiniteElement, prolongate
 from ..errors import InputError, SolveError
 from ..tangent.tangent_space import realize
-from .iterate import LEVEL, RESOLUTION, UNREACHABLE, Iterate, solve_kinds
+from .certificate import certified, negligible
+from .iterate import DURATION, EXHAUSTED, LEVEL, RESOLUTION, UNREACHABLE, Iterate, solve_kinds
 from .newton_flow import NewtonFlow
 
 
@@ -54,13 +55,12 @@ class Stage:
 class Continuation:
     r"""Runs one flow a mesh, coarse to fine; network parameters go on unchanged, nodal values are prolongated.
 
-    A level is left when a step lowers the energy by less than the
-    discretisation change expected from the next mesh: ``|E_next - E|`` at the
-    same parameters, measured once on the first level (as soon as a step lowers
-    the energy by less than the fraction `probe`) and extrapolated from there with
-    the order `rate` of the mesh width; or when the level's flow stops. The finest
-    level ends when a step lowers the energy by less than the discretisation
-    error expected of that mesh itself.
+    A level is left when a step lowers the energy by less than the discretisation change expected from the next mesh, or
+    when a Newton flow expects no more: ``|E_next - E|`` at the same parameters, measured once on the first level (as
+    soon as a step lowers the energy by less than the fraction `probe`) and extrapolated from there with the order
+    `rate` of the mesh width; or when the level's flow stops. On the finest level the flow's own rules decide; a Newton
+    flow ends there too when a step gains less than the mesh's own discretisation error and little is expected. Where a
+    flow does not know what it could still gain, the end of a run says it (`certified`).
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class Continuation:
     rate
         Order in which the energy's discretisation error falls with the mesh width.
     finish
-        Share of the finest mesh's own discretisation error that a step must gain; 0 leaves the end to the flow.
+        Share of the finest mesh's own discretisation error that a step of a Newton flow must gain; 0 switches it off.
     """
 
     flows: tuple
@@ -115,15 +115,26 @@ class Continuation:
         moved = self.stage(stage.level, iterate, stage.solves, stage.change)
         decrease = before.value - iterate.value
         if iterate.stop_reason:
-            return moved
+            return self._certified(moved)
         if stage.level == len(self.flows) - 1:
-            finished = decrease <= self.finish * abs(moved.change)
+            gained = decrease <= self.finish * abs(moved.change)
+            finished = gained and iterate.expected_decrease - decrease <= negligible(iterate)
             return replace(moved, iterate=iterate.stopped(RESOLUTION)) if finished else moved
-        if decrease > self.probe * abs(before.value) and np.isnan(moved.change):
+        searches = iterate.space.sampling != flow.space.sampling  # at nodes, between which a network may do anything
+        if searches or decrease > self.probe * abs(before.value) and np.isnan(moved.change):
             return moved
         if np.isnan(moved.change):
             moved = self._measured(moved)
-        return replace(moved, iterate=iterate.stopped(LEVEL)) if decrease <= abs(moved.change) else moved
+        attainable = flow.expected(iterate) if isinstance(flow, NewtonFlow) else decrease
+        return replace(moved, iterate=iterate.stopped(LEVEL)) if attainable <= abs(moved.change) else moved
+
+    def _certified(self, stage: Stage) -> Stage:
+        """The stage with what could still be gained, where the last level's flow ends and does not know it."""
+        iterate = stage.iterate
+        known = np.isfinite(iterate.expected_decrease) or iterate.stop_reason in (EXHAUSTED, DURATION)
+        if known or stage.level < len(self.flows) - 1:
+            return stage
+        return self.stage(stage.level, certified(iterate), stage.solves, stage.change)
 
     def stage(self, level: int, iterate: Iterate, solves, change: float = float("nan")) -> Stage:
         """The stage of an iterate on a level; `solves` are those on all levels, its own are taken from the iterate."""
@@ -151,7 +162,7 @@ class Continuation:
         ansatz, theta = carried(stage.iterate.ansatz, stage.iterate.theta, here.space, following.space)
         try:
             flow = replace(following, ansatz=ansatz)
-            iterate = flow.entered(theta, stage.iterate) if isinstance(flow, NewtonFlow) else flow.start(theta)
+            iterate = entered(flow, theta, stage.iterate)
         except InputError:
             return replace(stage, iterate=stage.iterate.stopped(UNREACHABLE))
         earlier = stage.solves[level]
@@ -169,6 +180,11 @@ class Continuation:
         dimension = getattr(space, "spatial", space).dimension  # of a field m(x, t) a solve is that of one step
         coarse, middle, *fine = (size ** (-self.rate / dimension) for size in sizes)
         return (middle - (fine[0] if fine else 0.0)) / (coarse - middle) if coarse > middle else float("nan")
+
+
+def entered(flow, theta: np.ndarray, before: Iterate) -> Iterate:
+    """The start of a flow after another one: a Newton flow takes the curvature with it."""
+    return flow.entered(theta, before) if isinstance(flow, NewtonFlow) else flow.start(theta)
 
 
 def carried(ansatz, theta: np.ndarray, old_space, new_space):

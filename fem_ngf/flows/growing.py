@@ -37,10 +37,3 @@ def stagnates(expansion: Expansion | None, before: Iterate, after: Iterate) -> b
     if expansion is None or not expansion.listens_to("stagnation"):
         return False
     return bool(before.value - after.value <= expansion.stagnation * abs(before.value))
-
-
-def squared_alignment(moved: np.ndarray, meant: np.ndarray, metric: SymmetricOperator) -> float:
-    """Squared cosine of the angle between a realised and a meant step ``(n,)``; 0 where they oppose or vanish."""
-    image = metric.apply(meant)
-    lengths = float(moved @ metric.apply(moved)) * float(meant @ image)
-    return max(float(moved @ image), 0.0) ** 2 / lengths if lengths > 0 else 0.0

@@ -22,7 +22,6 @@ EXHAUSTED = "iterations exhausted"
 DURATION = "end of the flow's duration"
 BLOCKED = "no step along the direction lowers the energy"
 RESOLUTION = "energy decrease below the discretisation error of the finest mesh"
-LAGGING = "the network follows less than a tenth of the steps that remain; let it grow or take a larger one"
 CERTIFIED = "expected decrease below tolerance"
 STALLED = "no step gains what the model still expects; let the network grow or take a larger one"
 CONVERGED = (GRADIENT, STAGNATION, RESOLUTION, CERTIFIED)
@@ -65,6 +64,8 @@ class Iterate:
         What happened on the way here besides the step (growth, restarts), as text.
     stop_reason
         Empty while the flow runs.
+    expected
+        What could still be gained where the flow ended (`certificate.expected_decrease`); nan while that is unknown.
     """
 
     step: int
@@ -84,6 +85,7 @@ class Iterate:
     idle: int = 0
     events: tuple[str, ...] = ()
     stop_reason: str = ""
+    expected: float = float("nan")
 
     def __repr__(self):
         end = f", {self.status}: {self.stop_reason}" if self.stop_reason else ""
@@ -145,8 +147,8 @@ class Iterate:
 
     @property
     def expected_decrease(self) -> float:
-        """What a Newton flow still expects to gain in the network's tangent space; nan in flows that do not know."""
-        return getattr(self.memory, "expected_decrease", float("nan"))
+        """What could still be gained in the network's tangent space; nan while that is not known."""
+        return getattr(self.memory, "expected_decrease", self.expected)
 
     def stopped(self, reason: str) -> Iterate:
         """The same iterate with a stop reason."""
@@ -161,7 +163,7 @@ class Iterate:
 
 
 STATE = ("step", "theta", "start_value", "start_gradient", "alignment", "fit", "step_size", "solves", "idle", "events",
-         "stop_reason")
+         "stop_reason", "expected")
 
 
 # ---- methods that every flow has: `flow` holds energy, ansatz and space, and takes steps ---------------------------

@@ -15,7 +15,6 @@ from ..linalg.dense import damped_solve, marquardt_shift
 from ..spaces.hilbert import HilbertSpace
 from ..tangent.tangent_space import TangentSpace, realize
 from .curvature import check_metric, metric_space
-from .directions import first_step
 from .growing import grown, stagnates
 from .iterate import (
     BLOCKED,
@@ -70,7 +69,8 @@ class NaturalGradientFlow:
         ``"space"``: H is `space`. ``"gauss-newton"``: H is measured by ``R'' + J^T W J`` at every step, the metric of
         the states that the unknown causes (Nurbekyan, Lei, Yang, arXiv 2202.06236).
     iterations, tolerance, stagnation
-        Stopping rules, see `HilbertDescent`.
+        Stop when the gradient norm has fallen by this factor, when two steps running lower the energy by less than
+        this fraction, or after so many steps.
     damping
         First damping, relative to the diagonal of ``G``.
     realization
@@ -80,8 +80,7 @@ class NaturalGradientFlow:
         Largest number of rejected trials before the flow stops.
     expansion
         How the network grows towards the gradient: where a step is poorly aligned with it (trigger ``"alignment"``)
-        and where the energy stagnates. ``"fit"``, where the parameters make another function step than was meant, has
-        to be asked for: shorter steps are the better answer to curvature, so ``"either"`` leaves it out here.
+        and where the energy stagnates.
     """
 
     energy: object
@@ -156,8 +155,7 @@ class NaturalGradientFlow:
         if after.step - after.memory.grown_at < expansion.patience and not stuck:
             return False
         return bool(stuck and expansion.listens_to("stagnation") or stagnates(expansion, before, after)
-                    or expansion.listens_to("alignment") and after.alignment**2 < expansion.alignment
-                    or expansion.trigger == "fit" and after.fit > expansion.fit)
+                    or expansion.listens_to("alignment") and after.alignment**2 < expansion.alignment)
 
     # ---- one trial ----------------------------------------------------------------------------------------------
 
@@ -273,3 +271,8 @@ def slope_norm(tangent: TangentSpace, slope: np.ndarray) -> float:
     """Length of a slope ``T^T g``: Euclidean in the parameters; the dual norm for a full tangent space."""
     return tangent.space.dual_norm(slope) if tangent.is_full else float(np.linalg.norm(slope))
 
+
+def first_step(linearization, vector: np.ndarray) -> float:
+    """Minimiser ``g.v / v.Hv`` of the Gauss-Newton model along ``-v``; costs one Hessian action."""
+    curvature = vector @ linearization.hessian_action(vector)
+    return float(linearization.derivative @ vector / curvature) if curvature > 0 else 1.0

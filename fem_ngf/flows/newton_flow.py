@@ -22,12 +22,13 @@ import numpy as np
 
 from ..ansatz.finite_element import FiniteElement
 from ..ansatz.wrappers import within
-from ..errors import InputError, SolveError, check_has
+from ..errors import InputError, SolveError, check_has, check_positive
 from ..growth.expansion import Expansion
 from ..growth.grow import check_growing
 from ..linalg.bounded import held
 from ..spaces.hilbert import HilbertSpace
-from ..tangent.tangent_space import realize, tangent_vectors
+from ..tangent.tangent_space import tangent_vectors
+from .certificate import negligible
 from .curvature import Curvature, krylov_pairs, misfit_factor
 from .growing import grown
 from .iterate import (
@@ -42,12 +43,12 @@ from .iterate import (
     solves_since,
     start,
 )
-from .quadratic_model import QuadraticModel, minimised
+from .quadratic_model import QuadraticModel, Realisation, minimised
 from .search import attempted
 
 ACCEPTED, GOOD, POOR = 0.1, 0.75, 0.25
-WORTH = 1e-2
-"""Share of the tolerance that an iteration of a realisation must gain."""
+SLOW, WORTH = 0.2, 1e-2
+"""Shares of the tolerance below which a step is slow, and that an iteration of a realisation must gain."""
 WORTHWHILE, MISSED = 1e-3, 0.3
 """Shares that growth must promise: of the energy, which the last growth must also have brought, and of the step."""
 FLOOR = 1e-6
@@ -67,7 +68,9 @@ class NewtonMemory:
     factor
         ``F`` (n, r) of the `Curvature`, at the iterate or corrected there by the next step; None: nothing is known.
     mu
-        Levenberg-Marquardt parameter in function space; infinite: the smallest Ritz value.
+        Levenberg-Marquardt parameter in function space, at most the smallest Ritz value for the next step.
+    raised
+        Whether a rejected step raised mu above that value, so that it is what the next step begins with.
     damping
         Of the parameters, at the end of the last realisation.
     gain
@@ -78,8 +81,8 @@ class NewtonMemory:
         What it loses by the Newton step, which no network limits: an estimate of the distance to the nodal minimum.
     slow
         Number of steps running that gained little.
-    certified
-        Whether the curvature has been looked at twice where the iterate is.
+    learnt, carried
+        Whether the curvature has been learnt where the iterate is, or comes from another mesh.
     sampling
         Of the iterate; empty: that of the search.
     grown_at, growths, grown_value
@@ -88,12 +91,14 @@ class NewtonMemory:
 
     factor: np.ndarray | None = None
     mu: float = float("inf")
+    raised: bool = False
     damping: float = 1e-3
     gain: float = float("nan")
     expected_decrease: float = float("nan")
     expected_beyond: float = float("nan")
     slow: int = 0
-    certified: bool = False
+    learnt: bool = False
+    carried: bool = False
     sampling: str = ""
     grown_at: int = 0
     growths: int = 0
@@ -131,12 +136,12 @@ class NewtonFlow:
     energy: object
     ansatz: object
     space: HilbertSpace
-    iterations: int = 60
+    iterations: int = 150
     tolerance: float = 5e-4
     share: float = 0.1
     cg_iterations: int = 20
     retractions: int = 60
-    attempts: int = 8
+    attempts: int = 12
     expansion: Expansion | None = None
 
     memory = NewtonMemory
@@ -145,7 +150,8 @@ class NewtonFlow:
     def __post_init__(self):
         if not hasattr(self.energy, "noise"):
             raise InputError(f"energy is a {type(self.energy).__name__}; NewtonFlow is for an InverseProblem, another "
-                             "energy takes HilbertDescent, NaturalGradientFlow or SobolevFlow")
+                             "energy takes NaturalGradientFlow or SobolevFlow")
+        check_positive(**{name: getattr(self, name) for name in ("tolerance", "share", "iterations", "attempts")})
         check_has("space", self.space, "a HilbertSpace, or another space", "nodal_twin", "project")
         if isinstance(self.ansatz, FiniteElement):
             return
@@ -168,11 +174,16 @@ class NewtonFlow:
         return resume(replace(self, space=self._search_space) if searches else self, ansatz, state)
 
     def entered(self, theta: np.ndarray, coarse: Iterate) -> Iterate:
-        """The start on this mesh with the curvature and mu of an iterate on another, sampled as the space samples."""
-        iterate = start(self, theta, bounded=True)
-        known = Curvature.of(coarse.linearization, coarse.memory.factor)
-        carried = known.prolonged(coarse.space, iterate.space, iterate.linearization.preconditioner)
-        return replace(iterate, memory=NewtonMemory(carried.factor, coarse.memory.mu, sampling=self.space.sampling))
+        """The start on this mesh with the curvature and mu of an iterate on another, sampled as the space samples.
+
+        On the same mesh, after another weight of the regularisation say, the curvature stays as it is.
+        """
+        iterate, factor = start(self, theta, bounded=True), coarse.memory.factor
+        if coarse.space is not self.space:
+            known, base = Curvature.of(coarse.linearization, factor), iterate.linearization.preconditioner
+            factor = known.prolonged(coarse.space, self.space, base).factor
+        memory = NewtonMemory(factor, coarse.memory.mu, carried=True, sampling=self.space.sampling)
+        return replace(iterate, memory=memory)
 
     @property
     def _search_space(self):
@@ -185,15 +196,20 @@ class NewtonFlow:
             model, state = self._model(iterate, state)
             iterate = replace(iterate, memory=state)
             larger = self._grown(iterate, model)
-            if larger is None and (state.certified or state.slow >= 4):
+            enough = self._least(iterate) if state.slow < 2 else max(self._least(iterate), negligible(iterate))
+            done = state.slow >= 4 or state.learnt and state.expected_decrease <= enough
+            if larger is None and done:
                 return self._ended(iterate, counts)
             iterate = larger or iterate
             taken = self._search(iterate, model, iterate.memory)
+            moved = taken and self._arrived(iterate, taken, counts)
         except SolveError:
             taken = None
+        if taken is None and not iterate.memory.learnt and iterate.memory.carried:
+            return self.step(replace(iterate, memory=replace(iterate.memory, carried=False),
+                                     solves=solves_since(self.energy.counts, counts, iterate.solves)))
         if taken is None:
             return self._ended(iterate, counts)
-        moved = self._arrived(iterate, taken, counts)
         return moved.stopped(EXHAUSTED) if moved.step >= self.iterations else moved
 
     def _grown(self, iterate: Iterate, model: QuadraticModel) -> Iterate | None:
@@ -204,7 +220,7 @@ class NewtonFlow:
         """
         memory, least = iterate.memory, WORTHWHILE * abs(iterate.value)
         missed = memory.expected_beyond - memory.expected_decrease
-        if self.expansion is None or missed <= max(least, MISSED * memory.expected_beyond):
+        if self.expansion is None or memory.expected_beyond <= least or missed <= MISSED * memory.expected_beyond:
             return None
         if memory.growths and memory.grown_value - iterate.value <= least:
             return None
@@ -212,34 +228,31 @@ class NewtonFlow:
         larger = grown(self.expansion, iterate, target, iterate.space, model.curvature)
         if larger is None:
             return None
-        return replace(larger, memory=replace(larger.memory, certified=False, slow=0, grown_value=iterate.value))
+        return replace(larger, memory=replace(larger.memory, slow=0, grown_value=iterate.value))
+
+    def expected(self, iterate: Iterate) -> float:
+        """Expected decrease by the curvature that is known; costs no solve."""
+        return QuadraticModel.of(iterate).expected_decrease(self._tangents(iterate))
 
     def _model(self, iterate: Iterate, state: NewtonMemory) -> tuple[QuadraticModel, NewtonMemory]:
-        """The model with the curvature learnt here; where it says that all is gained, it is made to look twice."""
-        linearization, tangents = iterate.linearization, self._tangents(iterate)
-        curvature, bounds = Curvature.of(linearization, state.factor), self.energy.limits
-        if self._exact:
-            return self._judged(iterate, Curvature.of(linearization, misfit_factor(linearization)), tangents, state)
-        still = None if bounds is None else held(iterate.m, linearization.derivative, bounds)
-        for share in (None, self.share, 0.1 * self.share):
-            if share is not None:
-                known = curvature.with_mu(self._first_mu(state, curvature))
-                pairs = krylov_pairs(linearization, known, share=share, maximum=self.cg_iterations, held=still)
-                curvature = curvature.with_pairs(*pairs)
-            elif not state.certified:
-                continue
-            model, judged = self._judged(iterate, curvature, tangents, state)
-            if judged.certified and state.certified or not judged.certified and share is not None:
-                break
-        return model, judged
-
-    def _judged(self, iterate: Iterate, curvature: Curvature, tangents, state: NewtonMemory):
-        """The model of a curvature, and the memory with what it expects; certified where that is little."""
-        model = QuadraticModel(iterate.m, iterate.linearization.derivative, curvature.with_mu(0.0), self.energy.limits)
-        expected = model.expected_decrease(tangents)
-        return model, replace(state, factor=curvature.factor, expected_decrease=expected,
-                              certified=expected <= self.tolerance * abs(iterate.value),
+        """The model with the curvature learnt here; one that comes from another mesh is good enough for a step."""
+        tangents, model = self._tangents(iterate), QuadraticModel.of(iterate)
+        suffices = state.carried and model.expected_decrease(tangents) > self._least(iterate)
+        if not (state.learnt or suffices):
+            model = replace(model, curvature=self._learnt(iterate, model.curvature, state))
+        return model, replace(state, factor=model.curvature.factor, learnt=not suffices,
+                              expected_decrease=model.expected_decrease(tangents),
                               expected_beyond=model.expected_decrease(None))
+
+    def _learnt(self, iterate: Iterate, curvature: Curvature, state: NewtonMemory) -> Curvature:
+        """The curvature with what conjugate gradients, or all experiments, tell of it where the iterate is."""
+        linearization, bounds = iterate.linearization, self.energy.limits
+        if self._exact:
+            return Curvature.of(linearization, misfit_factor(linearization))
+        known = curvature.with_mu(self._first_mu(state, curvature))
+        still = None if bounds is None else held(iterate.m, linearization.derivative, bounds)
+        return curvature.with_pairs(*krylov_pairs(linearization, known, share=self.share, maximum=self.cg_iterations,
+                                                  held=still))
 
     @property
     def _exact(self) -> bool:
@@ -250,25 +263,28 @@ class NewtonFlow:
         """Mu at the start of a step: that of the last one, not above what the least known direction has."""
         if self._exact:
             return state.mu if np.isfinite(state.mu) else 1e-2 * float(curvature.ritz_values.max(initial=1.0))
-        return min(state.mu, curvature.smallest)
+        return state.mu if state.raised else min(state.mu, curvature.smallest)
+
+    def _least(self, iterate: Iterate) -> float:
+        """Expected decrease that ends the flow."""
+        return self.tolerance * abs(iterate.value)
 
     def _search(self, iterate: Iterate, model: QuadraticModel, state: NewtonMemory) -> Iterate | None:
         """A realisation of the model's minimiser that keeps enough of what it promised; mu grows until there is one."""
         curvature, mu = model.curvature, self._first_mu(state, model.curvature)
         for attempt in range(self.attempts):
-            damped = replace(model, curvature=curvature.with_mu(mu))
-            found = minimised(damped, iterate.ansatz, iterate.theta, iterate.space, damping=state.damping,
-                              iterations=self.retractions, floor=FLOOR,
-                              least=WORTH * self.tolerance * abs(iterate.value))
-            predicted = -replace(model, curvature=curvature.with_mu(0.0))(found.m)
-            if not predicted > 1e-7 * abs(iterate.value):
+            model = replace(model, curvature=curvature)
+            found = self._realised(model, iterate, iterate.space, mu)
+            predicted = -model(found.m)
+            if not predicted > WORTH * self._least(iterate):
                 return None
             linearization = attempted(partial(self.energy.linearize, found.m))
             gain = -np.inf if linearization is None else (iterate.value - linearization.value) / predicted
             if gain > ACCEPTED:
-                mu = mu / 3.0 if gain > GOOD else 2.0 * mu if gain < POOR else mu
-                state = replace(state, factor=curvature.factor, mu=mu, damping=found.damping, gain=gain,
-                                certified=False)
+                raised = (attempt > 0 or state.raised) and mu > curvature.smallest
+                mu = mu / (10.0 if raised else 3.0) if gain > GOOD else 2.0 * mu if gain < POOR else mu
+                state = replace(state, factor=curvature.factor, mu=mu, raised=raised, damping=found.damping, gain=gain,
+                                learnt=False, carried=False)
                 return replace(iterate, theta=found.theta, m=found.m, linearization=linearization, memory=state)
             if attempt == 0 and linearization is not None and not self._exact:
                 moved = (found.m - iterate.m)[:, None]
@@ -288,8 +304,8 @@ class NewtonFlow:
             curvature = curvature.with_pairs(moved[:, None], secant[:, None])
         elif new.value < 0.5 * old.value:
             curvature = curvature.forgotten()
-        slow = state.slow + 1 if -change < 1e-4 * abs(old.value) else 0
-        if slow == 2:
+        slow = state.slow + 1 if -change < SLOW * self._least(before) else 0
+        if slow == 2 and state.expected_decrease > negligible(after):
             curvature = curvature.forgotten()
         norm = self.space.dual_norm(new.derivative)
         return replace(after, step=before.step + 1, gradient_norm=norm, step_size=1.0,
@@ -308,23 +324,29 @@ class NewtonFlow:
         return self._resampled(iterate) or iterate.stopped(STALLED)
 
     def _resampled(self, iterate: Iterate) -> Iterate | None:
-        """The same parameters, sampled as the space of the flow samples; None where the energy is undefined there."""
+        """The minimiser of the model, realised as the space of the flow samples; None where there is no energy."""
         counts = solve_kinds(self.energy.counts)
-        m = realize(iterate.ansatz, iterate.theta, self.space)
-        linearization = attempted(partial(self.energy.linearize, m))
+        model = QuadraticModel.of(iterate)
+        found = self._realised(model, iterate, self.space, self._first_mu(iterate.memory, model.curvature))
+        linearization = attempted(partial(self.energy.linearize, found.m))
         if linearization is None:
             return None
         norm = self.space.dual_norm(linearization.derivative)
-        state = replace(iterate.memory, slow=0, sampling=self.space.sampling)
-        return replace(iterate, step=iterate.step + 1, m=m, linearization=linearization, space=self.space, memory=state,
-                       gradient_norm=norm, events=(f"sampling is {self.space.sampling} from here",),
+        state = replace(iterate.memory, slow=0, learnt=False, damping=found.damping, sampling=self.space.sampling)
+        return replace(iterate, step=iterate.step + 1, theta=found.theta, m=found.m, linearization=linearization,
+                       space=self.space, memory=state, gradient_norm=norm,
+                       events=(f"sampling is {self.space.sampling} from here",),
                        solves=solves_since(self.energy.counts, counts, iterate.solves))
+
+    def _realised(self, model: QuadraticModel, iterate: Iterate, space: HilbertSpace, mu: float) -> Realisation:
+        """The network that minimises the model with another mu."""
+        damped = replace(model, curvature=model.curvature.with_mu(mu))
+        return minimised(damped, iterate.ansatz, iterate.theta, space, damping=iterate.memory.damping,
+                         iterations=self.retractions, floor=FLOOR, least=WORTH * self._least(iterate))
 
     def status(self, iterate: Iterate) -> str:
         """Converged where the certificate is small: beside the energy, or as a log-likelihood if it is one."""
-        expected = iterate.memory.expected_decrease
-        likely = 0.5 if self.energy.noise.is_likelihood else 0.0
-        return CERTIFIED if expected <= max(1e-3 * abs(iterate.value), likely) else STALLED
+        return CERTIFIED if iterate.memory.expected_decrease <= negligible(iterate) else STALLED
 
     def _tangents(self, iterate: Iterate):
         if isinstance(iterate.ansatz, FiniteElement):

@@ -47,6 +47,13 @@ class QuadraticModel:
     curvature: Curvature
     bounds: tuple[np.ndarray, np.ndarray] | None = None
 
+    @classmethod
+    def of(cls, iterate) -> QuadraticModel:
+        """The model at an iterate of an inverse problem whose memory holds a `Curvature`'s factor, without damping."""
+        curvature = Curvature.of(iterate.linearization, iterate.memory.factor)
+        linearization = iterate.linearization
+        return cls(iterate.m, linearization.derivative, curvature, linearization.energy.limits)
+
     def __call__(self, vector: np.ndarray) -> float:
         """``q`` at a vector (n,), the predicted change of the energy."""
         return self.at(vector)[0]
@@ -78,6 +85,8 @@ class QuadraticModel:
 
         Between bounds no network gains more than the best of all functions there.
         """
+        if tangents is None and self.bounds is None:  # a negative number is as large as the rounding in it
+            return 0.5 * abs(float(self.derivative @ (self.m - self.minimiser)))
         if tangents is None:
             return -self(self.minimiser)
         slope, gram = tangents.T @ self.derivative, self.curvature.gram(tangents)
@@ -126,7 +135,8 @@ def minimised(model: QuadraticModel, ansatz, theta: np.ndarray, space, *, dampin
         reached = model.minimiser.copy()
         reached[space.fixed] = 0.0
         return Realisation(reached, reached, damping, 0)
-    m, value, derivative, count, accepted = model.m, 0.0, model.derivative, 0, True
+    m = realize(ansatz, theta, space)
+    (value, derivative), count, accepted = model.at(m), 0, True
     while accepted and count < iterations:
         tangents = tangent_vectors(ansatz, theta, space)
         gram, slope, accepted = model.curvature.gram(tangents), tangents.T @ derivative, False
@@ -139,7 +149,7 @@ def minimised(model: QuadraticModel, ansatz, theta: np.ndarray, space, *, dampin
             accepted = gain > LEAST_GAIN
             damping = damping_after(damping, gain, floor) if accepted else 4.0 * damping
         if accepted:
-            accepted = value - trial_value >= max(paying * -trial_value, least)
+            accepted = value - trial_value >= max(paying * abs(trial_value), least)
             theta, m, value, derivative = trial, reached, trial_value, trial_derivative
     return Realisation(theta, m, min(max(damping, floor), 1.0), count)
 

@@ -9,32 +9,9 @@ import numpy as np
 from ..ansatz.finite_element import FiniteElement
 from ..errors import SolveError
 from ..linalg.dense import damped_solve, marquardt_shift
-from ..linalg.low_rank import LowRankPlus, nystrom_factor
 from ..linalg.operators import SymmetricOperator
 from ..tangent.tangent_space import realize, tangent_vectors
 from .search import damping_after, gain_ratio
-
-
-def curvature_metric(base: SymmetricOperator, directions: np.ndarray, images: np.ndarray) -> SymmetricOperator:
-    r"""Metric of the retraction: `base` plus the Nystrom approximation of the misfit Hessian.
-
-    With conjugate directions ``V`` and ``Y = H_misfit V`` from a truncated
-    Newton solve, :math:`Y (V^T Y)^{+} Y^T` is the part of the Hessian that the
-    solve has seen; it costs no PDE solve.
-
-    Parameters
-    ----------
-    base
-        Inner product of the regularisation.
-    directions, images
-        ``V``, ``Y`` (n, j).
-    """
-    if directions.shape[1] == 0:
-        return base
-    total = np.sum(directions * (base.apply(directions) + images), axis=0)
-    scale = 1.0 / np.sqrt(np.maximum(total, np.finfo(float).tiny))
-    factor = nystrom_factor(directions * scale, images * scale)
-    return LowRankPlus(base, factor) if factor.shape[1] else base
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..errors import InputError, check_counts
 
-TRIGGERS = ("alignment", "fit", "stagnation", "either")
+TRIGGERS = ("alignment", "stagnation", "either")
 SELECTIONS = ("greedy", "random")
 
 
@@ -17,17 +17,13 @@ class Expansion:
     Parameters
     ----------
     trigger
-        ``"alignment"`` (squared realised alignment below `alignment`), ``"fit"`` (share of a step that is missed above
-        `fit`), ``"stagnation"`` (a step without progress, or none at all), or ``"either"`` of them (in
-        `NaturalGradientFlow` of alignment and stagnation).
+        Of a `NaturalGradientFlow`: ``"alignment"`` (squared realised alignment below `alignment`), ``"stagnation"`` (a
+        step without progress, or none at all), or ``"either"`` of them. A `NewtonFlow` grows where its model says that
+        it pays.
     alignment
-        Squared realised alignment below which a step is too poor: with the gradient in H for projected steps, with
-        the ideal step in the metric of the retraction for retracted ones.
-    fit
-        Share of the meant step that the realised one may miss.
+        Squared realised alignment with the gradient in H below which a step is too poor.
     stagnation
-        Relative energy decrease below which a step counts as stagnating; also the least relative decrease for
-        which the missed part of a step is worth new neurons.
+        Relative energy decrease below which a step counts as stagnating.
     neurons
         Largest number of neurons an event adds.
     worth
@@ -47,12 +43,11 @@ class Expansion:
 
     trigger: str = "either"
     alignment: float = 0.5
-    fit: float = 0.1
     stagnation: float = 1e-4
-    neurons: int = 2
+    neurons: int = 4
     worth: float = 0.1
     patience: int = 5
-    max_parameters: int = 200
+    max_parameters: int = 800
     candidates: int = 512
     selection: str = "greedy"
     seed: int = 0

@@ -39,7 +39,7 @@ def check_growing(ansatz) -> None:
 
 
 def seedling(ansatz, width: int):
-    """The network with at most `width` neurons in each hidden layer: the start of one that grows.
+    """The network with `width` neurons in each hidden layer, such as the start of one that grows.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def seedling(ansatz, width: int):
     if hasattr(ansatz, "parts"):
         return replace(ansatz, parts=tuple(seedling(part, width) if growing_layers(part) else part
                                            for part in ansatz.parts))
-    hidden = tuple(min(neurons, width) for neurons in ansatz.widths[1:-1])
+    hidden = (width,) * (len(ansatz.widths) - 2)
     return replace(ansatz, widths=(ansatz.widths[0], *hidden, ansatz.widths[-1]))
 
 

@@ -18,18 +18,17 @@ from .identification import Clock, Identification
 from .results import relative_error
 
 METHODS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("neural, Gauss-Newton, all meshes", ()),
-    ("neural, Gauss-Newton", ("--levels", "1")),
-    ("neural, Newton flow, all meshes", ("--flow", "newton")),
-    ("neural, Newton flow", ("--levels", "1", "--flow", "newton")),
+    ("neural, Newton flow, all meshes", ()),
+    ("neural, Newton flow", ("--levels", "1")),
+    ("neural, Newton flow, no growth", ("--levels", "1", "--no-grow")),
     ("neural, natural gradient L2", ("--levels", "1", "--flow", "natural-gradient", "--metric", "l2")),
     ("neural, natural gradient H1", ("--levels", "1", "--flow", "natural-gradient", "--metric", "h1")),
     ("neural, gradient descent", ("--levels", "1", "--flow", "gradient-descent")),
     ("neural, Adam", ("--levels", "1", "--flow", "adam")),
     ("neural, L-BFGS", ("--levels", "1", "--flow", "lbfgs")),
-    ("nodal, Newton-CG, all meshes", ("--ansatz", "finite-element", "--direction", "newton")),
-    ("nodal, Newton-CG", ("--levels", "1", "--ansatz", "finite-element", "--direction", "newton")),
-    ("nodal, gradient H1", ("--levels", "1", "--ansatz", "finite-element", "--direction", "gradient")),
+    ("nodal, Newton flow, all meshes", ("--ansatz", "finite-element")),
+    ("nodal, Newton flow", ("--levels", "1", "--ansatz", "finite-element")),
+    ("nodal, gradient H1", ("--levels", "1", "--ansatz", "finite-element", "--flow", "natural-gradient")),
 )
 WITHIN = (0.1, 0.01, 0.001)
 FILES = re.compile(r"compare\.(json|csv|md|png)")

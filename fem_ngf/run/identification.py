@@ -14,10 +14,10 @@ from threadpoolctl import ThreadpoolController
 from ..ansatz.checks import placed
 from ..ansatz.finite_element import FiniteElement
 from ..ansatz.restore import ansatz_from_dict
+from ..ansatz.wrappers import growing_layers
 from ..errors import InputError
 from ..flows.baselines import ParameterDescent
 from ..flows.continuation import Continuation, Stage
-from ..flows.hilbert_descent import HilbertDescent
 from ..flows.natural_gradient import NaturalGradientFlow
 from ..flows.newton_flow import NewtonFlow
 from ..flows.sobolev import SobolevFlow
@@ -126,23 +126,23 @@ class Clock:
         self.wall += time.perf_counter() - self._since[1]
 
 
-FLOWS = {"hilbert-descent": HilbertDescent, "newton": NewtonFlow, "sobolev": SobolevFlow,
-         "natural-gradient": NaturalGradientFlow}
+FLOWS = {"newton": NewtonFlow, "sobolev": SobolevFlow, "natural-gradient": NaturalGradientFlow}
 
 
 def _flow(case: Case, options: RunOptions, level, space):
     nodal = options.ansatz == "finite-element"
-    network = seedling(case.ansatz, options.start_width) if options.grow else case.ansatz
+    grows = options.may_grow and bool(options.grow or growing_layers(case.ansatz))
+    width = options.start_width if grows else options.width
+    network = case.ansatz if width is None else seedling(case.ansatz, width)
     ansatz = FiniteElement(space, case.start or 0.0) if nodal else _on_device(network, options)
     tuned = options.flow == case.defaults.get("flow", RunOptions.flow)
     wanted: dict[str, Any] = dict(case.tuning) if tuned else {}
-    names = ("iterations", "tolerance", "stagnation", "direction", "method")
+    names = ("iterations", "tolerance", "stagnation", "method")
     wanted |= {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.metric == STATES:
         wanted["metric"] = STATES
-    if options.grow:
+    if grows:
         wanted["expansion"] = Expansion(trigger=options.trigger, selection=options.growth, seed=options.seed,
-                                        neurons=4 if options.flow == "newton" else 2,
                                         max_parameters=options.max_parameters)
     kind: type
     if options.flow in FLOWS:

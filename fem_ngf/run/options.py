@@ -13,23 +13,24 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from ..errors import InputError
 
 ANSATZ = Literal["neural", "finite-element"]
-FLOW = Literal["hilbert-descent", "newton", "sobolev", "natural-gradient", "gradient-descent", "adam", "lbfgs"]
-DIRECTION = Literal["gradient", "nesterov", "gauss-newton", "newton"]
+FLOW = Literal["newton", "sobolev", "natural-gradient", "gradient-descent", "adam", "lbfgs"]
 METHOD = Literal["euler", "heun", "levenberg-marquardt", "gradient-normalized"]
 SELECTION = Literal["greedy", "random"]
-TRIGGER = Literal["either", "alignment", "fit", "stagnation"]
+TRIGGER = Literal["either", "alignment", "stagnation"]
 SAMPLING = Literal["quadrature", "nodal"]
 RULE = Literal["discrepancy", "lcurve", "gcv"]
 
 # What --help shows together; the other options steer the search.
-NETWORK = ("ansatz", "seed", "sampling", "device", "grow", "growth", "trigger", "start_width", "max_parameters")
+NETWORK = ("ansatz", "seed", "sampling", "device", "grow", "growth", "trigger", "width", "start_width",
+           "max_parameters")
 OUTPUT = ("out", "kappa", "quiet", "bare")
 
 STATES = "gauss-newton"
 """Metric that changes with the iterate."""
-GROWING = ("hilbert-descent", "newton", "sobolev", "natural-gradient")
+GROWING = ("newton", "sobolev", "natural-gradient")
 
-AT_LEAST = {"seed": 0, "levels": 1, "iterations": 1, "threads": 1, "start_width": 1, "max_parameters": 1}
+AT_LEAST = {"seed": 0, "levels": 1, "iterations": 1, "threads": 1, "width": 1, "start_width": 1,
+            "max_parameters": 1}
 AT_MOST = {"threads": 1024}
 BELOW_ONE = ("tolerance", "stagnation")
 # What a run has from its start; resume refuses it.
@@ -52,11 +53,8 @@ class RunOptions:
     ansatz
         The unknown: a network, or nodal values (the classical method through the same code; --nodal for short).
     flow
-        hilbert-descent steps in H and retracts; newton minimises one quadratic model over the network and ends with a
-        certificate; sobolev follows the gradient flow of H in continuous time; natural-gradient projects and steps; the
-        others know no H.
-    direction
-        Ideal step of hilbert-descent.
+        newton minimises one quadratic model over the network and ends with a certificate; sobolev follows the gradient
+        flow of H in continuous time; natural-gradient projects and steps; the others know no H.
     method
         Time discretisation of natural-gradient.
     metric
@@ -69,16 +67,19 @@ class RunOptions:
     iterations
         Most iterations on each mesh.
     tolerance
-        Stop when the gradient norm has fallen by this factor; flow newton: when less than this share of the energy
-        could still be gained.
+        Flow newton: stop when less than this share of the energy could still be gained; the others: when the gradient
+        norm has fallen by this factor.
     stagnation
         Stop when two steps running lower the energy by less than this fraction.
     grow
-        Let the network grow, from a small one, where it misses too much of the steps.
+        Let the network grow, from a small one, where it misses too much of the steps. Flow newton does unless told
+        --no-grow, which takes the network of the case as it is.
     growth
         How grown neurons are chosen: greedy by their gain, or random as a control.
     trigger
-        What makes the network grow: alignment, fit (of retractions), stagnation, or either of them.
+        What makes the network grow in flow natural-gradient: alignment, stagnation, or either of them.
+    width
+        Hidden neurons per layer of a network that does not grow.
     start_width
         Hidden neurons per layer of the network that grows.
     max_parameters
@@ -101,8 +102,7 @@ class RunOptions:
     seed: int = 0
     levels: int | None = None
     ansatz: ANSATZ = "neural"
-    flow: FLOW = "hilbert-descent"
-    direction: DIRECTION | None = None
+    flow: FLOW = "newton"
     method: METHOD | None = None
     metric: str = "h1"
     length: float | None = None
@@ -110,11 +110,12 @@ class RunOptions:
     iterations: int | None = None
     tolerance: float | None = None
     stagnation: float | None = None
-    grow: bool = False
+    grow: bool | None = None
     growth: SELECTION = "greedy"
     trigger: TRIGGER = "either"
-    start_width: int = 4
-    max_parameters: int = 200
+    width: int | None = None
+    start_width: int = 8
+    max_parameters: int = 800
     weight: str | None = None
     device: str = "cpu"
     threads: int = 1
@@ -128,11 +129,11 @@ class RunOptions:
             raise InputError(f"grow is for a neural ansatz and the flows {', '.join(GROWING)}, not for ansatz"
                              f" {self.ansatz!r} with flow {self.flow!r}")
         for name, default in (("growth", "greedy"), ("trigger", "either")):
-            if not self.grow and getattr(self, name) != default:
+            if not self.may_grow and getattr(self, name) != default:
                 raise InputError(f"{name} is {getattr(self, name)!r}, but the network does not grow; add grow")
+        if self.width is not None and self.grow:
+            raise InputError("width is of a network that does not grow; give start_width, or leave grow out")
         _check_cuda(self.device)
-        if self.direction and self.flow != "hilbert-descent":
-            raise InputError(f"direction {self.direction!r} is for flow 'hilbert-descent', not {self.flow!r}")
         if self.metric == STATES and self.flow not in ("sobolev", "natural-gradient"):
             raise InputError(f"metric {STATES!r} is for flows 'sobolev' and 'natural-gradient', not {self.flow!r}")
         if self.method and self.flow != "natural-gradient":
@@ -153,13 +154,18 @@ class RunOptions:
         check_values(defaults)
         settings = {**defaults, **given}
         if "flow" in given:  # preferences for another flow's details go with that flow
-            for name, flow in (("direction", "hilbert-descent"), ("method", "natural-gradient")):
-                if name not in given and settings["flow"] != flow:
-                    settings.pop(name, None)
+            if "method" not in given and settings["flow"] != "natural-gradient":
+                settings.pop("method", None)
         growing = settings.get("ansatz", cls.ansatz) == "neural" and settings.get("flow", cls.flow) in GROWING
         if "grow" not in given and not growing:  # nor does a case's preference for growth bind what cannot grow
             settings.pop("grow", None)
         return cls(**settings)
+
+    @property
+    def may_grow(self) -> bool:
+        """Whether the network grows where it can: as asked, and in the Newton flow unless its width is fixed."""
+        wanted = self.flow == "newton" and self.ansatz == "neural" and self.width is None
+        return wanted if self.grow is None else self.grow
 
     def as_dict(self) -> dict[str, object]:
         """Numbers and strings, for files."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..flows.continuation import Continuation, Stage
+from ..flows.continuation import Continuation, Stage, entered
+from ..flows.newton_flow import NewtonFlow
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,12 +97,13 @@ def flow_solver(flows: Sequence, theta: np.ndarray, observe: Callable[[float, St
     """
 
     def solve(weight: float, start) -> WeightedRun:
-        continuation = Continuation(tuple(replace(flow, energy=replace(flow.energy, weight=weight)) for flow in flows))
+        continuation = Continuation(tuple(_weighted(flow, weight) for flow in flows))
         if start is None:
             first = continuation.start(theta)
         else:
             finest = replace(continuation.flows[-1], ansatz=start.iterate.ansatz)
-            first = continuation.stage(len(flows) - 1, finest.start(start.iterate.theta), ({},) * len(flows))
+            iterate = entered(finest, start.iterate.theta, start.iterate)
+            first = continuation.stage(len(flows) - 1, iterate, ({},) * len(flows))
         for stage in continuation.run(first):
             if observe is not None:
                 observe(weight, stage)
@@ -109,6 +111,12 @@ def flow_solver(flows: Sequence, theta: np.ndarray, observe: Callable[[float, St
         return WeightedRun(weight, terms["misfit"], terms["regularization"] / weight, stage, stage.total_solves)
 
     return solve
+
+
+def _weighted(flow, weight: float):
+    """The flow at another weight; a tenth of the Newton flow's tolerance tells weights apart that differ by 3 %."""
+    finer = {"tolerance": 0.1 * flow.tolerance} if isinstance(flow, NewtonFlow) else {}
+    return replace(flow, energy=replace(flow.energy, weight=weight), **finer)
 
 
 def nearest(runs, weight: float) -> WeightedRun:

@@ -190,7 +190,7 @@ EDITS = {
                                '"small", (1, 2)', '"small", 3'],
     '{"iterations": 4}': ['{"iteration": 4}', '{"iterations": "4"}', "[4]", '{"flow": "luck"}', '{"metric": 3}',
                           '{"seed": -1}', "None"],
-    '{"stagnation": 1e-7}': ['{"stagnation": -1}', '{"nothing": 1}', '{"tolerance": "x"}', "3"],
+    '{"share": 0.1}': ['{"share": -1}', '{"nothing": 1}', '{"tolerance": "x"}', "3"],
     "cells: int = 8": ["cells = 8", "cells: list = 8"],
     "-> Case:": ["-> Case:\n    raise SystemExit(0)", "-> Case:\n    return 1", "-> Case:\n    raise KeyError",
                  "-> Case:\n    1 / 0", "-> Case:\n    return Case"],

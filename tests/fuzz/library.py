@@ -122,7 +122,7 @@ CALLS: dict[str, tuple[Callable, dict, dict[str, list]]] = {
     "RunOptions": (ngf.RunOptions, {}, {
         "seed": ["x", -1, 1.5, None, True], "levels": ["x", 0, 1.5], "ansatz": WORD, "flow": WORD, "metric": [3, None],
         "iterations": ["x", 0, 1.5], "tolerance": ["x", 0, -1, True], "device": ["gpu", 3], "threads": [0, "x", 10**6],
-        "grow": ["yes", 1, None], "weight": ["x", "-1", 3], "out": [3, 1j]}),
+        "grow": ["yes", 1], "weight": ["x", "-1", 3], "out": [3, 1j]}),
     "Case": (ngf.Case, {"name": "a", "levels": (ngf.Level("l", ENERGY, BASIS),), "ansatz": NETWORK}, {
         "name": ["", None, 3, "a/b", "../a", "a\nb"], "levels": [(), None, 3, (3,)], "defaults": [3, None, [1], {1: 2}],
         "ansatz": [None, 3, ngf.MLP((3, 2, 1)), torch.nn.Linear(2, 1)], "start": ["x", 1j, float("nan")],

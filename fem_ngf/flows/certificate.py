@@ -1,0 +1,71 @@
+"""What could still be gained where a run ends: whether it may be called converged."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..ansatz.finite_element import FiniteElement
+from ..errors import SolveError
+from ..linalg.dense import damped_solve, marquardt_shift
+from ..tangent.tangent_space import tangent_vectors
+from .curvature import Curvature, krylov_pairs
+from .iterate import CONVERGED, Iterate, solve_kinds, solves_since
+from .quadratic_model import QuadraticModel
+
+SHARE = 1e-3
+"""Expected decrease, relative to the energy, up to which a run may be called converged."""
+
+
+def negligible(iterate: Iterate) -> float:
+    """Expected decrease up to which a run may be called converged: `SHARE` of the energy, or 1/2 of a log-likelihood.
+    """
+    noise = getattr(getattr(iterate.linearization, "energy", None), "noise", None)
+    return max(SHARE * abs(iterate.value), 0.5 if getattr(noise, "is_likelihood", False) else 0.0)
+
+
+def expected_decrease(iterate: Iterate) -> float:
+    r"""What the best step along the tangent space is expected to gain, :math:`\tfrac12 b\cdot G^+ b`.
+
+    ``G`` is the Gram matrix in the Gauss-Newton metric. For an inverse problem its misfit part is learnt by
+    `krylov_pairs`, which costs a few pairs of solves an experiment; other energies know their Hessian.
+
+    Raises
+    ------
+    SolveError
+        If the tangent vectors or the Hessian are not finite.
+    """
+    linearization = iterate.linearization
+    nodal = isinstance(iterate.ansatz, FiniteElement)
+    tangents = None if nodal else tangent_vectors(iterate.ansatz, iterate.theta, iterate.space)
+    if hasattr(linearization, "residual"):
+        curvature = Curvature.of(linearization)
+        curvature = curvature.with_pairs(*krylov_pairs(linearization, curvature, share=0.01))
+        limits = linearization.energy.limits
+        return QuadraticModel(iterate.m, linearization.derivative, curvature, limits).expected_decrease(tangents)
+    if nodal:
+        return 0.5 * float(linearization.derivative @ linearization.preconditioner.solve(linearization.derivative))
+    slope = tangents.T @ linearization.derivative
+    gram = tangents.T @ linearization.hessian_action(tangents)
+    return 0.5 * float(slope @ damped_solve(gram, slope, marquardt_shift(np.diag(gram), 1e-8)))
+
+
+def certified(iterate: Iterate) -> Iterate:
+    """The end of a flow that does not know what it could still gain, with that number.
+
+    Where a rule calls it converged and more than `negligible` could be gained, the reason says so, and it is not.
+    """
+    counts = getattr(getattr(iterate.linearization, "energy", None), "counts", None)
+    before = counts and solve_kinds(counts)
+    try:
+        expected = expected_decrease(iterate)
+    except SolveError:
+        expected = float("inf")
+    if counts is not None:
+        iterate = replace(iterate, solves=solves_since(counts, before, iterate.solves))
+    iterate = replace(iterate, expected=expected)
+    if iterate.stop_reason not in CONVERGED or expected <= negligible(iterate):
+        return iterate
+    share = expected / abs(iterate.value) if iterate.value else float("inf")
+    return iterate.stopped(f"{iterate.stop_reason}, but {share:.1%} of the energy could still be gained")
