@@ -52,7 +52,8 @@ def row(name: str, kind: str, seeds: int, minimum: float) -> str:
     found, ends = [], []
     for seed in range(seeds):
         problem = PROBLEMS[name]()
-        rows, last = followed(FLOWS[kind](problem), problem.network.initial(np.random.default_rng(seed)))
+        flow = FLOWS[kind](problem)
+        rows, last = followed(flow, flow.ansatz.initial(np.random.default_rng(seed)))
         found.append((rows[-1][0] / minimum - 1.0, *rows[-1][1:], last.parameters))
         ends.append(last.status)
     excess, solves, cpu, parameters = np.array(found).T
@@ -76,7 +77,7 @@ def main() -> None:
              "|---|---|---:|---:|---:|---:|---:|---|"]
     for name in options.problems.split(";"):
         minimum, solves, cpu = nodal(PROBLEMS[name])
-        lines.append(f"| {name} | nodal Newton-CG | | | {solves} | {cpu:.1f} | | |")
+        lines.append(f"| {name} | nodal values | | | {solves} | {cpu:.1f} | | |")
         for kind in FLOWS:
             lines.append(row(name, kind, options.seeds, minimum))
             print(lines[-1], flush=True)
