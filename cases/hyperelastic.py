@@ -15,7 +15,8 @@ the state on a finer mesh, whose hole is a circle. In both the laws are held smo
 :math:`\tfrac\alpha2 \sum_i \int w_i''^2`.
 
 With ``--data`` a file: points, triangles, constraint (n, 2; 1 and 2 the horizontal displacements left and right, 3 and
-4 the vertical ones at the bottom and the top), displacement (steps, n, 2), reactions (steps, 4).
+4 the vertical ones at the bottom and the top), displacement (steps, n, 2), reactions (steps, 4), and, for what was
+imposed, displacement_exact.
 
 References
 ----------
@@ -82,13 +83,15 @@ class Test:
     def read(cls, path: Path):
         """From a file; see the top."""
         names = ("points", "triangles", "constraint", "displacement", "reactions")
-        found = ngf.read_arrays(path, names)
+        found = ngf.read_arrays(path, names, ("displacement_exact",))
         points, constraint = found["points"], found["constraint"]
         mesh = MeshTri(np.ascontiguousarray(points.T), np.ascontiguousarray(found["triangles"].T.astype(np.int64)))
         for number, (component, nodes) in enumerate(sets_of(mesh), 1):
             if not np.array_equal(np.flatnonzero(constraint[:, component] == number), nodes):
                 raise ngf.InputError(f"data file {str(path)!r}: the nodes of constraint {number} are not those of that "
                                      "side of the plate")
+            exact = found.get("displacement_exact", found["displacement"])  # what was imposed carries no noise
+            found["displacement"][:, nodes, component] = exact[:, nodes, component]
         return cls(mesh, found["displacement"], found["reactions"])
 
 
