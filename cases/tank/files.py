@@ -96,7 +96,8 @@ def _load(path, *alternatives) -> list[np.ndarray]:
         if not present:
             raise InputError(f"{path}: holds no variable named {' or '.join(names)}")
         array = content[present[0]]
-        if array.dtype.kind not in "iuf":
+        parts = array.ravel() if array.dtype == object else [array]  # a cell array holds one array an electrode
+        if any(part.dtype.kind not in "iuf" for part in parts):
             raise InputError(f"{path}: variable {present[0]} is of type {array.dtype}; it must hold real numbers")
         found.append(array)
     return found
