@@ -132,9 +132,9 @@ def test_a_case_has_its_bounds_on_every_mesh():
     data = Measurements(SENSORS, np.full(len(SENSORS), 0.05), np.full(len(SENSORS), 1e-3))
     case = Case("bounded", levels(model, {"3": unit_square(3), "6": unit_square(6)}, data, bounds=(0.5, 2.0)),
                 MLP((2, 8, 1), start=1.0))
-    flows = Identification.of(case, RunOptions(flow="newton", grow=True)).continuation.flows
+    flows = Identification.of(case, RunOptions(flow="newton", start_width=8)).continuation.flows
     assert [flow.energy.bounds for flow in flows] == [(0.5, 2.0)] * 2 and flows[0].energy.weight == 0.0
-    assert all(flow.ansatz.upper == 2.0 and flow.ansatz.inner.widths == (2, 4, 1) for flow in flows)
+    assert all(flow.ansatz.upper == 2.0 and flow.ansatz.inner.widths == (2, 8, 1) for flow in flows)
 
 
 def test_derivatives_are_verified_next_to_the_bounds():

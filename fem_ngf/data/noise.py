@@ -30,10 +30,13 @@ class GaussianNoise:
         or dense weights, one an observation, that broadcast to ``(n_obs, k)``.
     constant
         Added to the value, e.g. the part of the data that no state can fit.
+    is_likelihood
+        Whether the value is minus the logarithm of a density: not where the precision is that of a norm.
     """
 
     precision: sp.csr_array | np.ndarray
     constant: float = 0.0
+    is_likelihood: bool = True
 
     @classmethod
     def from_std(cls, std) -> GaussianNoise:
@@ -53,12 +56,7 @@ class GaussianNoise:
             raise InputError(f"mass has shape {mass.shape}; it must be square, one row an observation")
         if not np.isfinite(constant):
             raise InputError(f"constant is {constant}; it must be a number")
-        return cls(sp.csr_array(mass) * float(_positive("scale", scale)), float(constant))
-
-    @property
-    def is_likelihood(self) -> bool:
-        """Whether the value is minus the logarithm of a density: not where the precision is that of a norm."""
-        return not sp.issparse(self.precision)
+        return cls(sp.csr_array(mass) * float(_positive("scale", scale)), float(constant), is_likelihood=False)
 
     def value(self, r: np.ndarray) -> float:
         """Misfit, summed over the experiments."""

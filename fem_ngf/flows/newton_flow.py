@@ -21,7 +21,7 @@ from functools import partial
 import numpy as np
 
 from ..ansatz.finite_element import FiniteElement
-from ..ansatz.wrappers import within
+from ..ansatz.wrappers import growing_layers, within
 from ..errors import InputError, SolveError, check_has, check_positive
 from ..growth.expansion import Expansion
 from ..growth.grow import check_growing
@@ -35,6 +35,7 @@ from .iterate import (
     CERTIFIED,
     EXHAUSTED,
     STALLED,
+    TOO_SMALL,
     Iterate,
     realized_alignment,
     resume,
@@ -51,6 +52,8 @@ SLOW, WORTH = 0.2, 1e-2
 """Shares of the tolerance below which a step is slow, and that an iteration of a realisation must gain."""
 WORTHWHILE, MISSED = 1e-3, 0.3
 """Shares that growth must promise: of the energy, which the last growth must also have brought, and of the step."""
+BEYOND = 1e-2
+"""Share of the energy that functions beyond the network may be expected to gain where it is called converged."""
 FLOOR = 1e-6
 """Least damping of a realisation, relative to the Gram matrix's diagonal: below it weights run away."""
 EXACT = 300
@@ -345,8 +348,15 @@ class NewtonFlow:
                          iterations=self.retractions, floor=FLOOR, least=WORTH * self._least(iterate))
 
     def status(self, iterate: Iterate) -> str:
-        """Converged where the certificate is small: beside the energy, or as a log-likelihood if it is one."""
-        return CERTIFIED if iterate.memory.expected_decrease <= negligible(iterate) else STALLED
+        """Converged where the certificate is small: beside the energy, or as a log-likelihood if it is one.
+
+        A network that could be larger must leave little to all functions, too.
+        """
+        small, memory = negligible(iterate), iterate.memory
+        if memory.expected_decrease > small:
+            return STALLED
+        beyond = memory.expected_beyond > max(small, BEYOND * abs(iterate.value))
+        return TOO_SMALL if beyond and growing_layers(iterate.ansatz) else CERTIFIED
 
     def _tangents(self, iterate: Iterate):
         if isinstance(iterate.ansatz, FiniteElement):
