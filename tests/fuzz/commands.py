@@ -95,9 +95,9 @@ def flags(random) -> Iterator[Attack]:
 
 def combinations(random) -> Iterator[Attack]:
     """Options that do not go together, and words in any order."""
-    together = [["--flow=adam", "--direction=newton"], ["--flow=lbfgs", "--grow"], ["--growth=random"],
+    together = [["--flow=adam", "--method=euler"], ["--flow=lbfgs", "--grow"], ["--no-grow", "--growth=random"],
                 ["--trigger=fit"], ["--ansatz=finite-element", "--grow"], ["--flow=newton", "--method=euler"],
-                ["--flow=sobolev", "--direction=gradient"], ["--grow=yes"], ["--quiet=1"], ["--no-cells"]]
+                ["--grow", "--width=5"], ["--grow=yes"], ["--quiet=1"], ["--no-cells"]]
     for number, words in enumerate(together):
         yield Attack(f"combination {number}", running(*words))
     commands = ["run", "resume", "verify", "compare", "report", "identify", "", "--version", "-x", "Run"]
