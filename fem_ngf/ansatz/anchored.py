@@ -62,7 +62,7 @@ class Anchored:
         return {"kind": "Anchored", "inner": self.inner.as_dict(), "point": list(self.point), "value": self.value}
 
     def _with_point(self, x: np.ndarray) -> np.ndarray:
-        return np.vstack([np.asarray(x, dtype=np.float64), self.point])
+        return np.vstack([np.asarray(x, dtype=np.float64), np.asarray(self.point)])
 
 
 @dataclass(frozen=True, eq=False)

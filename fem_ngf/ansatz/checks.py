@@ -102,7 +102,7 @@ def boxes(ansatz) -> list:
     return own + [box for part in parts for box in boxes(part)]
 
 
-def on_box(ansatz, box):
+def on_box(ansatz, box: tuple | None):
     """The network, and those inside it, on another box."""
     changed: dict[str, object] = {"box": box} if getattr(ansatz, "box", None) is not None else {}
     if getattr(ansatz, "inner", None) is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..forms.laws import Law
 from ..output.plots import figure_of, png
 
 
@@ -32,7 +33,7 @@ class Visited:
 
     arguments: np.ndarray
     weights: np.ndarray
-    law: object
+    law: Law
 
     @classmethod
     def at(cls, linearization, law, number: int = 0) -> Visited:
@@ -41,7 +42,8 @@ class Visited:
         states = getattr(state, "film", state.u[None])  # of an evolution at all times
         calls = [form.visited(column[:form.state_size], linearization.m)[number]
                  for columns in states for column in columns.T]
-        return cls(*(np.concatenate(part) for part in zip(*calls, strict=True)), law)
+        arguments, weights = (np.concatenate(part) for part in zip(*calls, strict=True))
+        return cls(arguments, weights, law)
 
     @property
     def range(self) -> np.ndarray:

@@ -298,7 +298,7 @@ class Case:
     """
 
     name: str
-    levels: tuple[Level, ...]
+    levels: tuple[Level | SampleLevel, ...]
     ansatz: object
     start: float | None = None
     length: float = 1.0

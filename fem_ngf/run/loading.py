@@ -191,8 +191,8 @@ def build(function: Callable[..., Case], arguments: dict, path: str | Path) -> C
 
 # ---- errors in what the user wrote ----------------------------------------------------------------------------------
 
-_INSTALLED = tuple(str(Path(place).resolve()) for place in
-                   (Path(__file__).parents[1], *map(sysconfig.get_path, ("stdlib", "purelib", "platlib"))))
+_INSTALLED = (str(Path(__file__).resolve().parents[1]),
+              *(str(Path(sysconfig.get_path(place)).resolve()) for place in ("stdlib", "purelib", "platlib")))
 
 
 def is_users(error: BaseException) -> bool:
