@@ -136,11 +136,7 @@ def point_data(data: Path | None, points: np.ndarray, truth: Callable, model: Mo
         true = model.on(mesh)
         return Measurements(points, *noisy(point_values(true.state, points)(true.solve(truth, start).u), noise, seed))
     found = read_measurements(data, dimension=mesh.dim())
-    values = found.values.reshape(len(found.points), -1)
-    if values.shape[1] != model.experiments:
-        raise InputError(f"data file {str(data)!r} has values of {values.shape[1]} experiments; this case has "
-                         f"{model.experiments}")
-    std = noisy(values, noise, seed)[1] if found.std is None else found.std.reshape(values.shape)
+    values, std = _of_experiments(found, (len(found.points),), data, model, noise, seed)
     return Measurements(found.points, values, std)
 
 
@@ -173,13 +169,8 @@ def time_data(data: Path | None, points: np.ndarray, times: np.ndarray, truth: C
                        for each in noisy(observation(true.solve(truth).u), noise, seed))
         return TimeSeries(points, times, values, std)
     found = read_time_series(data, dimension=mesh.dim())
-    values = found.values.reshape(len(found.times), len(found.points), -1)
-    if values.shape[2] != model.experiments:
-        raise InputError(f"data file {str(data)!r} has values of {values.shape[2]} experiments; this case has "
-                         f"{model.experiments}")
-    rows = values.reshape(-1, values.shape[2])
-    std = noisy(rows, noise, seed)[1] if found.std is None else found.std
-    return TimeSeries(found.points, found.times, values, std.reshape(values.shape))
+    values, std = _of_experiments(found, (len(found.times), len(found.points)), data, model, noise, seed)
+    return TimeSeries(found.points, found.times, values, std)
 
 
 def field_data(data: Path | None, basis, truth: Callable, model: Model, *, noise: float, seed: int,
@@ -225,6 +216,16 @@ def field_data(data: Path | None, basis, truth: Callable, model: Model, *, noise
                          "on the finest mesh; add std to use them as sensors, or give the cells of its mesh") from None
     std = noise * np.abs(values).max() if found.std is None else nodal_values(basis, found.points, found.std)
     return WholeField(basis, values, noise_std=_std(basis, std, exact))
+
+
+def _of_experiments(found, shape: tuple[int, ...], data: Path, model: Model, noise: float, seed: int):
+    """Values and standard deviations (*shape, k) of a file, which must have the k experiments of the model."""
+    values = found.values.reshape(*shape, -1)
+    if values.shape[-1] != model.experiments:
+        raise InputError(f"data file {str(data)!r} has values of {values.shape[-1]} experiments; this case has "
+                         f"{model.experiments}")
+    std = noisy(values.reshape(-1, model.experiments), noise, seed)[1] if found.std is None else found.std
+    return values, std.reshape(values.shape)
 
 
 def _std(basis, std, exact) -> np.ndarray:

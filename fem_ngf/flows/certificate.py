@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from ..ansatz.finite_element import FiniteElement
 from ..errors import SolveError
-from ..linalg.dense import damped_solve, marquardt_shift
 from ..tangent.tangent_space import tangent_vectors
 from .curvature import Curvature, krylov_pairs
 from .iterate import CONVERGED, Iterate, solve_kinds, solves_since
-from .quadratic_model import QuadraticModel
+from .quadratic_model import QuadraticModel, attainable
 
 SHARE = 1e-3
 """Expected decrease, relative to the energy, up to which a run may be called converged."""
@@ -46,9 +43,7 @@ def expected_decrease(iterate: Iterate) -> float:
         return QuadraticModel(iterate.m, linearization.derivative, curvature, limits).expected_decrease(tangents)
     if nodal:
         return 0.5 * float(linearization.derivative @ linearization.preconditioner.solve(linearization.derivative))
-    slope = tangents.T @ linearization.derivative
-    gram = tangents.T @ linearization.hessian_action(tangents)
-    return 0.5 * float(slope @ damped_solve(gram, slope, marquardt_shift(np.diag(gram), 1e-8)))
+    return attainable(tangents.T @ linearization.hessian_action(tangents), tangents.T @ linearization.derivative)
 
 
 def certified(iterate: Iterate) -> Iterate:

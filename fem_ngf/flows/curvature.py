@@ -23,7 +23,8 @@ from functools import cached_property
 
 import numpy as np
 
-from ..errors import InputError, SolveError
+from ..errors import InputError
+from ..linalg.cg import conjugate_gradients
 from ..linalg.dense import orthonormalize, symmetric_product
 from ..linalg.low_rank import LowRankPlus, nystrom_factor
 from ..linalg.operators import Matrix, SymmetricOperator
@@ -282,29 +283,23 @@ def krylov_pairs(linearization, curvature: Curvature, *, share: float = 0.1, max
     """
     prior = linearization.regularization_hessian()
     free = 1.0 if held is None else 1.0 - held
-    residual, directions, images, total = -linearization.derivative, [], [], 0.0
-    direction = free * curvature.solve(free * residual)
-    rho = float(residual @ direction)
-    while len(directions) < maximum and rho > 0.0:
-        image = linearization.misfit_action(direction)
-        full = image + prior @ direction
-        bend = float(direction @ full)
-        if not np.isfinite(bend):
-            raise SolveError("the Hessian action is not finite")
-        if bend <= 0.0:
+    directions, images = [], []
+
+    def hessian_action(direction):
+        images.append(linearization.misfit_action(direction))
+        return images[-1] + prior @ direction
+
+    def preconditioner(residual):
+        return free * curvature.solve(free * residual)
+
+    for step in conjugate_gradients(hessian_action, -linearization.derivative, preconditioner):
+        if step.negative_curvature:
             break
-        directions.append(direction)
-        images.append(image)
-        decrease = 0.5 * rho**2 / bend
-        total += decrease
-        residual = residual - (rho / bend) * full
-        z = free * curvature.solve(free * residual)
-        rho, before = float(residual @ z), rho
-        if min(decrease, 0.5 * rho) < share * total:
+        directions.append(step.direction)
+        if len(directions) >= maximum or min(step.decreases[-1], step.expected) < share * sum(step.decreases):
             break
-        direction = z + (rho / before) * direction
-    empty = np.zeros((len(residual), 0))
-    return (np.column_stack(directions), np.column_stack(images)) if directions else (empty, empty)
+    empty = np.zeros((len(linearization.derivative), 0))
+    return (np.column_stack(directions), np.column_stack(images[:len(directions)])) if directions else (empty, empty)
 
 
 def prolonged_columns(vectors: np.ndarray, old_space, new_space) -> np.ndarray:

@@ -240,11 +240,12 @@ class NewtonFlow:
     def _model(self, iterate: Iterate, state: NewtonMemory) -> tuple[QuadraticModel, NewtonMemory]:
         """The model with the curvature learnt here; one that comes from another mesh is good enough for a step."""
         tangents, model = self._tangents(iterate), QuadraticModel.of(iterate)
-        suffices = state.carried and model.expected_decrease(tangents) > self._least(iterate)
+        expected = model.expected_decrease(tangents) if state.carried or state.learnt else np.nan
+        suffices = state.carried and expected > self._least(iterate)
         if not (state.learnt or suffices):
             model = replace(model, curvature=self._learnt(iterate, model.curvature, state))
-        return model, replace(state, factor=model.curvature.factor, learnt=not suffices,
-                              expected_decrease=model.expected_decrease(tangents),
+            expected = model.expected_decrease(tangents)
+        return model, replace(state, factor=model.curvature.factor, learnt=not suffices, expected_decrease=expected,
                               expected_beyond=model.expected_decrease(None))
 
     def _learnt(self, iterate: Iterate, curvature: Curvature, state: NewtonMemory) -> Curvature:

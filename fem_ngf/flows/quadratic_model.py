@@ -24,6 +24,8 @@ from .curvature import Curvature
 from .search import damping_after, gain_ratio
 
 LEAST_GAIN, LARGEST_DAMPING = 1e-3, 1e12
+CUTOFF = 1e-8
+"""Damping that makes the inverse of a Gram matrix a pseudo-inverse, relative to its diagonal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,15 +75,8 @@ class QuadraticModel:
             return bounded_minimiser(self.curvature, self.derivative, self.m, self.bounds)
         return self.m - self.curvature.solve(self.derivative)
 
-    def expected_decrease(self, tangents: np.ndarray | None, damping: float = 1e-8) -> float:
-        r"""What the model loses by the best step along tangent vectors: :math:`\tfrac12 b\cdot G^+ b`.
-
-        Parameters
-        ----------
-        tangents
-            ``T`` (n, P), ``b = T^T g`` and ``G = T^T H_mu T``; None: all functions.
-        damping
-            Of the pseudo-inverse, relative to the diagonal of ``G``.
+    def expected_decrease(self, tangents: np.ndarray | None) -> float:
+        """What the model loses by the best step along tangent vectors ``T`` (n, P); None: along all functions.
 
         Between bounds no network gains more than the best of all functions there.
         """
@@ -89,9 +84,13 @@ class QuadraticModel:
             return 0.5 * abs(float(self.derivative @ (self.m - self.minimiser)))
         if tangents is None:
             return -self(self.minimiser)
-        slope, gram = tangents.T @ self.derivative, self.curvature.gram(tangents)
-        decrease = 0.5 * float(slope @ damped_solve(gram, slope, marquardt_shift(np.diag(gram), damping)))
+        decrease = attainable(self.curvature.gram(tangents), tangents.T @ self.derivative)
         return decrease if self.bounds is None else min(decrease, self.expected_decrease(None))
+
+
+def attainable(gram: np.ndarray, slope: np.ndarray) -> float:
+    r""":math:`\tfrac12 b\cdot G^+ b`, what ``b.x + x.Gx/2`` loses at its minimum: ``G`` (P, P) and ``b`` (P,)."""
+    return 0.5 * float(slope @ damped_solve(gram, slope, marquardt_shift(np.diag(gram), CUTOFF)))
 
 
 @dataclass(frozen=True, eq=False)

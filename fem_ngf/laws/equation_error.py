@@ -113,7 +113,7 @@ class FrozenState:
     def adjoint_state(self, covector, kind="adjoint"):
         """What multiplies the residuals: (n_u + n_r, k[, b]), its last rows unused."""
         owner, n = self._owner, self._owner.reactions.problem.state_size
-        setattr(owner.counts, kind, getattr(owner.counts, kind) + covector[0].size)
+        owner.counts.add(kind, covector[0].size)
         sums = owner.reactions.sums.T
         p = [sums @ covector[n:, j] - solver.solve_transposed(covector[:n, j] + S.T @ covector[n:, j])
              for j, (solver, S) in enumerate(zip(owner.solvers, owner.stiffness, strict=True))]

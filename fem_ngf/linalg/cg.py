@@ -34,8 +34,9 @@ class CGStep:
     """One iteration of `conjugate_gradients`.
 
     ``x`` is the iterate, ``direction`` the conjugate direction that led to it, ``residual`` the residual's norm in the
-    preconditioner relative to the right-hand side's, ``model`` is ``1/2 x^T A x - b^T x`` and ``decreases`` what each
-    iteration took off it (positive numbers). With ``negative_curvature`` the iteration is the last and has not moved:
+    preconditioner relative to the right-hand side's, ``model`` is ``1/2 x^T A x - b^T x``, ``decreases`` what each
+    iteration took off it (positive numbers) and ``expected`` what the next one would, were the preconditioner exact
+    (half the residual's squared norm). With ``negative_curvature`` the iteration is the last and has not moved:
     ``x`` is the iterate before, or the preconditioned right-hand side where that is the direction (a descent direction
     in either case).
     """
@@ -46,10 +47,11 @@ class CGStep:
     residual: float
     model: float
     decreases: tuple[float, ...]
+    expected: float
     negative_curvature: bool = False
 
 
-def conjugate_gradients(apply, rhs, preconditioner=None, flat: float = 0.0):
+def conjugate_gradients(apply, rhs, preconditioner=None):
     """Iterations of preconditioned conjugate gradients for ``A x = rhs`` from zero; the caller ends them.
 
     Parameters
@@ -57,8 +59,6 @@ def conjugate_gradients(apply, rhs, preconditioner=None, flat: float = 0.0):
     apply : callable vector (n,) -> covector (n,)
     rhs : covector (n,)
     preconditioner : callable covector -> vector, optional
-    flat : float
-        Curvature ``d.Ad`` not above this multiple of the residual's squared norm counts as not positive.
 
     Yields
     ------
@@ -80,8 +80,9 @@ def conjugate_gradients(apply, rhs, preconditioner=None, flat: float = 0.0):
         if not (np.isfinite(curvature) and np.isfinite(rho)):
             raise SolveError(f"conjugate gradients met a value that is not finite in iteration {iteration}: the "
                              "operator (a Hessian, a Gram matrix) or its preconditioner overflowed")
-        if curvature <= flat * rho:
-            yield CGStep(iteration, x if decreases else direction, direction, residual / start, model, decreases, True)
+        if curvature <= 0.0:
+            x = x if decreases else direction
+            yield CGStep(iteration, x, direction, residual / start, model, decreases, 0.5 * rho, True)
             return
         length = rho / curvature
         x, r = x + length * direction, r - length * image
@@ -90,7 +91,7 @@ def conjugate_gradients(apply, rhs, preconditioner=None, flat: float = 0.0):
         z = r if preconditioner is None else preconditioner(r)
         rho, before = float(r @ z), rho
         residual = np.sqrt(max(rho, 0.0))
-        yield CGStep(iteration, x, direction, residual / start, model, decreases)
+        yield CGStep(iteration, x, direction, residual / start, model, decreases, 0.5 * rho)
         direction = z + (rho / before) * direction
 
 

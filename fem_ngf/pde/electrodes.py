@@ -259,7 +259,7 @@ class ElectrodeState:
         covector = np.asarray(covector, dtype=float)
         flat, n = covector.reshape(self.model.state_size, -1), self.model.state.N
         if flat[:n].any():
-            setattr(self.model.counts, kind, getattr(self.model.counts, kind) + flat.shape[1])
+            self.model.counts.add(kind, flat.shape[1])
             return -self.factors.solve(flat).reshape(covector.shape)
         mean = flat[n:].mean(axis=0)
         p = self.fields @ (self.model.patterns[0].T @ flat[n:])

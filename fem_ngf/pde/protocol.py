@@ -7,6 +7,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from ..errors import InputError
+
 
 @dataclass
 class SolveCounts:
@@ -24,6 +26,12 @@ class SolveCounts:
     def total(self) -> int:
         """All solves."""
         return self.forward + self.adjoint + self.incremental
+
+    def add(self, kind: str, number: int) -> None:
+        """Count solves with the linearised equation, "adjoint" or "incremental"; InputError for another kind."""
+        if kind not in ("adjoint", "incremental"):
+            raise InputError(f"kind is {kind!r}; choose 'adjoint' or 'incremental'")
+        setattr(self, kind, getattr(self, kind) + number)
 
     def copy(self) -> SolveCounts:
         """A snapshot."""
@@ -91,3 +99,19 @@ class PDE(Protocol):
 
     def solve(self, m: np.ndarray, start=None) -> State:
         """The state for m (n_m,), searched from `start` where that is useful; SolveError when there is none."""
+
+
+def checked_direction(dm: np.ndarray, size: int) -> np.ndarray:
+    """Direction(s) (n_m,) or (n_m, b) as floats; InputError for another shape."""
+    dm = np.asarray(dm, dtype=float)
+    if dm.ndim not in (1, 2) or dm.shape[0] != size:
+        raise InputError(f"dm has shape {dm.shape}; give ({size},) or ({size}, b)")
+    return dm
+
+
+def checked_block(name: str, array: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Array (n_u, k) or (n_u, k, b) as floats; InputError for another shape."""
+    array = np.asarray(array, dtype=float)
+    if array.ndim not in (2, 3) or array.shape[:2] != shape:
+        raise InputError(f"{name} has shape {array.shape}; give {shape}, or one more axis for a block")
+    return array

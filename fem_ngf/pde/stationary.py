@@ -12,7 +12,7 @@ from ..errors import InputError, SolveError, check_counts, check_has, check_posi
 from ..spaces.sampling import chosen_unknowns
 from .newton import newton, norm, tolerated
 from .operator import FreeOperator
-from .protocol import SolveCounts
+from .protocol import SolveCounts, checked_block, checked_direction
 
 
 class StationaryProblem:
@@ -221,9 +221,7 @@ class StationaryState:
 
         Counted as k (or k b) incremental solves.
         """
-        dm = np.asarray(dm, dtype=float)
-        if dm.ndim not in (1, 2) or dm.shape[0] != self.m.size:
-            raise InputError(f"dm has shape {dm.shape}; give ({self.m.size},) or ({self.m.size}, b)")
+        dm = checked_direction(dm, self.m.size)
         rhs = -np.stack([matrix @ dm for matrix in self.parameter_tangents], axis=1)
         self.problem.counts.incremental += rhs[0].size
         return self._solve(rhs, "solve")
@@ -241,15 +239,13 @@ class StationaryState:
         -------
         p : shape of covector
         """
-        covector = self._checked("covector", covector)
-        if kind not in ("adjoint", "incremental"):
-            raise InputError(f"kind is {kind!r}; choose 'adjoint' or 'incremental'")
-        setattr(self.problem.counts, kind, getattr(self.problem.counts, kind) + covector[0].size)
+        covector = checked_block("covector", covector, self.u.shape)
+        self.problem.counts.add(kind, covector[0].size)
         return self._solve(-covector, "solve_transposed")
 
     def pull_back(self, p):
         """Covector on m of adjoint state(s) p (n_u, k) or (n_u, k, b): the sum over experiments of (dR/dm)^T p."""
-        p = self._checked("p", p)
+        p = checked_block("p", p, self.u.shape)
         return sum(matrix.T @ p[:, j] for j, matrix in enumerate(self.parameter_tangents))
 
     def adjoint(self, covector, kind="adjoint"):
@@ -271,7 +267,8 @@ class StationaryState:
 
         No solve. The matrices of the last p are kept: the actions of one Hessian share them.
         """
-        seconds, (du, dm) = self._second_derivatives(self._checked("p", p)), (np.asarray(du), np.asarray(dm))
+        seconds = self._second_derivatives(checked_block("p", p, self.u.shape))
+        du, dm = np.asarray(du), np.asarray(dm)
         on_state = np.stack([second.uu @ du[:, j] + second.um @ dm for j, second in enumerate(seconds)], axis=1)
         return on_state, sum(second.um.T @ du[:, j] + second.mm @ dm for j, second in enumerate(seconds))
 
@@ -286,12 +283,6 @@ class StationaryState:
         if len(self.solvers) == 1:
             return getattr(self.solvers[0], method)(rhs)
         return np.stack([getattr(solver, method)(rhs[:, j]) for j, solver in enumerate(self.solvers)], axis=1)
-
-    def _checked(self, name, array):
-        array = np.asarray(array, dtype=float)
-        if array.ndim not in (2, 3) or array.shape[:2] != self.u.shape:
-            raise InputError(f"{name} has shape {array.shape}; give {self.u.shape}, or one more axis for a block")
-        return array
 
 
 def columns(name, array, size):

@@ -24,9 +24,9 @@ import scipy.sparse as sp
 from checkpoint_schedules import Copy, EndForward, EndReverse, Forward, Move, MultistageCheckpointSchedule, StorageType
 
 from ...errors import InputError, SolveError, check_has, check_not_negative, real_array
+from ..protocol import checked_direction
 from .recursion import PullBack, Recursion
 from .terms import Tangents
-from .trajectory import check_purpose, checked_direction
 
 
 class CheckpointedEvolution:
@@ -156,7 +156,6 @@ class ObservedEvolution:
 
     def adjoint_state(self, covector, kind="adjoint"):
         """``-covector``: the equation is solved for u. The solves are those of `pull_back`."""
-        check_purpose(kind)
         return -self._in_time(covector).reshape(np.shape(covector))
 
     def pull_back(self, p):
@@ -165,7 +164,6 @@ class ObservedEvolution:
 
     def adjoint(self, covector, kind="adjoint"):
         """Transpose of `tangent`: covector(s) (n_t n_obs, k[, b]) to covector(s) on m (n_m[, b])."""
-        check_purpose(kind)
         return self._pulled_back(self._in_time(covector), kind)
 
     def second_order(self, du, dm, p):
@@ -184,8 +182,7 @@ class ObservedEvolution:
             p.pop(i + 2, None)
         if evolution.problem.before is not None:
             total.add(-1, p)
-        evolutions = evolution.evolutions
-        setattr(evolutions, kind, getattr(evolutions, kind) + covector[0, 0].size)
+        evolution.evolutions.add(kind, covector[0, 0].size)
         return total.covector
 
     def _unseen(self, *columns):

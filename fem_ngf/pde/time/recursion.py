@@ -107,8 +107,7 @@ class Recursion:
             return rhs if method == "solve_transposed" else np.zeros_like(rhs)
         if not rhs.any():
             return np.zeros_like(rhs)
-        counts = self.problem.counts
-        setattr(counts, kind, getattr(counts, kind) + rhs[0].size)
+        self.problem.counts.add(kind, rhs[0].size)
         if self.problem.linear:
             return getattr(self.tangents.solver(i, 0), method)(rhs)
         return np.stack([getattr(self.tangents.solver(i, j), method)(rhs[:, j]) for j in range(rhs.shape[1])], axis=1)

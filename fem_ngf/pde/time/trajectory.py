@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...errors import InputError
+from ..protocol import checked_block, checked_direction
 from .recursion import PullBack, Recursion
 
 
@@ -73,12 +73,11 @@ class Trajectory:
         -------
         p : shape of covector
         """
-        covector, evolutions = self._in_time("covector", covector), self.problem.evolutions
-        check_purpose(kind)
+        covector = self._in_time("covector", covector)
+        self.problem.evolutions.add(kind, covector[0, 0].size)
         p = np.zeros_like(covector)
         for i in reversed(range(len(p))):
             p[i] = self._recursion.adjoint_step(i, covector[i], p, kind)
-        setattr(evolutions, kind, getattr(evolutions, kind) + p[0, 0].size)
         return p.reshape(self.problem.state_size, *p.shape[2:])
 
     def pull_back(self, p):
@@ -135,21 +134,5 @@ class Trajectory:
 
     def _in_time(self, name, array):
         """An array (n_u, k[, b]) as (N + 1, n, k[, b])."""
-        array = np.asarray(array, dtype=float)
-        if array.ndim not in (2, 3) or array.shape[:2] != self.u.shape:
-            raise InputError(f"{name} has shape {array.shape}; give {self.u.shape}, or one more axis for a block")
+        array = checked_block(name, array, self.u.shape)
         return array.reshape(*self.film.shape, *array.shape[2:])
-
-
-def checked_direction(dm, size):
-    """Direction(s) (n_m,) or (n_m, b) as floats; InputError for another shape."""
-    dm = np.asarray(dm, dtype=float)
-    if dm.ndim not in (1, 2) or dm.shape[0] != size:
-        raise InputError(f"dm has shape {dm.shape}; give ({size},) or ({size}, b)")
-    return dm
-
-
-def check_purpose(kind):
-    """InputError unless the solves can be counted as `kind`."""
-    if kind not in ("adjoint", "incremental"):
-        raise InputError(f"kind is {kind!r}; choose 'adjoint' or 'incremental'")
