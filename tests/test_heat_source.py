@@ -1,5 +1,6 @@
 """A source of space and time from sensors: nodal values, networks that grow, films, data files, cut runs."""
 
+import csv
 import json
 import os
 import re
@@ -122,6 +123,18 @@ def test_a_run_leaves_a_film(whole):
     assert found["unknowns"] == 9 * 9 * 13 and found["state_unknowns"] == 81 and found["relative_error"] < 1.0
 
 
+def test_evolutions_are_reported_beside_solves(whole):
+    """Twelve steps each; linearised ones may be fewer, of a source that begins late or data that end early."""
+    evolutions = (found := json.loads((whole / "summary.json").read_text()))["evolutions"]
+    assert evolutions["total"] == evolutions["forward"] + evolutions["adjoint"] + evolutions["incremental"]
+    assert 12 * evolutions["forward"] == found["pde_solves"]["forward"]
+    assert 11 * evolutions["total"] < found["pde_solves"]["total"] <= 12 * evolutions["total"]
+    rows = list(csv.DictReader((whole / "history.csv").read_text().splitlines()))
+    counted = [int(row["evolutions"]) for row in rows]
+    assert counted == sorted(counted) and counted[0] == 2 and counted[-1] == evolutions["total"]
+    assert f"{evolutions['total']} in all" in (whole / "report.html").read_text()
+
+
 KILLED = """
 import os, signal, sys
 from fem_ngf import EvolutionProblem
@@ -147,6 +160,7 @@ def test_an_evolution_that_was_killed_goes_on_to_the_last_bit(whole, tmp_path):
     assert command(["resume", str(tmp_path / "cut"), "--quiet", "--bare"]) == 0
     ends = [load_checkpoint(folder)["stage"]["iterate"] for folder in (whole, tmp_path / "cut")]
     assert np.array_equal(ends[0]["theta"], ends[1]["theta"]) and ends[0]["solves"] == ends[1]["solves"]
+    assert load_checkpoint(whole)["evolutions"] == load_checkpoint(tmp_path / "cut")["evolutions"]
 
 
 def test_the_discrepancy_principle_finds_the_weight(tmp_path):
@@ -155,6 +169,7 @@ def test_the_discrepancy_principle_finds_the_weight(tmp_path):
     assert command([*words, "--quiet", "--out", str(tmp_path / "run")]) == 0
     found = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert found["misfit"] == pytest.approx(216.0, rel=0.05) and 0.0 < found["weight_choice"]["value"] < 2e4
+    assert 11 * found["evolutions"]["total"] < found["pde_solves"]["total"] <= 12 * found["evolutions"]["total"]
 
 
 # ---- data of a file -------------------------------------------------------------------------------------------------

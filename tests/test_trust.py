@@ -182,7 +182,7 @@ def test_a_checkpoint_of_another_format_is_told(found, finished, tmp_path, capfd
 
 
 PATHS = ["origin", "origin.path", "origin.flags", "origin.folder", "origin.arguments", "origin.setup_cpu_seconds",
-         "stage", "stage.level", "stage.solves", "stage.change", "rows", "series", "cpu", "wall",
+         "stage", "stage.level", "stage.solves", "stage.change", "rows", "series", "cpu", "wall", "evolutions",
          *(f"stage.iterate.{name}" for name in (
              "step", "theta", "start_value", "alignment", "solves", "idle", "events", "stop_reason", "memory", "ansatz",
              "warm_start")), "stage.iterate.ansatz.widths", "stage.iterate.ansatz.kind", "stage.iterate.memory.damping"]

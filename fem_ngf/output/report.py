@@ -11,7 +11,8 @@ import jinja2
 from .files import replacing
 
 _COLUMNS = ("step", "mesh", "energy", "misfit", "regularization", "gradient_norm", "alignment", "kappa",
-            "certificate", "fit", "step_size", "parameters", "pde_solves", "pde_work", "cpu_seconds", "event")
+            "certificate", "fit", "step_size", "parameters", "pde_solves", "evolutions", "pde_work",
+            "cpu_seconds", "event")
 _FACTS = ("energy", "misfit", "regularization", "relative_error", "parameters", "unknowns", "state_unknowns",
           "iterations", "pde_work", "gradient_norm", "alignment", "cpu_seconds", "setup_cpu_seconds", "seed")
 
@@ -38,11 +39,16 @@ def write_report(path: Path, summary: dict, rows: list[dict], pictures: Mapping[
     environment.filters["number"] = _number
     facts = [(name.replace("_", " "), _number(summary[name])) for name in _FACTS if summary.get(name) is not None]
     page = environment.get_template("report.html.j2").render(
-        summary=summary, rows=rows, columns=_COLUMNS, facts=facts, title=title,
+        summary=summary, rows=rows, columns=_known(rows), facts=facts, title=title,
         weight_png=base64.b64encode(weight).decode() if weight else "",
         pictures={headline: base64.b64encode(picture).decode() for headline, picture in pictures.items()})
     with replacing(path) as temporary:
         temporary.write_text(page)
+
+
+def _known(rows: list[dict]) -> list[str]:
+    """The columns that every row has: only equations in time have evolutions."""
+    return [name for name in _COLUMNS if all(name in row for row in rows)]
 
 
 def _number(value) -> str:

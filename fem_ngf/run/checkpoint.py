@@ -168,7 +168,8 @@ RUN = _record_of(
         iterate=_record_of(step=INTEGER, theta=VECTOR, start_value=NUMBER, start_gradient=NUMBER, alignment=NUMBER,
                            fit=NUMBER, step_size=NUMBER, solves=COUNTS, idle=INTEGER, events=_list_of(TEXT),
                            stop_reason=TEXT, memory=TABLE, ansatz=TABLE, warm_start=STATE)),
-    rows=_list_of(_table_of(PLAIN, COLUMNS)), series=_list_of(_dated_files), cpu=NUMBER, wall=NUMBER)
+    rows=_list_of(_table_of(PLAIN, COLUMNS)), series=_list_of(_dated_files), cpu=NUMBER, wall=NUMBER,
+    evolutions=_record_of(forward=INTEGER, adjoint=INTEGER, incremental=INTEGER))
 
 
 def load_run(folder: str | Path) -> dict:

@@ -75,7 +75,7 @@ def measured(identification: Identification, budget: float) -> tuple[list[dict],
     clock, rows = Clock(), []
     for stage in identification.stages(clock=clock):
         label = identification.levels[stage.level].label
-        rows.append(history.row(stage, len(rows), label, clock.cpu))
+        rows.append(history.row(stage, len(rows), label, clock))
         if stage.work >= budget:
             break
     return rows, {

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from ..errors import InputError, SolveError
 from ..flows.continuation import Stage
 from ..flows.iterate import EXHAUSTED
+from ..pde.protocol import SolveCounts
 from . import history
 from .checkpoint import Saver, check_memory
 from .directory import RunDirectory
@@ -43,7 +44,7 @@ def run(identification: Identification, origin: Origin, directory: RunDirectory,
         Exit code: 0, or 128 + signal when the run was interrupted.
     """
     folder, record = directory.path, Record() if record is None else record
-    progress = Progress(identification.options.quiet)
+    progress = Progress(identification.options.quiet, identification.evolves)
     saver = Saver(folder, lambda: {"origin": vars(origin), **record.state()})
     with Signals() as signals, threadpool_limits(identification.options.threads):
         try:
@@ -93,7 +94,8 @@ def _resumed(identification: Identification, content: dict, folder: Path) -> Rec
     if not abs(energy - before) <= 1e-9 * abs(before):
         raise InputError(f"the energy at the checkpoint of {folder} is {energy:.12e}, but it was {before:.12e}: the "
                          "case file or its data have changed")
-    return Record(stage, list(content["rows"]), list(content["series"]), Clock(content["cpu"], content["wall"]))
+    clock = Clock(content["cpu"], content["wall"], SolveCounts(**content["evolutions"]))
+    return Record(stage, list(content["rows"]), list(content["series"]), clock)
 
 
 def unblocked(identification: Identification, record: Record) -> Record:
@@ -136,7 +138,7 @@ def _advance(identification, directory: RunDirectory, record: Record, progress: 
                 directory.create()
             record.stage = stage
             label, kappa = identification.levels[stage.level].label, identification.options.kappa
-            record.rows.append(history.row(stage, len(record.rows), label, record.clock.cpu,
+            record.rows.append(history.row(stage, len(record.rows), label, record.clock,
                                            kappa or bool(stage.iterate.stop_reason)))
             saver.save_if_cheap()
             history.append(folder / "history.csv", record.rows)
@@ -187,8 +189,9 @@ def _opening(identification: Identification, folder: Path, known: Stage | None) 
 def _closing(result: dict, folder: Path) -> list[str]:
     kind = "converged" if result["converged"] else "stopped"
     error = "" if result["relative_error"] is None else f", relative error {result['relative_error']:.4g}"
+    evolutions = "" if result["evolutions"] is None else f" in {result['evolutions']['total']} evolutions"
     return [f"{kind}: {result['stop_reason']}",
-            f"energy {result['energy']:.9e}{error}, {result['pde_solves']['total']} PDE solves "
+            f"energy {result['energy']:.9e}{error}, {result['pde_solves']['total']} PDE solves{evolutions} "
             f"(work {result['pde_work']:.1f}), {result['cpu_seconds']:.2f} CPU seconds",
             *(f"{what:<10}{folder / name}" for what, name in
               (("picture:", "picture.png"), ("report:", "report.html"), ("ParaView:", "fields.pvd"))

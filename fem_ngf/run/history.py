@@ -17,7 +17,7 @@ COLUMNS = ("step", "level", "mesh", "energy", "misfit", "regularization", "gradi
            "adjoint", "incremental", "pde_work", "cpu_seconds", "event")
 
 
-def row(stage: Stage, step: int, mesh: str, cpu_seconds: float, kappa: bool = False) -> dict:
+def row(stage: Stage, step: int, mesh: str, spent, kappa: bool = False) -> dict:
     """The row of a stage.
 
     Parameters
@@ -28,15 +28,16 @@ def row(stage: Stage, step: int, mesh: str, cpu_seconds: float, kappa: bool = Fa
         Number of the row; it runs on over the levels.
     mesh
         Label of the level.
-    cpu_seconds
-        Process CPU seconds of the identification so far.
+    spent
+        `Clock` of the identification so far: process CPU seconds, evolutions.
     kappa
         Compute the undamped alignment, which costs a decomposition of the tangent vectors.
 
     Notes
     -----
     ``pde_solves``, its three kinds and ``pde_work`` are cumulative over the whole run; ``level_solves`` counts the
-    solves on the row's own mesh. Terms of the energy beyond misfit and regularisation follow the fixed columns.
+    solves on the row's own mesh. Evolutions, of equations in time, and terms of the energy beyond misfit and
+    regularisation follow the fixed columns.
     """
     iterate = stage.iterate
     solves = {kind: sum(level.get(kind, 0) for level in stage.solves) for kind in ("forward", "adjoint", "incremental")}
@@ -48,9 +49,11 @@ def row(stage: Stage, step: int, mesh: str, cpu_seconds: float, kappa: bool = Fa
         "step_size": iterate.step_size, "damping": getattr(iterate.memory, "damping", ""),
         "parameters": iterate.parameters,
         "pde_solves": stage.total_solves, "level_solves": sum(stage.solves[stage.level].values()), **solves,
-        "pde_work": stage.work, "cpu_seconds": cpu_seconds,
+        "pde_work": stage.work, "cpu_seconds": spent.cpu,
         "event": "; ".join(filter(None, [*iterate.events, iterate.stop_reason])),
     }
+    if spent.evolutions.total:
+        found["evolutions"] = spent.evolutions.total
     found |= {name: value for name, value in iterate.terms.items() if name not in found}
     return {name: _plain(value) for name, value in found.items()}
 
@@ -94,8 +97,8 @@ SHOWN = (
     ("step", "step", "5d"), ("mesh", "mesh", "12s"), ("energy", "energy", "13.6e"), ("misfit", "misfit", "10.3e"),
     ("regularization", "regular.", "10.3e"), ("gradient_norm", "|grad|_H", "10.3e"), ("alignment", "align", "6.3f"),
     ("fit", "fit", "8.1e"), ("step_size", "tau", "8.1e"), ("parameters", "param.", "6d"),
-    ("pde_solves", "solves", "6d"), ("pde_work", "work", "7.1f"), ("cpu_seconds", "CPU s", "7.1f"),
-    ("left", "at most", "7s"),
+    ("pde_solves", "solves", "6d"), ("evolutions", "evol.", "5d"), ("pde_work", "work", "7.1f"),
+    ("cpu_seconds", "CPU s", "7.1f"), ("left", "at most", "7s"),
 )
 
 
@@ -106,10 +109,12 @@ class Progress:
     ----------
     quiet
         Print nothing but the result.
+    evolves
+        There is a column for evolutions.
     """
 
-    def __init__(self, quiet: bool = False):
-        self._quiet = quiet
+    def __init__(self, quiet: bool = False, evolves: bool = False):
+        self._quiet, self._shown = quiet, [each for each in SHOWN if evolves or each[0] != "evolutions"]
 
     def header(self, title: str, *lines: str) -> None:
         """What is solved and the names of the columns."""
@@ -118,14 +123,14 @@ class Progress:
         self._print(title, BOLD)
         for line in lines:
             self._print(line)
-        self._print(" ".join(_padded(name, form) for _, name, form in SHOWN), BOLD)
+        self._print(" ".join(_padded(name, form) for _, name, form in self._shown), BOLD)
 
     def line(self, row: dict, left: float = 0.0) -> None:
         """One iteration; `left` are the seconds that the mesh can take yet."""
         if self._quiet:
             return
         row = row | {"left": f"+{_duration(left)}" if left else ""}
-        self._print(" ".join(_cell(row[key], form) for key, _, form in SHOWN).rstrip())
+        self._print(" ".join(_cell(row[key], form) for key, _, form in self._shown).rstrip())
         if row["event"]:
             self._print(f"      {row['event']}", MAGENTA)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,6 +24,7 @@ from ..flows.newton_flow import NewtonFlow
 from ..flows.sobolev import SobolevFlow
 from ..growth.expansion import Expansion
 from ..growth.grow import seedling
+from ..pde.protocol import SolveCounts
 from ..tangent.tangent_space import check_tangents
 from .case import Case, reweighted
 from .options import STATES, RunOptions, given_weight
@@ -81,6 +83,17 @@ class Identification:
         """The unknown at the start."""
         return self.continuation.flows[0].ansatz
 
+    @property
+    def evolves(self) -> bool:
+        """Whether the equation is one in time."""
+        return hasattr(getattr(self.levels[-1].energy, "pde", None), "evolutions")
+
+    @property
+    def evolutions(self) -> SolveCounts:
+        """Whole evolutions on all meshes so far, whoever asked for them."""
+        return sum((level.energy.pde.evolutions for level in self.levels), SolveCounts()) if self.evolves else (
+            SolveCounts())
+
     def stages(self, start: Stage | None = None, clock: Clock | None = None) -> Iterator[Stage]:
         """The stages of the run, from its start or from a stage.
 
@@ -89,15 +102,15 @@ class Identification:
         start
             Stage to go on from.
         clock
-            Adds up the time of the work. That runs on as many threads as the options say: threads that wait for
-            each other have made runs on small, busy machines ten times slower.
+            Adds up the time of the work, and its evolutions. That runs on as many threads as the options say: threads
+            that wait for each other have made runs on small, busy machines ten times slower.
         """
         clock = Clock() if clock is None else clock
         if start is None:
             start = self.ansatz.initial(np.random.default_rng(self.options.seed))
         stages, threads = self.continuation.run(start), ThreadpoolController()
         while True:
-            with clock, threads.limit(limits=self.options.threads):
+            with clock.counting(self), threads.limit(limits=self.options.threads):
                 stage = next(stages, None)
             if stage is None:
                 return
@@ -111,19 +124,29 @@ class Identification:
 
 @dataclass
 class Clock:
-    """Process CPU seconds and wall seconds spent inside ``with clock:``, added up."""
+    """Process CPU seconds, wall seconds and whole evolutions spent inside ``with clock.counting(..):``, added up."""
 
     cpu: float = 0.0
     wall: float = 0.0
-    _since: tuple[float, float] = field(default=(0.0, 0.0), repr=False)
+    evolutions: SolveCounts = field(default_factory=SolveCounts)
 
-    def __enter__(self):
-        self._since = time.process_time(), time.perf_counter()
-        return self
+    def as_dict(self) -> dict:
+        """Plain numbers, the evolutions by kind."""
+        return dataclasses.asdict(self)
 
-    def __exit__(self, *error):
-        self.cpu += time.process_time() - self._since[0]
-        self.wall += time.perf_counter() - self._since[1]
+    @contextmanager
+    def counting(self, identification: Identification) -> Iterator[Callable[[], Clock]]:
+        """Count what is done inside; gives a function for what has been spent until it is called."""
+        cpu, wall, evolutions = time.process_time(), time.perf_counter(), identification.evolutions
+
+        def now() -> Clock:
+            return Clock(self.cpu + time.process_time() - cpu, self.wall + time.perf_counter() - wall,
+                         self.evolutions + identification.evolutions - evolutions)
+
+        try:
+            yield now
+        finally:
+            vars(self).update(vars(now()))
 
 
 FLOWS = {"newton": NewtonFlow, "sobolev": SobolevFlow, "natural-gradient": NaturalGradientFlow}

@@ -53,5 +53,4 @@ class Record:
 
     def state(self) -> dict:
         """What a checkpoint holds of it."""
-        return {"stage": self.reached.state(), "rows": self.rows, "series": self.series, "cpu": self.clock.cpu,
-                "wall": self.clock.wall}
+        return {"stage": self.reached.state(), "rows": self.rows, "series": self.series, **self.clock.as_dict()}

@@ -150,6 +150,7 @@ def summarize(identification: Identification, stage: Stage, rows: list[dict], cl
         "pde_solves_per_level": [
             {"mesh": level.label, "state_unknowns": level.energy.work_per_solve, **_solves([kinds])}
             for level, kinds in zip(identification.levels, stage.solves, strict=True)],
+        "evolutions": clock.evolutions.as_dict() if clock.evolutions.total else None,
         "pde_work": stage.work,
         "gradient_norm": iterate.gradient_norm,
         "alignment": alignments[-1] if alignments else None,

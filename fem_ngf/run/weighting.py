@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +45,7 @@ def choose(identification: Identification, rule: str, clock,
     """
     levels, flows = identification.levels, identification.continuation.flows
     reweighted(levels, 1.0)  # an InputError where there is nothing to weigh
-    before, since = [solve_kinds(flow.energy.counts) for flow in flows], time.process_time()
+    before, since = [solve_kinds(flow.energy.counts) for flow in flows], clock.cpu
     rows: list[dict] = []
 
     def counted(stage: Stage) -> Stage:
@@ -54,12 +53,7 @@ def choose(identification: Identification, rule: str, clock,
         solves = tuple(solves_since(flow.energy.counts, counts, {}) for flow, counts in zip(flows, before, strict=True))
         return Continuation(flows).stage(stage.level, replace(stage.iterate, solves=solves[stage.level]), solves)
 
-    def observe(weight: float, stage: Stage) -> None:
-        seconds = clock.cpu + time.process_time() - since
-        rows.append(history.row(counted(stage), len(rows), levels[stage.level].label, seconds) | {"weight": weight})
-
     theta = identification.ansatz.initial(np.random.default_rng(identification.options.seed))
-    solver = flow_solver(flows, theta, observe)
 
     def solve(weight: float, start) -> WeightedRun:
         run = solver(weight, start)
@@ -67,14 +61,19 @@ def choose(identification: Identification, rule: str, clock,
             f"solves {run.solves}")
         return run
 
-    with clock:
+    with clock.counting(identification) as now:
+
+        def observe(weight: float, stage: Stage) -> None:
+            rows.append(history.row(counted(stage), len(rows), levels[stage.level].label, now()) | {"weight": weight})
+
+        solver = flow_solver(flows, theta, observe)
         choice = apply_rule(rule, solve, flows[-1], levels[-1].noise_std)
+        end: Any = choice.run.start
+        if choice.run is not choice.runs[-1]:
+            observe(choice.weight, end)
     say(f"weight {choice.weight:.3g}: {choice.reason}")
-    end: Any = choice.run.start
-    if choice.run is not choice.runs[-1]:
-        observe(choice.weight, end)
     stage = counted(end)
-    return identification.at_weight(choice.weight), stage, rows, _plain(choice, stage, time.process_time() - since)
+    return identification.at_weight(choice.weight), stage, rows, _plain(choice, stage, clock.cpu - since)
 
 
 def apply_rule(rule: str, solve: Solve, flow, noise_std: np.ndarray | None = None) -> WeightChoice:
