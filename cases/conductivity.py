@@ -5,21 +5,13 @@ r"""Conductivity of the unit square from a noisy state: the problem "poisson_noi
     \quad\text{subject to}\quad -\nabla\cdot(\kappa \nabla u) = f, \quad u = 0 \text{ on the boundary.}
 
 The unknown is the conductivity itself, not its logarithm; where it is not positive the equation has no solution and the
-step that led there is rejected. True fields, and the source f that belongs to them:
-
-.. math::
-    u = \sin(\pi x)\sin(\pi y), \qquad \kappa = \frac{1}{1 + x^2y^2 + (x-1)^2(y-1)^2}.
-
-As in the authors' code: neither term of the energy has a factor 1/2; the data are the exact state plus a P1 function
-with independent normal nodal values of standard deviation :math:`\|u\|_{L^2}/10`, boundary nodes included; state in P1
-on n x n x 2 triangles, n = 80; alpha = 1e-4; a network 2-30-1 with the logistic function. Here kappa is projected to P1
-before it enters the equation, and the exact state enters through its L2 projection (a constant of 1e-7 or less in the
-energy).
+step that led there is rejected. As in the authors' code: neither term of the energy has a factor 1/2; the data are the
+exact state plus a P1 function with independent normal nodal values of standard deviation :math:`\|u\|_{L^2}/10`,
+boundary nodes included. Here kappa and the exact state are projected to P1 first.
 
 References
 ----------
-S. K. Mitusch, S. W. Funke, M. Kuchta, Hybrid FEM-NN models: Combining artificial neural networks with the finite
-element method, J. Comput. Phys. 446 (2021), arXiv 2101.00962, Section 3.
+S. K. Mitusch, S. W. Funke, M. Kuchta, Hybrid FEM-NN models, J. Comput. Phys. 446 (2021), arXiv 2101.00962, Section 3.
 """
 
 import numpy as np
@@ -31,25 +23,14 @@ from fem_ngf import dot, grad
 
 
 def residual(u, v, m, w):
-    kappa = torch.where(m > 0, m, torch.nan)
-    return kappa * dot(grad(u), grad(v)) - w.f * v
-
-
-def true_state(x):
-    return np.sin(np.pi * x[0]) * np.sin(np.pi * x[1])
+    return torch.where(m > 0, m, torch.nan) * dot(grad(u), grad(v)) - w.f * v
 
 
 def true_conductivity(x):
     return 1.0 / (1.0 + x[0] ** 2 * x[1] ** 2 + (x[0] - 1) ** 2 * (x[1] - 1) ** 2)
 
 
-def source(x):
-    r""":math:`-\nabla\cdot(\kappa\nabla u) = 2\pi^2\kappa u + \kappa^2 \nabla s\cdot\nabla u`, kappa = 1/(1 + s)."""
-    kappa, (a, b) = true_conductivity(x), np.pi * x
-    s_x = 2 * x[0] * x[1] ** 2 + 2 * (x[0] - 1) * (x[1] - 1) ** 2
-    s_y = 2 * x[1] * x[0] ** 2 + 2 * (x[1] - 1) * (x[0] - 1) ** 2
-    slope = np.pi * (s_x * np.cos(a) * np.sin(b) + s_y * np.sin(a) * np.cos(b))
-    return 2 * np.pi**2 * kappa * true_state(x) + kappa**2 * slope
+true_state, source = ngf.manufactured(lambda x: torch.sin(np.pi * x[0]) * torch.sin(np.pi * x[1]), true_conductivity)
 
 
 def case(cells: int = 80, alpha: float = 1e-4, snr: float = 10.0, noise_seed: int = 0, neurons: int = 30) -> ngf.Case:
@@ -66,9 +47,8 @@ def case(cells: int = 80, alpha: float = 1e-4, snr: float = 10.0, noise_seed: in
     model = ngf.Model(residual, ElementTriP1(), ElementTriP1(), dirichlet=0.0, data={"f": source}, intorder=4,
                       linear=True, definite=True)
     meshes = ngf.halvings(ngf.unit_square, cells, factor=4)
-    *_, finest = meshes.values()
-    exact = model.on(finest).space
-    noise = 0.5 / snr * ngf.noise_generator(noise_seed).standard_normal(exact.size)  # 1/2 is the norm of the true state
+    exact = model.on([*meshes.values()][-1]).space
+    noise = 0.5 / snr * ngf.noise_generator(noise_seed).standard_normal(exact.size)  # the true state has norm 1/2
     measured = ngf.WholeField(exact.basis, exact.project(true_state(exact.points.T)) + noise, scale=2.0)
     levels = ngf.levels(model, meshes, measured, lambda space: ngf.Tikhonov(space.stiffness), 2.0 * alpha,
                         truth=true_conductivity)

@@ -15,11 +15,10 @@ the unknown w is the departure of the log-conductivity from that of the empty ta
 
 Data d of the tank, data d0 of the empty tank: differences cancel most of what the model does not know. The constant
 sigma_0 and the contact impedances z are fitted to d0. The standard deviations s are those of the instrument (0.05 % of
-each voltage + 0.01 % of the largest) times a factor that the data tell (`noise_factor`); rho is Student's, with four
-degrees of freedom, or the square. C is a bilaplacian prior with pointwise standard deviation `spread` and length scale
-`correlation`. In the end w is cut at a fraction of its extremes into water, resistive and conductive.
-
-Without `data` the tank is synthetic, and its voltages are computed on a finer mesh.
+each voltage + 0.01 % of the largest) times a factor that the data tell; rho is Student's with four degrees of freedom,
+or the square. C is a bilaplacian prior with pointwise standard deviation `spread` and length scale `correlation`. In
+the end w is cut at a fraction of its extremes into water, resistive and conductive. Without `data` the tank is
+synthetic, its voltages those of a finer mesh.
 
 References
 ----------
@@ -39,31 +38,23 @@ def case(data: Path | None = None, reference: Path | None = None, mesh: Path | N
 
     Parameters
     ----------
-    data, reference, mesh
-        Files of the challenge: the target, the empty tank, the mesh. Without them the tank is synthetic.
+    data, reference, mesh, truth
+        Files of the challenge: the target, the empty tank, the mesh, and the true labels for the score.
     level
         1 to 7; level l does without electrodes 1..2(l - 1).
-    truth
-        File with the true labels, for the score.
-    spread
-        Standard deviation of the prior of w; smaller is smoother.
-    correlation
-        Length scale of the prior, in metres.
-    bound
-        Largest departure beta of the log-conductivity.
-    robust
-        Student's noise model, which shrugs off outliers; otherwise the normal one.
-    outliers
-        Fraction of the target's voltages that is replaced by values drawn from all over their range: a trial of
-        robustness.
+    spread, correlation, bound
+        Standard deviation and length scale (in metres) of the prior of w; largest departure beta of log-conductivity.
+    robust, outliers
+        Student's noise model, which shrugs off outliers, instead of the normal one; and, as a trial of that, the
+        fraction of the target's voltages that is replaced by values drawn from all over their range.
     """
     measured = measured_tank(data, reference, mesh, truth).with_outliers(outliers)
     found = reconstruction(measured, level, spread, correlation, bound, robust)
+    tank = ngf.Level("tank", found.energy, found.energy.space.basis, fields=found.fields)
     half = found.grid.half
-    return ngf.Case("eit_tank", (ngf.Level("tank", found.energy, found.energy.space.basis, fields=found.fields),),
-                    ngf.MLP((2, neurons, neurons, 1), box=((-half, -half), (half, half))), length=correlation,
-                    defaults={"sampling": "nodal"},
-                    outcome=lambda at, folder: {"level": level, **found.outcome(at, folder)})
+    network = ngf.MLP((2, neurons, neurons, 1), box=((-half, -half), (half, half)))
+    return ngf.Case("eit_tank", (tank,), network, length=correlation, defaults={"sampling": "nodal"},
+                    outcome=found.outcome)
 
 
 if __name__ == "__main__":

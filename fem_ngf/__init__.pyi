@@ -94,6 +94,7 @@ from .gallery import bounding_box as bounding_box
 from .gallery import field_data as field_data
 from .gallery import grid_points as grid_points
 from .gallery import halvings as halvings
+from .gallery import manufactured as manufactured
 from .gallery import noise_generator as noise_generator
 from .gallery import noisy as noisy
 from .gallery import point_data as point_data

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from .data.files import read_measurements, read_time_series
 from .data.measurements import Measurements, TimeSeries, WholeField, nodal_values
@@ -81,6 +82,39 @@ def boundary_points(mesh, names: Iterable[str]) -> np.ndarray:
 def bounding_box(mesh) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Lower and upper corner of a mesh, the box of a network on it."""
     return tuple(map(float, mesh.p.min(axis=1))), tuple(map(float, mesh.p.max(axis=1)))
+
+
+def manufactured(state: Callable, conductivity: Callable | None = None) -> tuple[Callable, Callable]:
+    r"""A state that one chooses, and the source :math:`f = -\nabla\cdot(\kappa\nabla u)` that belongs to it.
+
+    Parameters
+    ----------
+    state, conductivity
+        u and kappa (default: one) as functions of points x (d, ...) in torch.
+
+    Returns
+    -------
+    state, source
+        The same state, and the source by automatic differentiation, as functions of numpy points (d, ...).
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> from fem_ngf import manufactured
+    >>> state, source = manufactured(lambda x: x[0] * torch.sin(x[1]), lambda x: 1.0 + x[0])
+    >>> x = np.array([[0.5], [2.0]])
+    >>> bool(np.allclose(source(x), (x[0] + x[0] ** 2 - 1.0) * np.sin(x[1])))
+    True
+    """
+
+    def source(x: np.ndarray) -> np.ndarray:
+        at = torch.tensor(x, dtype=torch.float64, requires_grad=True)
+        (flux,) = torch.autograd.grad(state(at).sum(), at, create_graph=True)
+        flux = flux if conductivity is None else conductivity(at) * flux
+        slopes = [torch.autograd.grad(row.sum(), at, retain_graph=True)[0][i] for i, row in enumerate(flux)]
+        return -sum(slopes).numpy()
+
+    return lambda x: state(torch.as_tensor(x, dtype=torch.float64)).numpy(), source
 
 
 def noisy(values: np.ndarray, level: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -84,12 +84,15 @@ class Reconstruction:
         True labels (256, 256), or None.
     factor
         How much larger than the instrument's the noise is.
+    level
+        Difficulty of the data, see `Measurement.at_level`.
     """
 
     energy: InverseProblem
     grid: PixelGrid
     labels: np.ndarray | None
     factor: float
+    level: int
 
     @property
     def background(self) -> float:
@@ -118,8 +121,8 @@ class Reconstruction:
         """Write ``segmentation.npy``; return the score and what the data told about themselves."""
         labels = self.segmentation(at.m)
         np.save(folder / "segmentation.npy", labels)
-        return {"score": None if self.labels is None else score(self.labels, labels), "background": self.background,
-                "noise_factor": self.factor,
+        found = None if self.labels is None else score(self.labels, labels)
+        return {"level": self.level, "score": found, "background": self.background, "noise_factor": self.factor,
                 "pixels": {name: int(np.sum(labels == label)) for label, name in enumerate(NAMES)}}
 
 
@@ -157,4 +160,4 @@ def reconstruction(measured: Tank, level: int, spread: float, correlation: float
     energy = InverseProblem(model, model.everything, change.voltages.reshape(-1, 1), noise,
                             smoothness(parameter, correlation, spread), HilbertSpace.l2(parameter))
     return Reconstruction(energy, PixelGrid(parameter, round(float(np.hypot(*mesh.p).max()), 4)), measured.labels,
-                          factor)
+                          factor, level)
