@@ -5,22 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from published import DATA, arrays, needs
 
 from fem_ngf import Identification, InputError, RunOptions, laplace, nodal_values
 from fem_ngf.run.loading import load_function
 
 ROOT = Path(__file__).resolve().parents[1]
-FILE = ROOT.parent / "shared" / "data" / "hippylib" / "advection_diffusion.npz"
+FILE = DATA / "hippylib" / "advection_diffusion.npz"
 COST, MISFIT, PRIOR, EVOLUTIONS = 718.17688, 632.26732, 85.90956, 189
 
-published = pytest.mark.skipif(not FILE.exists(), reason="hIPPYlib's data file advection_diffusion.npz is not here")
+published = needs(FILE)
 case = load_function(ROOT / "cases" / "advection_diffusion.py")
-
-
-@cache
-def reference():
-    with np.load(FILE) as data:
-        return dict(data)
 
 
 def last(identification):
@@ -59,7 +54,7 @@ def test_nodal_method_reaches_the_published_minimum_in_half_the_evolutions():
 @published
 def test_energy_at_the_published_minimiser():
     _, level = nodal()
-    at = level.energy.linearize(nodal_values(level.basis, reference()["nodes"], reference()["m_map"]))
+    at = level.energy.linearize(nodal_values(level.basis, arrays(FILE)["nodes"], arrays(FILE)["m_map"]))
     assert at.terms == pytest.approx({"misfit": 632.2673218387565, "regularization": 85.90955881877292}, rel=1e-9)
 
 
@@ -67,10 +62,10 @@ def test_energy_at_the_published_minimiser():
 def test_spectrum_and_variance_of_the_published_posterior():
     stage, level = nodal()
     approximation = laplace(stage.iterate.linearization, rank=80, oversampling=20)
-    values, wanted = approximation.spectrum.values[:60], reference()["eigenvalues"]
+    values, wanted = approximation.spectrum.values[:60], arrays(FILE)["eigenvalues"]
     assert np.allclose(values[:5], [4306918, 1023457, 346660, 102590, 98450], rtol=0.01)
     assert np.allclose(values[:30], wanted[:30], rtol=0.01)
-    variance, prior = (nodal_values(level.basis, reference()["nodes"], reference()[name])
+    variance, prior = (nodal_values(level.basis, arrays(FILE)["nodes"], arrays(FILE)[name])
                        for name in ("posterior_variance", "prior_variance"))
     assert np.allclose(approximation.prior_variance, prior, rtol=1e-6)
     mass = level.space("l2").mass

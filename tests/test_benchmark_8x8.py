@@ -5,15 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from published import DATA, needs
 
 from fem_ngf import Identification, InputError, RunOptions
 from fem_ngf.run.loading import load_function
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDER = ROOT.parent / "shared" / "data" / "aristoff_bangerth"
+FOLDER = DATA / "aristoff_bangerth"
 COST, MISFIT, PRIOR = 128.86290083730705, 2.683881, 126.1790
 
-published = pytest.mark.skipif(not FOLDER.is_dir(), reason="the published files aristoff_bangerth are not here")
+published = needs(FOLDER)
 case = load_function(ROOT / "cases" / "benchmark_8x8.py")
 
 

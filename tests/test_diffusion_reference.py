@@ -4,11 +4,11 @@ hIPPYlib's Newton-CG with 4225 nodal unknowns takes 62 solves to the minimum 1.8
 """
 
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 from problems import diffusion_residual
+from published import DATA, arrays, needs
 from skfem import Basis, ElementTriP1, ElementTriP2
 
 from fem_ngf import (
@@ -30,25 +30,19 @@ from fem_ngf import (
     whole_field,
 )
 
-FILE = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "hippylib" / "diffusion_n64.npz"
+FILE = DATA / "hippylib" / "diffusion_n64.npz"
 MINIMUM = 1.804212555e-07
 START = float(np.log(2.0))
 SEEDS = [0, 3, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 4))]
 
-pytestmark = pytest.mark.skipif(not FILE.exists(), reason="hIPPYlib's data file diffusion_n64.npz is not here")
-
-
-@cache
-def reference():
-    with np.load(FILE) as data:
-        return dict(data)
+pytestmark = needs(FILE)
 
 
 @cache
 def finest():
     """State basis and data on the 64-cell mesh."""
     basis = Basis(unit_square(64), ElementTriP2(), intorder=4)
-    return basis, nodal_values(basis, reference()["points"], reference()["values"])
+    return basis, nodal_values(basis, arrays(FILE)["points"], arrays(FILE)["values"])
 
 
 def level(cells, sampling="nodal"):
@@ -70,7 +64,7 @@ def solves_to(flow, theta, bound):
 
 def test_energy_of_the_published_minimiser():
     energy, space = level(64)
-    m = nodal_values(space.basis, reference()["truth_points"], reference()["minimiser_values"])
+    m = nodal_values(space.basis, arrays(FILE)["truth_points"], arrays(FILE)["minimiser_values"])
     here = energy.linearize(m)
     assert f"{here.value:.9e}" == f"{MINIMUM:.9e}"
     assert np.isclose(here.terms["misfit"], 1.385215800e-07, rtol=1e-9)

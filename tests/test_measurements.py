@@ -1,14 +1,13 @@
 """Users' data files, nodal data, and the projection of whole fields."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from published import DATA, arrays, needs
 from skfem import Basis, BilinearForm, ElementQuad2, ElementTriP1, ElementTriP2, Functional
 
 from fem_ngf import InputError, disk, nodal_values, point_values, project_field, read_measurements, unit_square
 
-SHARED = Path(__file__).parents[2] / "shared" / "data" / "hippylib" / "diffusion_n64.npz"
+FILE = DATA / "hippylib" / "diffusion_n64.npz"
 POINTS = np.array([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]])
 VALUES = np.array([1.0, -2.0, 3.5])
 
@@ -121,14 +120,13 @@ def test_nodal_values_refuse_other_meshes():
         nodal_values(basis, nodes, np.zeros(24))
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="the published hIPPYlib data are not beside the checkout")
+@needs(FILE)
 def test_published_nodal_data():
-    with np.load(SHARED) as data:
-        state, parameter = (Basis(unit_square(64), element) for element in (ElementTriP2(), ElementTriP1()))
-        measured = read_measurements(SHARED, dimension=2)
-        u = nodal_values(state, measured.points, measured.values)
-        m = nodal_values(parameter, data["truth_points"], data["truth_values"])
-        assert u.shape == (16641,) and np.array_equal(np.sort(u), np.sort(data["values"]))
+    state, parameter = (Basis(unit_square(64), element) for element in (ElementTriP2(), ElementTriP1()))
+    data, measured = arrays(FILE), read_measurements(FILE, dimension=2)
+    u = nodal_values(state, measured.points, measured.values)
+    m = nodal_values(parameter, data["truth_points"], data["truth_values"])
+    assert u.shape == (16641,) and np.array_equal(np.sort(u), np.sort(data["values"]))
     radius = np.linalg.norm(parameter.doflocs - 0.5, axis=0)
     assert np.allclose(m[radius < 0.19], np.log(2)) and np.allclose(m[radius > 0.21], np.log(9))
 

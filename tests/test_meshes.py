@@ -5,6 +5,7 @@ from pathlib import Path
 import meshio
 import numpy as np
 import pytest
+from published import DATA, arrays, needs
 from skfem import Basis, ElementTetP1, ElementTriP1, ElementTriP2, FacetBasis, Functional, MeshQuad2, MeshTet2, MeshTri2
 
 from fem_ngf import (
@@ -21,7 +22,7 @@ from fem_ngf import (
 )
 
 ROOT = Path(__file__).parents[1]
-SHARED = ROOT.parent / "shared" / "data" / "hippylib" / "subsurface_n64.npz"
+FILE = DATA / "hippylib" / "subsurface_n64.npz"
 PLATE = ROOT / "meshes" / "perforated_plate.msh"
 
 
@@ -43,11 +44,10 @@ def test_unit_square_has_the_right_diagonal():
     assert np.all(diagonals[0] * diagonals[1] > 0)  # from lower left to upper right
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="the published hIPPYlib data are not beside the checkout")
+@needs(FILE)
 def test_unit_square_is_hippylibs_mesh():
-    with np.load(SHARED) as data:
-        mesh = unit_square(64)
-        assert centroids(mesh.p.T, mesh.t.T) == centroids(data["vertices"], data["cells"])
+    mesh, data = unit_square(64), arrays(FILE)
+    assert centroids(mesh.p.T, mesh.t.T) == centroids(data["vertices"], data["cells"])
 
 
 @pytest.mark.parametrize(("mesh", "element", "volume", "sides"), [

@@ -1,16 +1,15 @@
 """Bilaplacian priors against dense matrices, samples, a published reference."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from published import DATA, arrays, needs
 from skfem import Basis, BilinearForm, ElementTetP1, ElementTriP1, ElementTriP2, FacetBasis
 from skfem.helpers import dot, grad
 
 from fem_ngf import HilbertSpace, InputError, bilaplacian, disk, nodal_values, rotated_tensor, unit_cube, unit_square
 from fem_ngf.regularization.bilaplacian import mass_root
 
-SHARED = Path(__file__).parents[2] / "shared" / "data" / "hippylib" / "subsurface_n64.npz"
+FILE = DATA / "hippylib" / "subsurface_n64.npz"
 TENSOR = rotated_tensor(2.0, 0.5, np.pi / 4)
 GAMMA, DELTA = 0.1, 0.5
 
@@ -129,11 +128,10 @@ def test_tensor_turns_the_correlation():
     assert along > 1.5 * across > 0
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="the published hIPPYlib data are not beside the checkout")
+@needs(FILE)
 def test_hippylibs_subsurface_prior():
-    prior = make(64)
-    with np.load(SHARED) as data:
-        variance, m_map = (nodal_values(square(64), data["p1_xy"], data[key]) for key in ("prior_var", "m_map"))
+    prior, data = make(64), arrays(FILE)
+    variance, m_map = (nodal_values(square(64), data["p1_xy"], data[key]) for key in ("prior_var", "m_map"))
     assert prior.pointwise_variance() == pytest.approx(variance, rel=1e-10)
     assert prior.value(m_map) == pytest.approx(7.62328, abs=5e-6)
 

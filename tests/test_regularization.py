@@ -1,15 +1,14 @@
 """Regularization: known values, Taylor rates, Gauss-Newton Hessians, sums and blocks."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from published import DATA, arrays, needs
 from skfem import Basis, ElementQuad1, ElementTriP1, ElementTriP2
 
 from fem_ngf import Blocks, HilbertSpace, InputError, SumOf, Tikhonov, TotalVariation, nodal_values, unit_square
 
-SHARED = Path(__file__).parents[2] / "shared" / "data" / "hippylib" / "diffusion_n64.npz"
+FILE = DATA / "hippylib" / "diffusion_n64.npz"
 BASIS = Basis(unit_square(4), ElementTriP1())
 SPACE = HilbertSpace.h1(BASIS, 0.3)
 HALF = HilbertSpace.sobolev(BASIS, 0.5, 0.3)
@@ -65,12 +64,11 @@ def test_tikhonov_is_the_norm():
     assert Tikhonov(SPACE.stiffness, 0.2).value(slope) == pytest.approx(0.1 * 25.0, rel=1e-13)
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="the published hIPPYlib data are not beside the checkout")
+@needs(FILE)
 def test_regularization_of_hippylibs_minimiser():
-    space = HilbertSpace.l2(Basis(unit_square(64), ElementTriP1()))
-    with np.load(SHARED) as data:
-        m = nodal_values(space.basis, data["truth_points"], data["minimiser_values"])
-        assert Tikhonov(space.stiffness, float(data["gamma"])).value(m) == pytest.approx(4.189967545e-08, rel=1e-9)
+    space, data = HilbertSpace.l2(Basis(unit_square(64), ElementTriP1())), arrays(FILE)
+    m = nodal_values(space.basis, data["truth_points"], data["minimiser_values"])
+    assert Tikhonov(space.stiffness, float(data["gamma"])).value(m) == pytest.approx(4.189967545e-08, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -5,22 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from published import DATA, arrays, needs
 
 from fem_ngf import Identification, InputError, RunOptions, TangentSpace, laplace, nodal_values
 from fem_ngf.run.loading import load_function
 
 ROOT = Path(__file__).resolve().parents[1]
-FILE = ROOT.parent / "shared" / "data" / "hippylib" / "subsurface_n64.npz"
+FILE = DATA / "hippylib" / "subsurface_n64.npz"
 COST, MISFIT, REGULARIZATION, SOLVES = 30.01139, 22.38811, 7.62328, 218
 
-published = pytest.mark.skipif(not FILE.exists(), reason="hIPPYlib's data file subsurface_n64.npz is not here")
+published = needs(FILE)
 case = load_function(ROOT / "cases" / "subsurface.py")
-
-
-@cache
-def reference():
-    with np.load(FILE) as data:
-        return dict(data)
 
 
 @cache
@@ -46,7 +41,7 @@ def test_nodal_method_reaches_the_published_minimum_in_fewer_solves():
     assert stage.iterate.converged and abs(stage.iterate.value - COST) <= 1e-4 and stage.total_solves <= SOLVES
     assert abs(stage.iterate.terms["misfit"] - MISFIT) < 5e-5
     assert abs(stage.iterate.terms["regularization"] - REGULARIZATION) < 5e-5
-    m_map = nodal_values(space.basis, reference()["p1_xy"], reference()["m_map"])
+    m_map = nodal_values(space.basis, arrays(FILE)["p1_xy"], arrays(FILE)["m_map"])
     assert np.abs(stage.iterate.m - m_map).max() < 1e-4
 
 
@@ -54,10 +49,10 @@ def test_nodal_method_reaches_the_published_minimum_in_fewer_solves():
 def test_spectrum_and_variance_of_the_published_posterior():
     stage, space = nodal()
     approximation = laplace(stage.iterate.linearization, kind="newton", rank=50, oversampling=20)
-    eigenvalues = reference()["eigenvalues"]
+    eigenvalues = arrays(FILE)["eigenvalues"]
     assert np.allclose(approximation.spectrum.values[:5], [30444, 1874.6, 480.5, 190.4, 98.4], rtol=1e-3)
     assert np.allclose(approximation.spectrum.values[:16], eigenvalues[:16], rtol=1e-2)
-    variance, prior = (nodal_values(space.basis, reference()["p1_xy"], reference()[name])
+    variance, prior = (nodal_values(space.basis, arrays(FILE)["p1_xy"], arrays(FILE)[name])
                        for name in ("post_var", "prior_var"))
     assert np.allclose(approximation.prior_variance, prior, rtol=1e-9)
     assert np.abs(approximation.pointwise_variance() / variance - 1.0).max() < 0.01
@@ -77,8 +72,8 @@ def test_neural_unknown_comes_within_one_percent():
     assert stage.work < 75
     tangent = TangentSpace.at(stage.iterate.ansatz, stage.iterate.theta, space)
     approximation = laplace(stage.iterate.linearization, tangent=tangent)
-    assert np.allclose(approximation.spectrum.values[:5], reference()["eigenvalues"][:5], rtol=2e-2)
-    variance = nodal_values(space.basis, reference()["p1_xy"], reference()["post_var"])
+    assert np.allclose(approximation.spectrum.values[:5], arrays(FILE)["eigenvalues"][:5], rtol=2e-2)
+    variance = nodal_values(space.basis, arrays(FILE)["p1_xy"], arrays(FILE)["post_var"])
     assert np.abs(np.sqrt(approximation.pointwise_variance() / variance) - 1.0).max() < 0.05
 
 

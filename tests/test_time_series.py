@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from skfem import Basis, ElementTriP1
+from test_measurements import csv, npz
 
 from fem_ngf import (
     Evolution,
@@ -22,16 +23,6 @@ from fem_ngf import (
 POINTS = np.array([[0.5, 0.6], [0.1, 0.2], [0.3, 0.4]])
 TIMES = np.array([0.0, 0.5])
 VALUES = np.array([[1.0, -2.0, 3.5], [4.0, 5.0, -6.0]])
-
-
-def npz(path, **arrays):
-    np.savez(path / "data.npz", **arrays)
-    return path / "data.npz"
-
-
-def csv(path, text):
-    (path / "data.csv").write_text(text)
-    return path / "data.csv"
 
 
 def rows(*, std=False, order=(0, 1, 2, 3, 4, 5)):

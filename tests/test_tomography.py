@@ -1,6 +1,5 @@
 """Tank tomography: reader, noise, calibration, difference model, segmentation, score, and the measured targets."""
 
-import os
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
+from published import DATA, needs
 from scipy.signal import convolve2d
 from skfem import CellBasis, ElementTriP1
 
@@ -43,8 +43,8 @@ from tank.synthetic import (
 )
 from tank.voltage_noise import noise_factor, robust_scale, standard_deviation
 
-DATA = Path(os.environ.get("FEM_NGF_DATA", Path(__file__).parents[2] / "shared" / "data")) / "ktc2023"
-measured = pytest.mark.skipif(not DATA.is_dir(), reason=f"no measured data in {DATA}")
+FOLDER = DATA / "ktc2023"
+measured = needs(FOLDER)
 ELECTRODES = 16
 
 
@@ -324,8 +324,8 @@ def test_similarity_equals_direct_convolution():
 
 @measured
 def test_measured_files():
-    tank, reference = read_tank(DATA / "Mesh_dense.mat"), read_measurement(DATA / "ref.mat")
-    data, truth = read_measurement(DATA / "data1.mat"), read_truth(DATA / "true1.mat")
+    tank, reference = read_tank(FOLDER / "Mesh_dense.mat"), read_measurement(FOLDER / "ref.mat")
+    data, truth = read_measurement(FOLDER / "data1.mat"), read_truth(FOLDER / "true1.mat")
     data.check_same_tank(reference)
     assert data.voltages.shape == (76, 31) and truth.shape == (256, 256)
     assert tank.nelements == 7337 and len(tank.boundaries["electrode32"]) == 3
@@ -338,7 +338,7 @@ def test_measured_files():
 @pytest.mark.parametrize("target", [1, 2])
 def test_measured_targets_are_found(target, tmp_path):
     case = load_function(Path(__file__).parents[1] / "cases" / "eit_tank.py")(
-        data=DATA / f"data{target}.mat", reference=DATA / "ref.mat", mesh=DATA / "Mesh_dense.mat",
-        truth=DATA / f"true{target}.mat")
+        data=FOLDER / f"data{target}.mat", reference=FOLDER / "ref.mat", mesh=FOLDER / "Mesh_dense.mat",
+        truth=FOLDER / f"true{target}.mat")
     *_, stage = Identification.of(case, RunOptions.merged(case.defaults, {"ansatz": "finite-element"})).stages()
     assert case.outcome(stage.iterate.linearization, tmp_path)["score"] > 0.85
