@@ -7,14 +7,18 @@ CORES ?= 2
 # One thread: reproducible numbers, and no BLAS threads that fight each other on a busy machine.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test test-kernels fuzz mutants lint docs clean
+.PHONY: run test test-slow test-kernels fuzz mutants lint docs clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
 	$(BIN)/fem-ngf run cases/diffusion.py --out $(OUT)
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n $(CORES) --dist worksteal
+	$(BIN)/python -m pytest -n $(CORES) --dist worksteal -m "not slow"
+
+# Studies on published data (where these are beside the checkout) that take longer than all other tests together.
+test-slow: $(VENV)/.installed
+	$(BIN)/python -m pytest -n $(CORES) --dist worksteal -m slow
 
 test-kernels: $(VENV)/.installed
 	$(BIN)/python tests/kernels.py

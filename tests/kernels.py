@@ -42,7 +42,7 @@ def main(arguments) -> int:
     failures = 0
     for environment, flags in settings():
         start = time.perf_counter()
-        done = python("-m", "pytest", "-q", "-m", "search", *flags, *arguments, **environment)
+        done = python("-m", "pytest", "-q", "-m", "search and not slow", *flags, *arguments, **environment)
         name = ", ".join([*environment.values(), *(flag for flag in flags if flag not in SIDE_BY_SIDE)])
         print(f"{name}: {done.stdout.strip().splitlines()[-1]} ({time.perf_counter() - start:.0f} s)", flush=True)
         if done.returncode:

@@ -270,9 +270,11 @@ SMALL = {
     "diffusion": ["--cells", "8"],
     "heat_source": ["--cells", "4", "--steps", "6", "--sensors", "4", "--readings", "5"],
     "eit_tank": [], "fit_1d": ["--cells", "32"], "gradient_field": ["--cells", "8"], "ritz_2d": ["--cells", "8"],
-    "nonlinear_conductivity": ["--cells", "8"], "flux_law": ["--cells", "3", "--sensors", "3", "--law-cells", "1"],
+    "nonlinear_conductivity": ["--cells", "4", "--sensors", "4"],
+    "flux_law": ["--cells", "3", "--sensors", "3", "--law-cells", "1"],
     "hyperelastic": ["--cells", "8", "--steps", "1", "--refinements", "0", "--stretch", "0.05", "--no-grow"],
-    "nonlinear_heat": ["--cells", "6"], "wave_speed": ["--cells", "8"],
+    "nonlinear_heat": ["--cells", "3", "--steps", "3"],
+    "wave_speed": ["--cells", "4", "--steps", "8", "--number", "2", "--receivers", "5", "--frequency", "1"],
     "parametric_diffusion": ["--cells", "6", "--snapshots", "20", "--rank", "5"], "source": ["--cells", "8"],
     "perforated_plate": ["--refinements", "0"], "reaction": ["--cells", "8"], "subsurface": ["--cells", "8"],
 }

@@ -167,7 +167,7 @@ SPOILT = {
 
 @pytest.mark.parametrize("name", SPOILT)
 def test_mistakes_are_found(name):
-    energy, space, _ = inverse_problem(6)
+    energy, space, _ = inverse_problem(4)
     ansatz = MLP((2, 5, 4, 1), start=1.0, output_scale=0.1)
     theta = ansatz.initial(np.random.default_rng(0))
     checks = verify_energy(Spoilt(energy, *SPOILT[name]), ansatz, theta, space, np.random.default_rng(1))
@@ -182,18 +182,18 @@ KINKS = {
 
 @pytest.mark.parametrize("name", KINKS)
 def test_a_kink_is_found(name):
-    energy, space, _ = inverse_problem(6, residual=KINKS[name], truth=lambda x: 0.5 * np.sin(4 * x[0]))
+    energy, space, _ = inverse_problem(4, residual=KINKS[name], truth=lambda x: 0.5 * np.sin(4 * x[0]))
     ansatz = MLP((2, 5, 4, 1), output_scale=0.2)
     checks = verify_energy(energy, ansatz, ansatz.initial(np.random.default_rng(0)), space, np.random.default_rng(1))
     assert [check.passed for check in checks if check.name.startswith("smoothness")] == [False]
 
 
 @pytest.mark.parametrize("name", ["robin", "huber"])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_no_false_alarm(name, seed):
     """A Robin problem whose cubic remainder is large, and a misfit whose curvature jumps."""
     robin = {"residual": lambda u, v, m, w: torch.exp(m) * (dot(grad(u), grad(v)) + (u - 1.0) * v)}
-    energy, space, _ = inverse_problem(6, **({"noise": HuberNoise} if name == "huber" else robin))
+    energy, space, _ = inverse_problem(4, **({"noise": HuberNoise} if name == "huber" else robin))
     ansatz = MLP((2, 6, 6, 1), output_scale=0.3)
     theta = ansatz.initial(np.random.default_rng(seed))
     checks = verify_energy(energy, ansatz, theta, space, np.random.default_rng(10 + seed))
