@@ -2,6 +2,7 @@
 
 import re
 
+import meshio
 import numpy as np
 import pytest
 import skfem
@@ -100,19 +101,38 @@ def test_vtk_probes_the_function_that_was_written(name, tmp_path):
     np.testing.assert_allclose(probe(read(path), points.T, "u"), basis.probes(points) @ vector, rtol=0, atol=1e-10)
 
 
-def test_fields_of_two_degrees_are_two_parts_of_one_file(tmp_path):
-    parameter, state = skfem.Basis(TRIANGLES, skfem.ElementTriP1()), skfem.Basis(TRIANGLES, skfem.ElementTriP2())
-    constant = skfem.Basis(TRIANGLES, skfem.ElementTriP0())
+def test_fields_of_all_degrees_share_a_file(tmp_path):
+    """Also continuous ones beside a discontinuous one; meshio reads what they were."""
     x = TRIANGLES.p[:, TRIANGLES.t].mean(axis=1)
-    fields = {"m": (parameter, parameter.doflocs[0]), "cell": (constant, x[1]), "u": (state, state.doflocs[1] ** 2)}
+    elements = {"m": skfem.ElementTriP1(), "cell": skfem.ElementTriP0(), "u": skfem.ElementTriP2(),
+                "q": skfem.ElementVector(skfem.ElementTriP1()), "jump": skfem.ElementDG(skfem.ElementTriP1())}
+    bases = {name: skfem.Basis(TRIANGLES, element) for name, element in elements.items()}
+    fields = {"m": (bases["m"], bases["m"].doflocs[0]), "cell": (bases["cell"], x[1]),
+              "u": (bases["u"], bases["u"].doflocs[1] ** 2), "q": (bases["q"], bases["q"].project(lambda x: x[::-1]))}
+    jumps = np.zeros(bases["jump"].N)
+    jumps[bases["jump"].element_dofs] = np.arange(TRIANGLES.nelements) % 2
+    for more in ({}, {"jump": (bases["jump"], jumps)}):
+        (path,) = write_fields(tmp_path / "fields.pvd", fields | more, notes=["case: test", "unit of m: <log S/m>"])
+        assert re.findall(r'file="([^"]+)"', (tmp_path / "fields.pvd").read_text()) == [path.name]
+        found = meshio.read(path)
+        px, py, _ = found.points.T
+        assert np.allclose(found.point_data["m"], px) and np.allclose(found.point_data["u"], py**2)
+        assert np.allclose(found.point_data["q"], np.stack([py, px, 0 * px], axis=1), atol=1e-12)
+        assert np.allclose(found.cell_data["cell"][0], x[1])
+        assert set(found.field_data) == {"case: test", "unit of m: <log S/m>"}
+        assert read(path).GetFieldData().HasArray("unit of m: <log S/m>")
+        assert len(px) == (6 * TRIANGLES.nelements if more else bases["u"].N)
+    sides = found.point_data["jump"][found.cells_dict["triangle6"]]
+    assert np.allclose(sides, np.arange(len(sides))[:, None] % 2)
+
+
+def test_another_mesh_is_another_part(tmp_path):
+    one, other = (skfem.Basis(mesh, skfem.ElementTriP1()) for mesh in (TRIANGLES, skfem.MeshTri()))
+    fields = {"m": (one, one.doflocs[0]), "law of q": (other, other.doflocs[1]), "u": (one, one.doflocs[1])}
     paths = write_fields(tmp_path / "fields.pvd", fields)
-    index = (tmp_path / "fields.pvd").read_text()
-    assert re.findall(r'file="([^"]+)"', index) == [path.name for path in paths]
-    linear, quadratic = (read(path) for path in paths)
-    assert linear.GetPointData().HasArray("m") and linear.GetCellData().HasArray("cell")
-    point = np.array([[0.3, 0.7]])
-    assert probe(linear, point, "m")[0] == pytest.approx(0.3, abs=1e-12)
-    assert probe(quadratic, point, "u")[0] == pytest.approx(0.49, abs=1e-12)
+    assert [path.name for path in paths] == ["fields_m.vtu", "fields_law_of_q.vtu"]
+    assert [set(meshio.read(path).point_data) for path in paths] == [{"m", "u"}, {"law of q"}]
+    assert re.findall(r'file="([^"]+)"', (tmp_path / "fields.pvd").read_text()) == [path.name for path in paths]
 
 
 def test_vectors_have_three_components(tmp_path):
@@ -151,6 +171,17 @@ def test_a_film_is_a_series_in_time(tmp_path):
     for path, t in zip(paths, shown.times, strict=True):
         grid, x = read(path), np.array([[0.5, 0.25]])
         assert [probe(grid, x, name)[0] for name in ("m", "truth", "k")] == pytest.approx([0.5 * t, 1.5 * t, 0.25])
+
+
+def test_a_mesh_on_which_nothing_moves_is_written_once(tmp_path):
+    law = skfem.Basis(skfem.MeshLine(), skfem.ElementLineP1())
+    shown = film(3)
+    shown = Film(shown.times, {**shown.fields, "law": (law, law.doflocs[0])})
+    paths = write_film(tmp_path / "fields.pvd", shown, "fields", ["case: test"])
+    assert [path.name for path in paths] == ["fields_still.vtu", *(f"fields_t{i}.vtu" for i in range(3))]
+    listed = re.findall(r'timestep="([^"]*)" part="(\d)" file="([^"]*)"', (tmp_path / "fields.pvd").read_text())
+    assert [name for _, part, name in listed if part == "1"] == 3 * ["fields_still.vtu"] and len(listed) == 6
+    assert all("case: test" in meshio.read(path).field_data for path in paths)
 
 
 def test_a_film_has_a_strip_a_field_in_colours_of_its_own():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 import skfem
 
 from ..errors import InputError
-from .vtk import write_parts, write_series
+from .vtk import grouped, write_parts, write_series
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +68,10 @@ class Film:
                 for name, (basis, vectors) in self.fields.items()}
 
 
-def write_film(path: Path, film: Film, stem: str) -> list[Path]:
+def write_film(path: Path, film: Film, stem: str, notes: Sequence[str] = ()) -> list[Path]:
     """Write the frames beside the ``.pvd`` file `path`, named after `stem`, and their index: ParaView plays it in time.
+
+    Fields that stay are in every frame where others on their mesh move; a mesh on which all stay is written once.
 
     Returns
     -------
@@ -77,6 +79,13 @@ def write_film(path: Path, film: Film, stem: str) -> list[Path]:
         The ``.vtu`` files.
     """
     digits = len(str(len(film.times) - 1))
-    frames = [write_parts(path.parent, f"{stem}_t{i:0{digits}d}", film.frame(i)) for i in range(len(film.times))]
-    write_series(path, zip(film.times, frames, strict=True))
-    return [file for frame in frames for file in frame]
+    first = film.frame(0)
+    still = [name for names in grouped(first) if all(film.fields[name][1].ndim == 1 for name in names)
+             for name in names]
+    once = write_parts(path.parent, f"{stem}_still", {name: first[name] for name in still}, notes) if still else []
+    moving = {name for name in film.fields if name not in still}
+    frames = [write_parts(path.parent, f"{stem}_t{i:0{digits}d}",
+                          {name: field for name, field in film.frame(i).items() if name in moving}, notes)
+              for i in range(len(film.times))]
+    write_series(path, zip(film.times, [[*frame, *once] for frame in frames], strict=True))
+    return [*once, *(file for frame in frames for file in frame)]

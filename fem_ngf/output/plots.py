@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -18,7 +19,8 @@ from .surfaces import midplane, triangles
 COLUMNS = 3
 
 
-def field_figure(fields: Mapping, title: str = "") -> Figure:
+def field_figure(fields: Mapping, title: str = "", units: Mapping[str, str] = MappingProxyType({}),
+                 sensors: np.ndarray | None = None) -> Figure:
     """One panel per field; ``m`` and ``truth`` share their colours.
 
     Parameters
@@ -27,6 +29,10 @@ def field_figure(fields: Mapping, title: str = "") -> Figure:
         Name -> (basis, vector). Of a vector-valued field the length is shown; of a solid its middle plane.
     title
         Above the panels.
+    units
+        Name of a field -> its unit; ``"x"`` is that of the coordinates. What has none is shown without.
+    sensors
+        Points ``(n, d)``, drawn on ``m`` where it lives on the domain of the sensors.
     """
     columns = 2 if len(fields) in (2, 4) else min(COLUMNS, len(fields))
     rows = -(-len(fields) // columns)
@@ -36,10 +42,19 @@ def field_figure(fields: Mapping, title: str = "") -> Figure:
         axes = figure.add_subplot(rows, columns, number + 1)
         draw = {1: _line, 2: _plane, 3: _solid}[basis.mesh.p.shape[0]]
         draw(figure, axes, basis, vector, limits.get(name, (None, None)))
-        axes.set_title(name, y=1.0)  # a given place need not be searched
+        axes.set_title(_with_unit(name, units), y=1.0)  # a given place need not be searched
         axes.locator_params(nbins=5)
+        if "x" in units:
+            axes.set_xlabel(f"[{units['x']}]", loc="right", labelpad=-2, fontsize="small")
+        if name == "m" and sensors is not None and basis.mesh.p.shape[0] == sensors.shape[1] == 2:
+            axes.plot(*sensors.T, "o", ms=2.2, mfc="w", mec="k", mew=0.4)
     figure.suptitle(title)
     return figure
+
+
+def _with_unit(name: str, units: Mapping[str, str]) -> str:
+    unit = units.get({"truth": "m", "error": "m"}.get(name, name), "")
+    return f"{name} [{unit}]" if unit else name
 
 
 def film_figure(film: Film, title: str = "", frames: int = 5) -> Figure:
@@ -120,14 +135,17 @@ KAPPA = ("step", ("kappa",), "step", "linear")
 def convergence_figure(rows: list[dict]) -> Figure:
     """Energy, gradient norm (dotted: the certificate) and alignment; fit and size of the unknown over the steps.
 
-    One colour per mesh; growth is marked where the size is shown. Kappa is shown where the rows have it at every step.
+    One colour per mesh; growth is marked where the size is shown. Kappa is shown where the rows have it at every step,
+    and no panel of what they do not have.
     """
-    figure = figure_of(12.6, 6.6)
     panels = list(CONVERGENCE)
     if all(row.get("kappa", "") != "" for row in rows):
         panels[3] = KAPPA
+    panels = [panel for panel in panels if any(row.get(panel[1][0], "") != "" for row in rows)]
+    height = -(-len(panels) // COLUMNS)
+    figure = figure_of(12.6, 3.1 * height, titled=False)
     for number, (x, columns, label, scale) in enumerate(panels):
-        axes = figure.add_subplot(2, 3, number + 1)
+        axes = figure.add_subplot(height, COLUMNS, number + 1)
         for k, level in enumerate(dict.fromkeys(row["level"] for row in rows)):
             for y, style in zip(columns, ("o-", ":"), strict=False):
                 here = [row for row in rows if row["level"] == level and row.get(y, "") != ""]
@@ -193,15 +211,15 @@ def png(figure: Figure) -> bytes:
     return stream.getvalue()
 
 
-def figure_of(width: float, height: float) -> Figure:
+def figure_of(width: float, height: float, titled: bool = True) -> Figure:
     """An empty figure with room for the labels of its panels, in inches.
 
     The margins are fixed: a layout engine draws everything twice and costs more than the picture.
     """
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
-    figure.subplots_adjust(left=0.65 / width, right=1 - 0.2 / width, bottom=0.5 / height, top=1 - 0.6 / height,
-                           wspace=0.25, hspace=0.3)
+    figure.subplots_adjust(left=0.65 / width, right=1 - 0.2 / width, bottom=0.5 / height,
+                           top=1 - (0.6 if titled else 0.3) / height, wspace=0.25, hspace=0.35)
     return figure
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
@@ -37,7 +37,7 @@ _CELLS: dict[type, tuple[tuple[str, int], tuple[str, int], list]] = {
 }
 
 
-def write_fields(path: str | Path, fields: Fields, *, time: float = 0.0) -> list[Path]:
+def write_fields(path: str | Path, fields: Fields, *, time: float = 0.0, notes: Sequence[str] = ()) -> list[Path]:
     """Write fields so that ParaView opens them with `path`.
 
     Parameters
@@ -45,10 +45,12 @@ def write_fields(path: str | Path, fields: Fields, *, time: float = 0.0) -> list
     path
         The ``.pvd`` file; the ``.vtu`` files beside it take its stem.
     fields
-        Name -> (basis, vector). Fields on the same cells share a file; fields
-        of another degree on the same mesh go to another part of the ``.pvd``.
+        Name -> (basis, vector). Fields on the same mesh share a file, in which those of lower degree, or continuous
+        ones among discontinuous ones, are represented exactly; another mesh is another part of the ``.pvd``.
     time
         Time of the fields in the series.
+    notes
+        Names of field data: ``"unit of m: log S/m"``, say.
 
     Returns
     -------
@@ -56,7 +58,7 @@ def write_fields(path: str | Path, fields: Fields, *, time: float = 0.0) -> list
         The ``.vtu`` files.
     """
     path = Path(path)
-    parts = write_parts(path.parent, path.stem, fields)
+    parts = write_parts(path.parent, path.stem, fields, notes)
     write_series(path, [(time, parts)])
     return parts
 
@@ -83,18 +85,18 @@ def checked_fields(fields: Fields) -> dict:
     return dict(fields)
 
 
-def write_parts(folder: Path, stem: str, fields: Fields) -> list[Path]:
-    """Write the ``.vtu`` files of some fields: one for each mesh and degree."""
-    groups, paths = _grouped(checked_fields(fields)), []
-    for (_, order, continuous), names in groups.items():
-        suffix = "" if len(groups) == 1 else f"_{'linear' if order == 1 else 'quadratic'}"
-        suffix += "" if continuous else "_broken"
-        target = folder / f"{stem}{suffix}.vtu"
-        if target in paths:
-            target = folder / f"{stem}{suffix}_{len(paths)}.vtu"
-        mesh = fields[names[0]][0].mesh
-        _write(target, nodal_mesh(mesh, order, continuous), {name: fields[name] for name in names})
-        paths.append(target)
+def write_parts(folder: Path, stem: str, fields: Fields, notes: Sequence[str] = ()) -> list[Path]:
+    """Write the ``.vtu`` files of some fields: one for each mesh, on cells of the highest degree among its fields."""
+    by_mesh = grouped(checked_fields(fields))
+    paths: list[Path] = []
+    for names in by_mesh:
+        path = folder / f"{stem}.vtu"
+        if len(by_mesh) > 1:
+            path = path.with_stem(f"{stem}_{re.sub(r'[^0-9a-z]+', '_', names[0].lower())}")
+        while path in paths:
+            path = path.with_stem(f"{path.stem}_")
+        _write(path, {name: fields[name] for name in names}, notes)
+        paths.append(path)
     return paths
 
 
@@ -108,24 +110,26 @@ def write_series(path: Path, series: Iterable[tuple[float, list[Path]]]) -> None
         temporary.write_text(text)
 
 
-def _grouped(fields: Fields) -> dict[tuple[int, int, bool], list[str]]:
-    """Names by (mesh, order, continuity); cellwise constants join the first group on their mesh."""
-    groups: dict[tuple[int, int, bool], list[str]] = {}
-    constants = []
+def grouped(fields: Fields) -> list[list[str]]:
+    """Names of the fields that live on the same mesh.
+
+    Raises
+    ------
+    InputError
+        If one does not live on all cells of its mesh.
+    """
+    groups: dict[int, list[str]] = {}
     for name, (basis, _) in fields.items():
         if not isinstance(basis, skfem.CellBasis) or basis.nelems != basis.mesh.nelements:
             raise InputError(f"field {name!r} does not live on all cells of its mesh and cannot be exported")
-        if degree(basis) == 0:
-            constants.append(name)
-        else:
-            groups.setdefault((id(basis.mesh), degree(basis), is_continuous(basis)), []).append(name)
-    for name in constants:
-        mesh = id(fields[name][0].mesh)
-        groups.setdefault(next((key for key in groups if key[0] == mesh), (mesh, 1, True)), []).append(name)
-    return groups
+        groups.setdefault(id(basis.mesh), []).append(name)
+    return list(groups.values())
 
 
-def _write(path: Path, nodes: NodalMesh, fields: Fields) -> None:
+def _write(path: Path, fields: Fields, notes: Sequence[str]) -> None:
+    bases = [basis for basis, _ in fields.values() if degree(basis) > 0]
+    (mesh, *_) = (basis.mesh for basis, _ in fields.values())
+    nodes = nodal_mesh(mesh, max(map(degree, bases), default=1), all(map(is_continuous, bases)))
     point_data, cell_data = {}, {}
     for name, (basis, vector) in fields.items():
         if degree(basis) == 0:
@@ -136,6 +140,17 @@ def _write(path: Path, nodes: NodalMesh, fields: Fields) -> None:
     points = np.pad(nodes.points, ((0, 0), (0, 3 - nodes.points.shape[1])))
     with replacing(path) as temporary:
         meshio.Mesh(points, [(kind, nodes.cells[:, order])], point_data, cell_data).write(temporary)
+        if notes:
+            _annotate(temporary, notes)
+
+
+def _annotate(path: Path, notes: Sequence[str]) -> None:
+    """Add field data whose names are the notes: ParaView lists them, and meshio, which knows no strings, reads them."""
+    arrays = "".join(f'<DataArray type="UInt8" Name={quoteattr(note)} NumberOfTuples="1" format="ascii">1</DataArray>'
+                     for note in notes)
+    grid = b"<UnstructuredGrid>"
+    text = path.read_bytes()
+    path.write_bytes(text.replace(grid, grid + f"<FieldData>{arrays}</FieldData>".encode(), 1))
 
 
 def _vtk_order(nodes: NodalMesh) -> tuple[str, np.ndarray]:

@@ -73,6 +73,12 @@ def parse(function: Callable, argv: Sequence[str], prog: str) -> tuple[dict, dic
     return arguments, given
 
 
+def defaults_of(function: Callable) -> dict[str, object]:
+    """The default values of a function's parameters, of those that have one."""
+    parameters = inspect.signature(function).parameters.values()
+    return {each.name: each.default for each in parameters if each.default is not EMPTY}
+
+
 @dataclass(frozen=True)
 class Flag:
     """A flag and the values that it takes.

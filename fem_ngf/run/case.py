@@ -292,6 +292,11 @@ class Case:
         Values of further fields of the case's default flow: ``{"worth": 0.2}``.
     title
         One line for reports; the command line takes the first one of the case function's documentation.
+    about
+        The problem in words and formulas, as reStructuredText, for the report; the command line takes the documentation
+        of the case file.
+    units
+        Name of a field -> its unit, and ``"x"`` -> that of the coordinates, for pictures and files.
     outcome
         ``outcome(linearization, folder)`` draws the case's own conclusions from the result: it may write files into the
         run directory, and what it returns joins ``summary.json`` (numbers, strings, lists).
@@ -305,13 +310,18 @@ class Case:
     defaults: Mapping[str, object] = field(default_factory=dict)
     tuning: Mapping[str, object] = field(default_factory=dict)
     title: str = ""
+    about: str = ""
+    units: Mapping[str, str] = field(default_factory=dict)
     outcome: Callable[[object, Path], Mapping[str, object]] | None = None
 
     def __post_init__(self):
         if not isinstance(self.name, str) or not re.fullmatch(r"\w[\w .+-]*", self.name):
             raise InputError(f"name is {self.name!r}; give letters, digits, - and _: it names the run directory")
-        if not isinstance(self.title, str):
-            raise InputError(f"title of case {self.name} is {self.title!r}; give text")
+        for name in ("title", "about"):
+            if not isinstance(getattr(self, name), str):
+                raise InputError(f"{name} of case {self.name} is {getattr(self, name)!r}; give text")
+        if not isinstance(self.units, Mapping) or not all(isinstance(unit, str) for unit in self.units.values()):
+            raise InputError(f"units of case {self.name} is {self.units!r}; give a dict {{'name of a field': 'unit'}}")
         for name in ("defaults", "tuning"):
             given = getattr(self, name)
             if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):

@@ -14,7 +14,7 @@ from ..output.files import replacing
 from .history import COLUMNS
 
 CHECKPOINT = "checkpoint.pt"
-FORMAT = 1
+FORMAT = 2
 SHARE = 0.05  # of the wall time that checkpoints may take
 
 
@@ -162,14 +162,14 @@ COUNTS = _table_of(INTEGER)
 
 RUN = _record_of(
     origin=_record_of(path=TEXT, folder=TEXT, flags=_list_of(TEXT), arguments=_table_of(SETTING),
-                      setup_cpu_seconds=NUMBER, weight_choice=TABLE),
+                      setup_cpu_seconds=NUMBER, weight_choice=TABLE, defaults=_table_of(SETTING)),
     stage=_record_of(
         level=INTEGER, solves=_list_of(COUNTS), change=NUMBER,
         iterate=_record_of(step=INTEGER, theta=VECTOR, start_value=NUMBER, start_gradient=NUMBER, alignment=NUMBER,
                            fit=NUMBER, step_size=NUMBER, solves=COUNTS, idle=INTEGER, events=_list_of(TEXT),
                            stop_reason=TEXT, memory=TABLE, ansatz=TABLE, warm_start=STATE)),
     rows=_list_of(_table_of(PLAIN, COLUMNS)), series=_list_of(_dated_files), cpu=NUMBER, wall=NUMBER,
-    evolutions=_record_of(forward=INTEGER, adjoint=INTEGER, incremental=INTEGER))
+    evolutions=_record_of(forward=INTEGER, adjoint=INTEGER, incremental=INTEGER), control=_table_of(NUMBER))
 
 
 def load_run(folder: str | Path) -> dict:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, get_args
 
 from ..errors import InputError, SolveError
-from .arguments import parse
+from .arguments import defaults_of, parse
 from .loading import (
     build,
     check_trusted,
@@ -167,9 +167,15 @@ def prepare(path: str, flags: Sequence[str], function: Callable[..., Case] | Non
         case = build(function, arguments, path)
         options = RunOptions.merged(case.defaults, given)
         identification = Identification.of(case, options)
-    plain = {name: value if isinstance(value, int | float | str | None) else str(value)
-             for name, value in arguments.items()}
-    return identification, Origin(str(path), os.getcwd(), tuple(flags), plain, time.process_time() - before)
+    seconds, defaults = time.process_time() - before, defaults_of(function)
+    return identification, Origin(str(path), os.getcwd(), tuple(flags), _plain(arguments), seconds,
+                                  defaults=_plain({name: defaults[name] for name in arguments if name in defaults}))
+
+
+def _plain(values: dict) -> dict:
+    """The same as numbers and text."""
+    return {name: value if isinstance(value, int | float | str | None) else str(value)
+            for name, value in values.items()}
 
 
 def _run(path: str, flags: list[str], function: Callable[..., Case] | None = None) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import shlex
 import signal
 import threading
 from dataclasses import replace
@@ -46,9 +48,12 @@ def run(identification: Identification, origin: Origin, directory: RunDirectory,
     folder, record = directory.path, Record() if record is None else record
     progress = Progress(identification.options.quiet, identification.evolves)
     saver = Saver(folder, lambda: {"origin": vars(origin), **record.state()})
+    control = identification.control() if identification.options.control else None
     with Signals() as signals, threadpool_limits(identification.options.threads):
         try:
             _advance(identification, directory, record, progress, saver, signals)
+            if control is not None:
+                record.control = compared(control, record.reached)
             with signals.held():
                 saver.save()
                 result = write_results(identification, record, folder, _settings(origin))
@@ -60,6 +65,15 @@ def run(identification: Identification, origin: Origin, directory: RunDirectory,
             return _interrupted(stop, identification, origin, folder, record, progress, saver)
     progress.result(*_closing(result, folder))
     return 0
+
+
+def compared(control: Identification, stage: Stage) -> dict:
+    """Where nodal values end on the same meshes, what that took, and how far above it a stage is: numbers."""
+    clock = Clock()
+    *_, last = control.stages(clock=clock)
+    energy = last.iterate.value
+    return {"energy": energy, "pde_solves": last.total_solves, "pde_work": last.work, "cpu_seconds": clock.cpu,
+            "relative_gap": (stage.iterate.value - energy) / abs(energy) if energy else math.inf}
 
 
 def resumed(identification: Identification, content: dict, folder: Path) -> Record:
@@ -95,7 +109,7 @@ def _resumed(identification: Identification, content: dict, folder: Path) -> Rec
         raise InputError(f"the energy at the checkpoint of {folder} is {energy:.12e}, but it was {before:.12e}: the "
                          "case file or its data have changed")
     clock = Clock(content["cpu"], content["wall"], SolveCounts(**content["evolutions"]))
-    return Record(stage, list(content["rows"]), list(content["series"]), clock)
+    return Record(stage, list(content["rows"]), list(content["series"]), clock, content["control"])
 
 
 def unblocked(identification: Identification, record: Record) -> Record:
@@ -105,7 +119,7 @@ def unblocked(identification: Identification, record: Record) -> Record:
     if iterate.stop_reason != EXHAUSTED or iterate.step >= flow.iterations:
         return record
     stage = replace(record.reached, iterate=iterate.stopped(""))
-    return Record(stage, record.rows, record.series[:-1], record.clock)
+    return Record(stage, record.rows, record.series[:-1], record.clock, record.control)
 
 
 def report(identification: Identification, origin: Origin, folder: Path, record: Record) -> int:
@@ -173,8 +187,8 @@ def _interrupted(stop, identification, origin, folder, record, progress, saver) 
 
 def _settings(origin: Origin) -> dict:
     return {"arguments": origin.arguments, "setup_cpu_seconds": origin.setup_cpu_seconds,
-            "weight_choice": origin.weight_choice,
-            "command": " ".join(["fem-ngf run", origin.path, *origin.flags])}
+            "weight_choice": origin.weight_choice, "defaults": origin.defaults,
+            "command": shlex.join(["fem-ngf", "run", origin.path, *origin.flags])}
 
 
 def _opening(identification: Identification, folder: Path, known: Stage | None) -> list[str]:
@@ -187,15 +201,22 @@ def _opening(identification: Identification, folder: Path, known: Stage | None) 
 
 
 def _closing(result: dict, folder: Path) -> list[str]:
-    kind = "converged" if result["converged"] else "stopped"
+    kind = result["status"] or "stopped"
     error = "" if result["relative_error"] is None else f", relative error {result['relative_error']:.4g}"
     evolutions = "" if result["evolutions"] is None else f" in {result['evolutions']['total']} evolutions"
     return [f"{kind}: {result['stop_reason']}",
             f"energy {result['energy']:.9e}{error}, {result['pde_solves']['total']} PDE solves{evolutions} "
             f"(work {result['pde_work']:.1f}), {result['cpu_seconds']:.2f} CPU seconds",
+            *([_beside(result["control"])] if "control" in result else []),
             *(f"{what:<10}{folder / name}" for what, name in
               (("picture:", "picture.png"), ("report:", "report.html"), ("ParaView:", "fields.pvd"))
               if (folder / name).exists())]
+
+
+def _beside(control: dict) -> str:
+    gap = "" if control["relative_gap"] is None else f"; the network is {control['relative_gap']:+.2%} from it"
+    return (f"nodal values: energy {control['energy']:.9e}, {control['pde_solves']} PDE solves "
+            f"(work {control['pde_work']:.1f}), {control['cpu_seconds']:.2f} CPU seconds{gap}")
 
 
 # ---- signals --------------------------------------------------------------------------------------------------------

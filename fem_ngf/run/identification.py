@@ -14,6 +14,7 @@ from threadpoolctl import ThreadpoolController
 
 from ..ansatz.checks import placed
 from ..ansatz.finite_element import FiniteElement
+from ..ansatz.mlp import MLP
 from ..ansatz.restore import ansatz_from_dict
 from ..ansatz.wrappers import growing_layers
 from ..errors import InputError
@@ -77,6 +78,13 @@ class Identification:
         flows = (replace(flow, energy=level.energy)
                  for flow, level in zip(self.continuation.flows, levels, strict=True))
         return Identification(self.case, replace(self.options, weight=repr(weight)), levels, Continuation(tuple(flows)))
+
+    def control(self) -> Identification:
+        """The same for nodal values, by the Newton flow: what a network is compared with."""
+        options = replace(self.options, ansatz="finite-element", flow="newton", method=None, grow=None,
+                          growth="greedy", trigger="either", width=None, depth=None, activation=None, control=False,
+                          metric=RunOptions.metric if self.options.metric == STATES else self.options.metric)
+        return Identification.of(self.case, options)
 
     @property
     def ansatz(self):
@@ -156,7 +164,8 @@ def _flow(case: Case, options: RunOptions, level, space):
     nodal = options.ansatz == "finite-element"
     grows = options.may_grow and bool(options.grow or growing_layers(case.ansatz))
     width = options.start_width if grows else options.width
-    network = case.ansatz if width is None else seedling(case.ansatz, width)
+    network = _shaped(case.ansatz, options)
+    network = network if width is None else seedling(network, width)
     ansatz = FiniteElement(space, case.start or 0.0) if nodal else _on_device(network, options)
     tuned = options.flow == case.defaults.get("flow", RunOptions.flow)
     wanted: dict[str, Any] = dict(case.tuning) if tuned else {}
@@ -180,6 +189,22 @@ def _flow(case: Case, options: RunOptions, level, space):
     if unknown:
         raise InputError(f"flow {options.flow} of case {case.name} has no setting {', '.join(sorted(unknown))}")
     return kind(level.energy, ansatz, space, **wanted)
+
+
+def _shaped(ansatz, options: RunOptions):
+    """The network with the depth and the activation of the options."""
+    if options.depth is None and options.activation is None:
+        return ansatz
+    if hasattr(ansatz, "inner"):
+        return replace(ansatz, inner=_shaped(ansatz.inner, options))
+    if hasattr(ansatz, "parts"):
+        return replace(ansatz, parts=tuple(_shaped(part, options) for part in ansatz.parts))
+    if not isinstance(ansatz, MLP):
+        raise InputError(f"depth and activation are for a multilayer perceptron; the network of this case is a "
+                         f"{type(ansatz).__name__}")
+    hidden = ansatz.widths[1:-1] if options.depth is None else (max(ansatz.widths[1:-1]),) * options.depth
+    return replace(ansatz, widths=(ansatz.inputs, *hidden, ansatz.outputs),
+                   activation=options.activation or ansatz.activation)
 
 
 def _on_device(ansatz, options: RunOptions):

@@ -186,7 +186,8 @@ def build(function: Callable[..., Case], arguments: dict, path: str | Path) -> C
         raise InputError(f"case file {path}: case() failed with {described(error)}") from error
     if not isinstance(case, Case):
         raise InputError(f"case file {path}: case() returned a {type(case).__name__} instead of a fem_ngf.Case")
-    return case if case.title else replace(case, title=(inspect.getdoc(function) or "").partition("\n")[0].rstrip("."))
+    title = case.title or (inspect.getdoc(function) or "").partition("\n")[0].rstrip(".")
+    return replace(case, title=title, about=case.about or function.__globals__.get("__doc__") or "")
 
 
 # ---- errors in what the user wrote ----------------------------------------------------------------------------------

@@ -18,23 +18,25 @@ METHOD = Literal["euler", "heun", "levenberg-marquardt", "gradient-normalized"]
 SELECTION = Literal["greedy", "random"]
 TRIGGER = Literal["either", "alignment", "stagnation"]
 SAMPLING = Literal["quadrature", "nodal"]
+ACTIVATION = Literal["tanh", "sigmoid", "softplus", "gelu", "silu", "sine", "relu", "relu2", "relu3", "gauss"]
 RULE = Literal["discrepancy", "lcurve", "gcv"]
 
 # What --help shows together; the other options steer the search.
-NETWORK = ("ansatz", "seed", "sampling", "device", "grow", "growth", "trigger", "width", "start_width",
-           "max_parameters")
-OUTPUT = ("out", "kappa", "quiet", "bare")
+NETWORK = ("ansatz", "seed", "sampling", "device", "width", "depth", "activation", "grow", "growth", "trigger",
+           "start_width", "max_parameters")
+OUTPUT = ("out", "control", "kappa", "quiet", "bare")
 
 STATES = "gauss-newton"
 """Metric that changes with the iterate."""
 GROWING = ("newton", "sobolev", "natural-gradient")
 
-AT_LEAST = {"seed": 0, "levels": 1, "iterations": 1, "threads": 1, "width": 1, "start_width": 1,
-            "max_parameters": 1}
-AT_MOST = {"threads": 1024}
+AT_LEAST = {"seed": 0, "levels": 1, "iterations": 1, "threads": 1, "width": 1, "depth": 1,
+            "start_width": 1, "max_parameters": 1}
+AT_MOST = {"threads": 1024, "depth": 20}
 BELOW_ONE = ("tolerance", "stagnation")
 # What a run has from its start; resume refuses it.
-SETTLED = ("out", "seed", "levels", "ansatz", "sampling", "grow", "growth", "start_width", "weight")
+SETTLED = ("out", "seed", "levels", "ansatz", "sampling", "width", "depth", "activation", "grow", "growth",
+           "start_width", "weight")
 POSITIVE = ("length", "tolerance", "stagnation")
 
 
@@ -80,6 +82,10 @@ class RunOptions:
         What makes the network grow in flow natural-gradient: alignment, stagnation, or either of them.
     width
         Hidden neurons per layer of a network that does not grow.
+    depth
+        Hidden layers, of a multilayer perceptron.
+    activation
+        Of its neurons.
     start_width
         Hidden neurons per layer of the network that grows.
     max_parameters
@@ -90,6 +96,8 @@ class RunOptions:
         Where the network is evaluated: cpu, cuda, cuda:0.
     threads
         Threads of the linear algebra; more than one pays on large problems and idle machines only.
+    control
+        Search for nodal values as well, at the end, by flow newton: what the network is to be compared with.
     kappa
         Compute kappa, the alignment of the tangent space with the gradient, at every step, not only where a mesh ends.
     quiet
@@ -114,11 +122,14 @@ class RunOptions:
     growth: SELECTION = "greedy"
     trigger: TRIGGER = "either"
     width: int | None = None
+    depth: int | None = None
+    activation: ACTIVATION | None = None
     start_width: int = 8
     max_parameters: int = 800
     weight: str | None = None
     device: str = "cpu"
     threads: int = 1
+    control: bool = False
     kappa: bool = False
     quiet: bool = False
     bare: bool = False
@@ -133,6 +144,9 @@ class RunOptions:
                 raise InputError(f"{name} is {getattr(self, name)!r}, but the network does not grow; add grow")
         if self.width is not None and self.grow:
             raise InputError("width is of a network that does not grow; give start_width, or leave grow out")
+        for name in ("depth", "activation", "control"):
+            if getattr(self, name) and self.ansatz != "neural":
+                raise InputError(f"{name} is for a network; this run has nodal values")
         _check_cuda(self.device)
         if self.metric == STATES and self.flow not in ("sobolev", "natural-gradient"):
             raise InputError(f"metric {STATES!r} is for flows 'sobolev' and 'natural-gradient', not {self.flow!r}")

@@ -26,6 +26,8 @@ class Origin:
         Process CPU seconds to build the case and its spaces.
     weight_choice
         How a rule chose the weight, see `weighting.choose`; empty if none did.
+    defaults
+        What the arguments are by default.
     """
 
     path: str
@@ -34,16 +36,18 @@ class Origin:
     arguments: dict = field(default_factory=dict)
     setup_cpu_seconds: float = 0.0
     weight_choice: dict = field(default_factory=dict)
+    defaults: dict = field(default_factory=dict)
 
 
 @dataclass
 class Record:
-    """What a run has left behind so far."""
+    """What a run has left behind so far; `control` holds the numbers of nodal values, see `execution.compared`."""
 
     stage: Stage | None = None
     rows: list[dict] = field(default_factory=list)
     series: list[tuple[float, list[str]]] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
+    control: dict = field(default_factory=dict)
 
     @property
     def reached(self) -> Stage:
@@ -53,4 +57,5 @@ class Record:
 
     def state(self) -> dict:
         """What a checkpoint holds of it."""
-        return {"stage": self.reached.state(), "rows": self.rows, "series": self.series, **self.clock.as_dict()}
+        return {"stage": self.reached.state(), "rows": self.rows, "series": self.series, "control": self.control,
+                **self.clock.as_dict()}

@@ -6,16 +6,22 @@ import json
 import math
 import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse as sp
 
+from ..ansatz.finite_element import FiniteElement
+from ..ansatz.mlp import MLP
 from ..errors import InputError
 from ..flows.continuation import Stage
 from ..output.files import replacing
+from ..weights.discrepancy import chi_squared_target, expected_misfit
 from .case import Case
 from .identification import Clock, Identification
+from .options import OUTPUT, RunOptions
 
 _PACKAGES = ("fem_ngf", "scikit-fem", "torch", "numpy", "scipy", "meshio")
 
@@ -25,7 +31,12 @@ def write_fields_of(identification: Identification, stage: Stage, folder: Path) 
     from ..output.vtk import write_parts
 
     fields = identification.levels[stage.level].exports(stage.iterate.linearization)
-    return [path.name for path in write_parts(folder, f"fields_{stage.level}", fields)]
+    return [path.name for path in write_parts(folder, f"fields_{stage.level}", fields, _notes(identification.case))]
+
+
+def _notes(case: Case) -> list[str]:
+    """What files for ParaView say of themselves."""
+    return [f"case: {case.name}", *(f"unit of {name}: {unit}" for name, unit in case.units.items())]
 
 
 def write_results(identification: Identification, record, folder: Path, settings: dict,
@@ -52,14 +63,14 @@ def write_results(identification: Identification, record, folder: Path, settings
     from ..output.vtk import write_series
 
     stage = record.reached
+    settings = {**settings, "control": record.control}
     summary = summarize(identification, stage, record.rows, record.clock, settings, reason)
     write_summary(folder / "summary.json", summary)  # whatever the case's own functions do, the numbers are there
     film = _film(identification, stage)
     if film is None:
-        series = [(time, [folder / name for name in names]) for time, names in record.series]
-        write_series(folder / "fields.pvd", series)
+        write_series(folder / "fields.pvd", [(0.0, [folder / name for name in record.series[-1][1]])])
     else:
-        write_film(folder / "fields.pvd", film, f"fields_{stage.level}")
+        write_film(folder / "fields.pvd", film, f"fields_{stage.level}", _notes(identification.case))
     if identification.case.outcome is not None:
         summary |= _conclusions(identification.case, stage, folder, summary)
     if not identification.options.bare:
@@ -88,30 +99,103 @@ def _conclusions(case: Case, stage: Stage, folder: Path, summary: dict) -> dict:
 
 def _film(identification: Identification, stage: Stage):
     """The film of a stage, None of a problem without time."""
-    film = identification.levels[stage.level].film
-    return None if film is None else film(stage.iterate.linearization)
+    level, at = identification.levels[stage.level], stage.iterate.linearization
+    if level.film is None:
+        return None
+    film = level.film(at)
+    return replace(film, fields={**film.fields, **{name: field for name, field in level.exports(at).items()
+                                                   if name not in film.fields}})
 
 
 def _write_pictures(identification: Identification, record, folder: Path, summary: dict) -> None:
     """``picture.png`` and ``report.html``; matplotlib is imported here, away from the timed part."""
-    from ..output.plots import convergence_figure, field_figure, film_figure, png, readings_figure, weight_figure
     from ..output.report import write_report
 
-    case, stage = identification.case, record.reached
-    title, film = case.title or case.name, _film(identification, stage)
-    pictures = {}
-    if fields := identification.levels[stage.level].exports(stage.iterate.linearization):
-        pictures["Fields"] = png(field_figure(fields, title))
-    if film is not None:
-        pictures["Over time"] = png(film_figure(film, title))
-        if film.readings is not None:
-            pictures["Data and prediction"] = png(readings_figure(film.readings))
-    pictures["Convergence"] = png(convergence_figure(record.rows))
+    case = identification.case
+    pictures = _pictures(identification, record, summary)
     with replacing(folder / "picture.png") as temporary:
-        temporary.write_bytes(next(iter(pictures.values())))
-    choice = summary.get("weight_choice")
-    write_report(folder / "report.html", summary, record.rows, pictures, title,
-                 png(weight_figure(choice)) if choice else None)
+        temporary.write_bytes(pictures[0].png)
+    write_report(folder / "report.html", summary, record.rows, pictures, case.title or case.name, case.about)
+
+
+def _pictures(identification: Identification, record, summary: dict) -> list:
+    """The pictures of a report: fields, film, data and prediction, convergence, weight."""
+    from ..output.plots import convergence_figure, field_figure, film_figure, png, readings_figure, weight_figure
+    from ..output.report import Picture
+    from ..output.residuals import residuals_figure
+
+    case, at = identification.case, record.reached.iterate.linearization
+    title, film, found = case.title or case.name, _film(identification, record.reached), []
+    if fields := identification.levels[record.reached.level].exports(at):
+        found.append(Picture("Fields", png(field_figure(fields, title, case.units, _sensors(at))), _CAPTION))
+    if film is not None:
+        found.append(Picture("Over time", png(film_figure(film, title))))
+        if film.readings is not None:
+            found.append(Picture("Sensors over time", png(readings_figure(film.readings))))
+    if hasattr(at, "residual"):
+        residuals = _residuals(identification.levels[record.reached.level], at)
+        found.append(Picture("Data and prediction", png(residuals_figure(residuals)), _judged(residuals, summary)))
+    found.append(Picture("Convergence", png(convergence_figure(record.rows)), "One colour a mesh; dashed lines are "
+                         "steps at which the network grew. A solve is a linear solve with the equation's matrix."))
+    if choice := summary.get("weight_choice"):
+        told = (f"{choice['rule']}: {choice['value']:.6g}. {choice['reason']}; {len(choice['runs'])} runs, "
+                f"{choice['pde_solves']} PDE solves.")
+        found.append(Picture("Weight of the regularisation", png(weight_figure(choice)), told))
+    return found
+
+
+def _judged(residuals, summary: dict) -> str:
+    """The misfit beside what the noise alone would leave, in words."""
+    count, expected = len(residuals.data), summary["expected_misfit"]
+    misfit = f"{count} data, misfit {summary['misfit']:.4g}"
+    if expected is None:
+        return f"{misfit}."
+    halved = " = N/2" if expected == 0.5 * count else ""
+    return f"{misfit}; noise alone would leave {expected:.4g}{halved} on average."
+
+
+_CAPTION = """Dots are sensors, where the data are values at points. m and truth share their colours; error is
+m - truth. Vectors are shown by their length, solids by their middle plane."""
+
+
+def _sensors(at) -> np.ndarray | None:
+    """Points (n, d) at which the data of a linearisation were measured; None of a whole field, or without points."""
+    energy = getattr(at, "energy", None)
+    if not getattr(getattr(energy, "noise", None), "is_likelihood", False):
+        return None
+    return getattr(energy.observation, "points", None)
+
+
+def _residuals(level, at):
+    """Data, prediction and standard deviations of a linearisation."""
+    from ..output.residuals import Residuals
+
+    return Residuals.of(at.energy.data, at.residual, _standard_deviations(level))
+
+
+def _standard_deviations(level) -> np.ndarray | None:
+    """Of the data of an inverse problem, as far as anything knows them."""
+    noise = level.energy.noise
+    if level.noise_std is not None or hasattr(noise, "std"):
+        return level.noise_std if level.noise_std is not None else np.asarray(noise.std)
+    precision = getattr(noise, "precision", None)
+    if precision is None or not getattr(noise, "is_likelihood", False):
+        return None
+    diagonal = precision.diagonal() if sp.issparse(precision) else precision
+    with np.errstate(divide="ignore"):
+        return np.asarray(diagonal, dtype=np.float64) ** -0.5
+
+
+def expected_of_noise(level) -> float | None:
+    """The misfit that noise alone would leave on average, None where that is not known."""
+    energy = level.energy
+    if not hasattr(energy, "noise"):
+        return None
+    try:
+        return (chi_squared_target(energy) if level.noise_std is None else
+                expected_misfit(energy.noise, level.noise_std))
+    except InputError:
+        return None
 
 
 # ---- in numbers -----------------------------------------------------------------------------------------------------
@@ -140,9 +224,12 @@ def summarize(identification: Identification, stage: Stage, rows: list[dict], cl
         "case": identification.case.name,
         "energy": iterate.value,
         **{name: iterate.terms.get(name) for name in ("misfit", "regularization")},
+        "expected_misfit": expected_of_noise(identification.levels[stage.level]),
         "terms": dict(iterate.terms),
         "relative_error": relative_error(identification, stage),
         "parameters": iterate.parameters,
+        "network": described(iterate.ansatz),
+        "growth": _growth(rows),
         "unknowns": len(iterate.m),
         "state_unknowns": identification.levels[stage.level].energy.work_per_solve,
         "iterations": rows[-1]["step"],
@@ -162,12 +249,48 @@ def summarize(identification: Identification, stage: Stage, rows: list[dict], cl
         "wall_seconds": clock.wall,
         "setup_cpu_seconds": settings["setup_cpu_seconds"],
         "seed": options.seed,
+        "changed": changed(identification, settings),
         "settings": {**settings["arguments"], **options.as_dict(), "command": settings["command"]},
         "versions": versions(),
     }
     if settings.get("weight_choice"):
         result["weight_choice"] = settings["weight_choice"]
+    if settings.get("control"):
+        result["control"] = settings["control"]
     return _jsonable(result)
+
+
+def described(ansatz) -> str:
+    """An unknown in a few words: ``"MLP 2-8-8-1, tanh"``."""
+    kind = type(ansatz).__name__
+    if hasattr(ansatz, "inner"):
+        return f"{kind} of {described(ansatz.inner)}"
+    if hasattr(ansatz, "parts"):
+        return ", ".join(described(part) for part in ansatz.parts)
+    if isinstance(ansatz, FiniteElement):
+        return "nodal values"
+    return f"{kind} {'-'.join(map(str, ansatz.widths))}, {ansatz.activation}" if isinstance(ansatz, MLP) else kind
+
+
+def _growth(rows: list[dict]) -> str:
+    """How the unknown grew, in words; empty if it did not."""
+    first, last = rows[0]["parameters"], rows[-1]["parameters"]
+    times = sum("grew" in row["event"] for row in rows)
+    return f"{times} times, from {first} to {last} parameters" if times else ""
+
+
+def changed(identification: Identification, settings: dict) -> list[dict]:
+    """The settings that differ from their defaults: name, value, default, and whether the case or the user set it."""
+    arguments, defaults = settings["arguments"], settings.get("defaults", {})
+    found = [{"name": name, "value": value, "default": defaults.get(name), "by": "user"}
+             for name, value in arguments.items() if value != defaults.get(name)]
+    general, preferred = RunOptions().as_dict(), identification.case.defaults
+    for name, value in identification.options.as_dict().items():
+        usual = preferred.get(name, general[name])
+        if value != general[name] and name not in (*arguments, *OUTPUT):
+            found.append({"name": name, "value": value, "default": general[name],
+                          "by": "case" if value == usual else "user"})
+    return found
 
 
 def relative_error(identification: Identification, stage: Stage) -> float | None:
