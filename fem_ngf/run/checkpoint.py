@@ -14,7 +14,7 @@ from ..output.files import replacing
 from .history import COLUMNS
 
 CHECKPOINT = "checkpoint.pt"
-FORMAT = 2
+FORMAT = 1
 SHARE = 0.05  # of the wall time that checkpoints may take
 
 
