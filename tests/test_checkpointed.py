@@ -4,9 +4,11 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import skfem as sk
 import test_evolution
 from checkpoint_schedules.multistage import optimal_extra_steps
+from scipy.sparse.linalg import LinearOperator
 
 from fem_ngf import (
     PDE,
@@ -16,6 +18,7 @@ from fem_ngf import (
     InputError,
     InverseProblem,
     MatrixObservation,
+    SampleSpace,
     State,
     Tikhonov,
     WeakForm,
@@ -68,6 +71,26 @@ def test_derivatives_are_bitwise_those_of_the_kept_trajectory(name, snapshots, d
     assert not list(tmp_path.iterdir())  # folders of snapshots go with their sweeps
 
 
+@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize(("snapshots", "disk"), [(2, 0), (1, 1)])
+def test_second_derivatives_are_bitwise_those_of_the_kept_trajectory(name, snapshots, disk, tmp_path):
+    """In two directions at once; a snapshot is then one of states and of how they move."""
+    problem = PROBLEMS[name]()
+    observed = CheckpointedEvolution(problem, *random_observation(problem), snapshots=snapshots, disk=disk,
+                                     folder=tmp_path)
+    m, *directions = test_evolution.directions(problem)
+    kept, state, dm = problem.solve(m), observed.solve(m), np.stack(directions, axis=1)
+    p = RNG(2).standard_normal(state.u.shape)
+    film = np.stack([observed.covector(i, -p.reshape(3, 3, -1)) for i in range(len(problem.times))])
+    bent, on_parameter = kept.second_order(kept.tangent(dm), dm, kept.adjoint_state(film.reshape(kept.u.shape)))
+    expected = kept.adjoint(bent, kind="incremental") + on_parameter
+    before = observed.counts.copy()
+    on_state, found = state.second_order(state.tangent(dm), dm, p)
+    assert np.array_equal(found, expected) and on_state.shape == (9, problem.experiments, 2) and not on_state.any()
+    del state  # and its own snapshots, for the adjoint that nobody asked for
+    assert (observed.counts - before).adjoint == 0 and not list(tmp_path.iterdir())
+
+
 def heat(steps, method="euler", cells=4):
     space = sk.Basis(sk.MeshTri().refined(cells), sk.ElementTriP1())
     mass, form, start = (WeakForm(residual, space, space) for residual in (
@@ -118,8 +141,33 @@ def test_an_inverse_problem_does_not_see_the_difference():
     at = energy.linearize(m)
     change = energy.linearize(m + dm).derivative - at.derivative
     assert np.allclose(at.hessian_action(dm), change, rtol=1e-8, atol=1e-8 * np.abs(change).max())  # it is quadratic
-    with pytest.raises(InputError, match="no second derivatives; use kind 'gauss-newton'"):
-        at.hessian_action(dm, "newton")
+    before = observed.evolutions.incremental
+    assert np.array_equal(at.hessian_action(dm, "newton"), at.hessian_action(dm))  # without a sweep for what vanishes
+    assert observed.evolutions.incremental == before + 4
+
+
+def test_the_exact_hessian_of_an_inverse_problem():
+    """The derivative's Taylor rate, symmetry, and the Hessian of the problem with its trajectory kept, to rounding."""
+    problem = test_evolution.membrane()
+    observation, weights = random_observation(problem)
+    observed = CheckpointedEvolution(problem, observation, weights, snapshots=2)
+    space = SampleSpace(np.zeros((problem.parameter_size, 1)))
+    data = RNG(3).standard_normal((9, problem.experiments))
+    energies = [InverseProblem(pde, seen, data, GaussianNoise.from_std(0.5), Tikhonov(space), space)
+                for pde, seen in ((observed, MatrixObservation(np.eye(9))),
+                                  (problem, MatrixObservation(sp.kron(weights, observation.matrix))))]
+    m, dm, dn = test_evolution.directions(problem)
+    at, kept = (energy.linearize(m) for energy in energies)
+    action = at.hessian_action(dm, "newton")
+    assert np.allclose(action, kept.hessian_action(dm, "newton"), rtol=1e-12, atol=1e-12 * np.abs(action).max())
+    assert dn @ action == pytest.approx(dm @ at.hessian_action(dn, "newton"), rel=1e-11)
+    assert abs(dm @ (action - at.hessian_action(dm))) > 1e-3 * abs(dm @ action)
+
+    def derivative(m):
+        at = energies[0].linearize(m)
+        return at.derivative, LinearOperator((m.size, m.size), matvec=lambda v: at.hessian_action(v, "newton"))
+
+    assert taylor_rate(derivative, m, dm) == pytest.approx(2.0, abs=0.02)
 
 
 @pytest.mark.parametrize(("options", "message"), [

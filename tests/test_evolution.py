@@ -307,7 +307,7 @@ def test_few_factorisations_are_kept(monkeypatch):
         state = problem.solve(m)
         covector = RNG(0).standard_normal(state.u.shape)
         found.append((state.u, state.tangent(dm), state.adjoint(covector)))
-        assert sum(key[0] == "solver" for key in state._tangents._kept) == (1 if kept == 1 else 4)
+        assert sum(key[0] == "solver" for key in state._recursion.tangents._kept) == (1 if kept == 1 else 4)
     assert all(np.array_equal(one, other) for one, other in zip(*found, strict=True))
 
 

@@ -25,7 +25,7 @@ from checkpoint_schedules import Copy, EndForward, EndReverse, Forward, Move, Mu
 
 from ...errors import InputError, SolveError, check_has, check_not_negative, real_array
 from ..protocol import checked_direction
-from .recursion import PullBack, Recursion
+from .recursion import Moving, PullBack, Recursion
 from .terms import Tangents
 
 
@@ -167,9 +167,33 @@ class ObservedEvolution:
         return self._pulled_back(self._in_time(covector), kind)
 
     def second_order(self, du, dm, p):
-        """Not there: it would need the trajectories that are not kept."""
-        raise InputError("an evolution with snapshots has no second derivatives; use kind 'gauss-newton', or the "
-                         "EvolutionProblem itself, which keeps all states")
+        """Second derivative of ``p^T (u - S(m))`` in direction(s) dm, as `Trajectory.second_order`: zero on the state.
+
+        A sweep through the states and their directional derivatives, with snapshots of both, and two adjoint recursions
+        beside each other on its way back: for p, and for what bends the equation. All are incremental solves.
+        """
+        dm, evolution, on_state = checked_direction(dm, self.m.size), self.evolution, np.zeros(np.shape(du))
+        problem, covector, columns = evolution.problem, -self._in_time(p), dm.shape[1:]
+        if all(term.affine for term in problem.terms):
+            return on_state, np.zeros_like(dm)
+        sweep = Sweep(evolution, self.m, dm)
+        recursion, p, dp, on_parameter = Recursion(problem, sweep.tangents), {}, {}, np.zeros_like(dm)
+        total = PullBack(recursion, columns)
+        for i in sweep.backward():
+            p[i] = recursion.adjoint_step(i, evolution.covector(i, covector), p, "incremental")
+            bent = np.zeros_like(sweep.moved[i])
+            for j, second in recursion.second_derivatives(i, p):
+                bent[:, j] += recursion.bend(i, second, sweep.moved[i][:, j], dm, on_parameter)
+            dp[i] = recursion.adjoint_step(i, bent, dp, "incremental")
+            total.add(i, dp)
+            for each in p, dp:
+                each.pop(i + 2, None)
+        if problem.before is not None:
+            for _, second in recursion.second_derivatives(-1, p):
+                recursion.bend(-1, second, None, dm, on_parameter)
+            total.add(-1, dp)
+        evolution.evolutions.add("incremental", problem.experiments * (1 + dm[0].size))
+        return on_state, total.covector + on_parameter
 
     def _pulled_back(self, covector, kind):
         evolution, sweep = self.evolution, self._sweep or Sweep(self.evolution, self.m, again=True)
@@ -220,17 +244,25 @@ class Sweep:
     ----------
     evolution : CheckpointedEvolution
     m : (n_m,)
+    dm : (n_m,) or (n_m, b), optional
+        Directions in which the states are differentiated on the way, `moved` at the times that the film has. A snapshot
+        is then as large as 1 + b, so that there are as many fewer in memory.
     again : bool
-        The pass forwards has been made before, and is now made for its snapshots only.
+        The pass forwards has been made before, and is now made for its snapshots only; so it is with directions.
     """
 
-    def __init__(self, evolution, m, again=False):
+    def __init__(self, evolution, m, dm=None, again=False):
         self.evolution, self._steps = evolution, len(evolution.problem.times) - 1
-        self._film, self._memory, self._folder = {}, {}, None
+        self._film, self.moved, self._memory, self._folder = {}, {}, {}, None
         self.tangents = Tangents(evolution.problem, m, self._film)
-        self._schedule = MultistageCheckpointSchedule(self._steps, evolution.snapshots, evolution.disk)
-        if again:
+        self._moving = None if dm is None else Moving(Recursion(evolution.problem, self.tangents), dm)
+        directions = 0 if dm is None else dm[0].size
+        kept = min(evolution.snapshots, max(1, evolution.snapshots // (1 + directions)))
+        self._schedule = MultistageCheckpointSchedule(self._steps, kept, evolution.disk)
+        if again or self._moving:
             evolution.recomputed += sum(i > 0 for i, _ in self.forward())
+        if self._moving:
+            self._moving.count()
 
     def forward(self):
         """Generate (i, states (n, k)) for i = 0, ..., N, taking snapshots."""
@@ -269,31 +301,39 @@ class Sweep:
 
     def _advanced(self, i):
         self._film[i] = states = self.evolution.problem.step(i, self.tangents)
-        for old in [j for j in self._film if j < i - 2]:
-            del self._film[old]
+        if self._moving:
+            self.moved[i] = self._moving.step(i)
+        for film in self._film, self.moved:
+            film.pop(i - 3, None)
         self.tangents.forget(i - 2)
         return states
 
     def _save(self, n, storage):
-        states = [self._film[i] for i in range(max(n - self.evolution.depth + 1, 0), n + 1)]
+        times = range(max(n - self.evolution.depth + 1, 0), n + 1)
+        snapshot = [film[i] for film in (self._film, self.moved)[:2 if self._moving else 1] for i in times]
         if storage is StorageType.RAM:
-            self._memory[n] = states
+            self._memory[n] = snapshot
             return
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(dir=self.evolution.folder))
             finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        np.save(self._file(n), np.stack(states))
+        np.savez(self._file(n), *snapshot)
 
     def _load(self, action):
         n, move = action.n, isinstance(action, Move)
         if action.from_storage is StorageType.RAM:
-            states = self._memory.pop(n) if move else self._memory[n]
+            snapshot = self._memory.pop(n) if move else self._memory[n]
         else:
-            states = np.load(self._file(n))
+            with np.load(self._file(n)) as file:
+                snapshot = [file[name] for name in file.files]
             if move:
                 self._file(n).unlink()
-        self._film.clear()
-        self._film.update({n - len(states) + 1 + i: each for i, each in enumerate(states)})
+        times = range(max(n - self.evolution.depth + 1, 0), n + 1)
+        for film, states in (self._film, snapshot[:len(times)]), (self.moved, snapshot[len(times):]):
+            film.clear()
+            film.update(zip(times, states, strict=False))
+        if self._moving:
+            self._moving.go_on(self.moved)
 
     def _file(self, n):
-        return self._folder / f"{n}.npy"
+        return self._folder / f"{n}.npz"

@@ -36,24 +36,10 @@ class Recursion:
 
     def tangent(self, dm):
         """Generate (i, du (n, k[, b])), time after time, for direction(s) dm (n_m[, b])."""
-        problem, past = self.problem, {}
-        moved = [self._moved(f, dm) for f in self.forms]
-        shape = (problem.size, problem.experiments, *dm.shape[1:])
-        for i in self.times:
-            at = problem.parameter.at(dm, max(i, 0))
-            known = [self._parameter(f, i, at, moved[f]) for f in self.forms]
-            if i >= 0:
-                rhs = np.zeros(shape)
-                for f, term in enumerate(problem.terms):
-                    for weight, part in zip(term.weights[i], (known, past.get(i - 1), past.get(i - 2)), strict=True):
-                        if weight and part[f] is not None:
-                            rhs -= weight * part[f]
-                du = self._solve(i, rhs, "solve", "incremental")
-                known = [self._added(f, i, du, part) for f, part in enumerate(known)]
-                yield i, du
-            past[i] = known
-            past.pop(i - 2, None)
-        problem.evolutions.incremental += int(np.prod(shape[1:]))
+        moving = Moving(self, dm)
+        for i in range(self.last + 1):
+            yield i, moving.step(i)
+        moving.count()
 
     def adjoint_step(self, i, covector, p, kind):
         """Adjoint state (n, k[, b]) at time i from the covector there and p at the two times after it."""
@@ -62,7 +48,7 @@ class Recursion:
             later = self.weighted(f, i, p, (1, 2))
             if later is not None:
                 rhs = rhs - self._times(f, i, later, transposed=True)
-        return self._solve(i, rhs, "solve_transposed", kind)
+        return self.solve(i, rhs, "solve_transposed", kind)
 
     def weighted(self, f, i, p, delays=(0, 1, 2)):
         """``sum_j w_(i+j,j) p_(i+j)`` of form f over the delays j, (n, k[, b]); None where there is no such term."""
@@ -70,14 +56,36 @@ class Recursion:
         parts = [weights[i + j, j] * p[i + j] for j in delays if 0 <= i + j <= self.last and weights[i + j, j]]
         return sum(parts) if parts else None
 
-    def _moved(self, f, dm):
+    def second_derivatives(self, i, p):
+        """(experiment, `SecondDerivatives`) of ``q^T F`` at time i, wherever they do not vanish."""
+        for f in self.forms:
+            q = self.weighted(f, i, p)
+            for j in range(0 if q is None else q.shape[1]):
+                second = self.tangents.second(f, i, j, q[:, j])
+                if second is not None:
+                    yield j, second
+
+    def bend(self, i, second, du, dm, on_parameter):
+        """Second derivative at time i in direction (du (n[, b]), dm (n_m[, b])): the covector on the state there.
+
+        What it is on m is added to `on_parameter`. At time -1 no direction moves the initial velocity, du is None.
+        """
+        parameter, at = self.problem.parameter, self.problem.parameter.at(dm, max(i, 0))
+        on_there = second.mm @ at
+        if du is None:
+            parameter.add(on_parameter, on_there, 0)
+            return 0.0
+        parameter.add(on_parameter, second.um.T @ du + on_there, i)
+        return second.uu @ du + second.um @ at
+
+    def moved(self, f, dm):
         """What dm does to a form that is linear and autonomous: a matrix (a direction each) and a vector; or None."""
         variation = self.tangents.variation(f)
         if variation is None:
             return None
         return [variation.along(column) for column in dm.reshape(len(dm), -1).T], self.tangents.at_rest(f) @ dm
 
-    def _parameter(self, f, i, dm, moved):
+    def parameter(self, f, i, dm, moved):
         """``L dm`` of form f at time i, (n, k[, b]); None where the form does not depend on m."""
         if moved is not None:
             (matrices, constant), u = moved, self.tangents.states(i)
@@ -86,7 +94,7 @@ class Recursion:
         found = [self.tangents.parameter(f, i, j) for j in range(self.problem.experiments)]
         return np.stack([each @ dm for each in found], axis=1) if any(each.nnz for each in found) else None
 
-    def _added(self, f, i, du, known):
+    def added(self, f, i, du, known):
         """``K du + L dm`` of form f at time i, None where no later step needs it."""
         if not self.problem.terms[f].weights[i + 1:, 1:].any():
             return None
@@ -101,7 +109,7 @@ class Recursion:
         matrices = [self.tangents.state(f, i, j) for j in range(x.shape[1])]
         return np.stack([(matrix.T if transposed else matrix) @ x[:, j] for j, matrix in enumerate(matrices)], axis=1)
 
-    def _solve(self, i, rhs, method, kind):
+    def solve(self, i, rhs, method, kind):
         """Solves with the matrix of step i, counted as `kind`; none where there is nothing to solve."""
         if i == 0 and self.problem.first is not None:
             return rhs if method == "solve_transposed" else np.zeros_like(rhs)
@@ -111,6 +119,56 @@ class Recursion:
         if self.problem.linear:
             return getattr(self.tangents.solver(i, 0), method)(rhs)
         return np.stack([getattr(self.tangents.solver(i, j), method)(rhs[:, j]) for j in range(rhs.shape[1])], axis=1)
+
+
+class Moving:
+    """The linearised recursion in direction(s) dm (n_m[, b]), one time after the other.
+
+    Parameters
+    ----------
+    recursion : Recursion
+    dm : (n_m,) or (n_m, b)
+    """
+
+    def __init__(self, recursion, dm):
+        self._recursion, self._dm = recursion, dm
+        self._moved = [recursion.moved(f, dm) for f in recursion.forms]
+        self.go_on({})
+
+    def go_on(self, moved):
+        """Begin anew after moved states (n, k[, b]) by their times, as many as the scheme asks for; or at the start."""
+        self._past = {} if self._recursion.problem.before is None else {-1: self._known(-1)}
+        for i, du in moved.items():
+            self._remember(i, du, self._known(i))
+
+    def step(self, i):
+        """du (n, k[, b]) at time i."""
+        recursion = self._recursion
+        problem, known = recursion.problem, self._known(i)
+        rhs = np.zeros((problem.size, problem.experiments, *self._dm.shape[1:]))
+        for f, term in enumerate(problem.terms):
+            parts = known, self._past.get(i - 1), self._past.get(i - 2)
+            for weight, part in zip(term.weights[i], parts, strict=True):
+                if weight and part[f] is not None:
+                    rhs -= weight * part[f]
+        du = recursion.solve(i, rhs, "solve", "incremental")
+        self._remember(i, du, known)
+        return du
+
+    def count(self):
+        """Count the evolution, or one for each direction and experiment."""
+        problem = self._recursion.problem
+        problem.evolutions.add("incremental", problem.experiments * self._dm[0].size)
+
+    def _known(self, i):
+        """``L dm`` of each form at time i."""
+        recursion = self._recursion
+        at = recursion.problem.parameter.at(self._dm, max(i, 0))
+        return [recursion.parameter(f, i, at, self._moved[f]) for f in recursion.forms]
+
+    def _remember(self, i, du, known):
+        self._past[i] = [self._recursion.added(f, i, du, part) for f, part in enumerate(known)]
+        self._past.pop(i - 2, None)
 
 
 class PullBack:

@@ -25,7 +25,7 @@ class Trajectory:
     """
 
     def __init__(self, problem, tangents):
-        self.problem, self.m, self.film, self._tangents = problem, tangents.m, tangents.film, tangents
+        self.problem, self.m, self.film = problem, tangents.m, tangents.film
         self.m.setflags(write=False)
         self.film.setflags(write=False)
         self._recursion = Recursion(problem, tangents)
@@ -107,29 +107,20 @@ class Trajectory:
 
         No solve. The matrices of the last p are kept: the actions of one Hessian share them.
         """
-        film, dm, parameter = self._in_time("du", du), np.asarray(dm, dtype=float), self.problem.parameter
+        film, dm = self._in_time("du", du), np.asarray(dm, dtype=float)
         on_state, on_parameter = np.zeros_like(film), np.zeros_like(dm)
         for i, j, second in self._second_derivatives(self._in_time("p", p)):
-            at = parameter.at(dm, max(i, 0))
-            if i >= 0:
-                on_state[i, :, j] += second.uu @ film[i, :, j] + second.um @ at
-                parameter.add(on_parameter, second.um.T @ film[i, :, j] + second.mm @ at, i)
+            if i < 0:
+                self._recursion.bend(i, second, None, dm, on_parameter)
             else:
-                parameter.add(on_parameter, second.mm @ at, 0)
+                on_state[i, :, j] += self._recursion.bend(i, second, film[i, :, j], dm, on_parameter)
         return on_state.reshape(np.shape(du)), on_parameter
 
     def _second_derivatives(self, p):
-        """(time, experiment, `SecondDerivatives`) of ``q^T F`` wherever they do not vanish."""
+        """(time, experiment, `SecondDerivatives`) of ``q^T F`` wherever they do not vanish, from the last time on."""
         if self._second is None or not np.array_equal(self._second[0], p):
-            found = []
-            for i in self._recursion.times:
-                for f in self._recursion.forms:
-                    q = self._recursion.weighted(f, i, p)
-                    for j in range(0 if q is None else q.shape[1]):
-                        second = self._tangents.second(f, i, j, q[:, j])
-                        if second is not None:
-                            found.append((i, j, second))
-            self._second = p.copy(), found
+            self._second = p.copy(), [(i, *found) for i in reversed(self._recursion.times)
+                                      for found in self._recursion.second_derivatives(i, p)]
         return self._second[1]
 
     def _in_time(self, name, array):
