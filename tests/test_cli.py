@@ -283,9 +283,9 @@ SMALL = {
 
 @pytest.fixture
 def small_tank(monkeypatch):
-    """The synthetic tank of `eit_tank.py` with sixteen electrodes on a coarse mesh."""
-    monkeypatch.setattr(tank.synthetic, "synthetic_tank", partial(tank.synthetic.synthetic_tank, 32, electrodes=16))
-    monkeypatch.setattr(tank.synthetic, "tank_mesh", partial(tank.synthetic.tank_mesh, 16, 16))
+    """The synthetic tank of `eit_tank.py` with eight electrodes on a coarse mesh."""
+    monkeypatch.setattr(tank.synthetic, "synthetic_tank", partial(tank.synthetic.synthetic_tank, 16, electrodes=8))
+    monkeypatch.setattr(tank.synthetic, "tank_mesh", partial(tank.synthetic.tank_mesh, 8, 8))
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "cases").glob("*.py")))

@@ -16,7 +16,15 @@ from fem_ngf.tangent.tangent_space import tangent_vectors
 RNG = np.random.default_rng
 
 
-def setting(n=8, **options):
+@pytest.fixture(scope="module")
+def sensors():
+    """Energy and space of sensors with little noise, and the energy at the nodal minimum."""
+    energy, space, _ = inverse_problem(8, fraction=2e-3, weight=3e-4)
+    *_, last = NewtonFlow(energy, FiniteElement(space), space, tolerance=1e-6).run(np.zeros(space.size))
+    return energy, space, last.value
+
+
+def setting(n=5, **options):
     energy, space, _ = inverse_problem(n, **options)
     network = MLP((2, 6, 6, 1), output_scale=0.1)
     return NewtonFlow(energy, network, space), network.initial(RNG(0))
@@ -143,10 +151,9 @@ def test_steps_survive_failing_solves():
 
 
 @pytest.mark.search
-def test_searches_end_near_nodal_values():
+def test_searches_end_near_nodal_values(sensors):
     """Sensors with little noise, five starts: the median end is far below where the Krylov metric stalled."""
-    energy, space, _ = inverse_problem(12, fraction=2e-3, weight=3e-4)
-    nodal = list(NewtonFlow(energy, FiniteElement(space), space, tolerance=1e-6).run(np.zeros(space.size)))[-1].value
+    energy, space, nodal = sensors
     network, ends = MLP((2, 10, 10, 1)), []
     for seed in range(5):
         last = list(NewtonFlow(energy, network, space).run(network.initial(RNG(seed))))[-1]
@@ -170,10 +177,9 @@ def test_curvature_goes_on_to_the_next_mesh():
 
 
 @pytest.mark.search
-def test_growth_takes_what_the_network_misses():
+def test_growth_takes_what_the_network_misses(sensors):
     """From four neurons a layer; five starts end within 1 % of nodal values, where the small network ends far above."""
-    energy, space, _ = inverse_problem(12, fraction=2e-3, weight=3e-4)
-    nodal = list(NewtonFlow(energy, FiniteElement(space), space, tolerance=1e-6).run(np.zeros(space.size)))[-1].value
+    energy, space, nodal = sensors
     network, ends = MLP((2, 4, 4, 1)), {}
     for expansion in (None, Expansion(neurons=4, max_parameters=400)):
         flow = NewtonFlow(energy, network, space, iterations=100, expansion=expansion)

@@ -49,7 +49,7 @@ def test_steps_of_fixed_length_are_of_second_order():
 
 
 @pytest.mark.parametrize("discretization", DISCRETIZATIONS)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.search
 def test_a_network_stays_within_its_bound_of_the_exact_flow(discretization, seed):
     energy, space = regression()
@@ -64,7 +64,7 @@ def test_a_network_stays_within_its_bound_of_the_exact_flow(discretization, seed
 
 
 def test_the_nodal_flow_is_the_path_of_an_independent_integrator():
-    energy, space, _ = inverse_problem()
+    energy, space, _ = inverse_problem(5)
     flow = SobolevFlow(energy, FiniteElement(space), space, accuracy=0.02, iterations=40)
     first, *_, last = flow.run(np.zeros(space.size))
     solution = solve_ivp(lambda _, m: -space.riesz(energy.linearize(m).derivative), (0.0, last.time), first.m,
@@ -72,7 +72,7 @@ def test_the_nodal_flow_is_the_path_of_an_independent_integrator():
     assert space.norm(last.m - solution.y[:, -1]) < 1e-3 * space.norm(last.m - first.m)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.search
 def test_the_energy_falls_by_the_squared_projected_gradient(seed):
     energy, space, _ = inverse_problem(sampling="quadrature")
@@ -91,13 +91,12 @@ def test_the_energy_falls_by_the_squared_projected_gradient(seed):
 @pytest.mark.parametrize("discretization", DISCRETIZATIONS)
 @pytest.mark.search
 def test_a_small_network_does_not_destroy_itself_at_small_steps(discretization):
-    energy, space, _ = inverse_problem(sampling="quadrature")
+    energy, space, _ = inverse_problem(5, sampling="quadrature")
     ansatz = MLP((2, 4, 4, 1))
-    for seed in range(2):
-        flow = SobolevFlow(energy, ansatz, space, discretization=discretization, accuracy=0.05, iterations=40)
-        *_, last = flow.run(ansatz.initial(np.random.default_rng(seed)))
-        lengths = np.sqrt(np.diag(space.gram(TangentSpace.at(ansatz, last.theta, space).vectors)))
-        assert np.abs(last.theta).max() < 60.0 and np.sum(lengths < 1e-4 * lengths.max()) <= 4
+    flow = SobolevFlow(energy, ansatz, space, discretization=discretization, accuracy=0.05, iterations=40)
+    *_, last = flow.run(ansatz.initial(np.random.default_rng(0)))
+    lengths = np.sqrt(np.diag(space.gram(TangentSpace.at(ansatz, last.theta, space).vectors)))
+    assert np.abs(last.theta).max() < 60.0 and np.sum(lengths < 1e-4 * lengths.max()) <= 4
 
 
 @pytest.mark.search
@@ -116,7 +115,7 @@ def test_growth_keeps_the_path():
 
 @pytest.mark.search
 def test_a_flow_goes_on_where_it_was():
-    energy, space, _ = inverse_problem(sampling="quadrature")
+    energy, space, _ = inverse_problem(5, sampling="quadrature")
     ansatz = MLP((2, 6, 1))
     flow = SobolevFlow(energy, ansatz, space, iterations=6)
     iterates = list(flow.run(ansatz.initial(np.random.default_rng(1))))
