@@ -16,7 +16,7 @@ from .forms.laws import Law
 from .forms.weak_form import WeakForm
 from .meshes import boundary
 from .pde.protocol import State
-from .pde.stationary import StationaryProblem
+from .pde.stationary import StationaryProblem, columns
 from .pde.time.evolution import EvolutionProblem
 from .regularization.tikhonov import Tikhonov
 from .spaces import protocol
@@ -41,7 +41,7 @@ class Evolution:
     method
         ``"euler"``, ``"crank-nicolson"``, ``"bdf2"``, or ``"newmark"`` for two derivatives in time.
     initial
-        The initial state: a number or a function of x, or a list with one an experiment.
+        The initial state: a number, a function of x or a vector (n_u,), or a list with one an experiment.
     start
         Residual of an equation for the initial state in its place: ``(u - m) * v`` where that is unknown.
     damping, absorbing
@@ -62,6 +62,13 @@ class Evolution:
     absorbing: Mapping[str, Callable] = field(default_factory=dict)
     pulse: Callable[[float], float] | None = None
     parameter_times: np.ndarray | Callable | None = None
+
+    def __post_init__(self):
+        check_has("absorbing", self.absorbing, "a dict {name: residual}", "items")
+        check_function("mass", self.mass)
+        for name in ("start", "damping", "pulse"):
+            if (given := getattr(self, name)) is not None:
+                check_function(name, given)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +134,8 @@ class Model:
             if not isinstance(element, Element) and not (name == "parameter" and isinstance(element, Law)):
                 named = f"the class {element.__name__}" if isinstance(element, type) else f"a {type(element).__name__}"
                 raise InputError(f"{name} is {named}; give a scikit-fem element such as ElementTriP1()")
+        if not (self.evolution is None or isinstance(self.evolution, Evolution)):
+            raise InputError(f"evolution is a {type(self.evolution).__name__}; give an Evolution, or None")
         for name in ("neumann", "boundary", "data"):
             check_has(name, getattr(self, name), "a dict {name: value}", "items")
         names = [self.dirichlet] if isinstance(self.dirichlet, str) else self.dirichlet
@@ -185,15 +194,14 @@ class Model:
         given = self.evolution
         initial = self._form(state, given.start, {})
         if initial is None:
-            listed = self._each(given.initial)
-            initial = np.stack([_nodal(state, each) if callable(each) else np.full(state.N, float(each))
-                                for each in listed], axis=1)
+            initial = np.stack([_nodal(state, each) if callable(each) else columns("initial", each, state.N)[:, 0]
+                                for each in self._each(given.initial, "initial")], axis=1)
         values, loads = self._given(state)[1], self._loads(state)
         if any(_moves(each) for value in self._values() for each in _listed(value)):
             values, loads = lambda t: self._given(state, t)[1], lambda t: self._loads(state, t)
         pulse, fluxes = given.pulse, loads
         if pulse is not None:
-            loads = lambda t: pulse(t) * (fluxes(t) if callable(fluxes) else fluxes)  # noqa: E731
+            loads = lambda t: columns("pulse", pulse(t), 1) * (fluxes(t) if callable(fluxes) else fluxes)  # noqa: E731
         times, moving = (each(state.mesh) if callable(each) else each for each in (given.times, given.parameter_times))
         return EvolutionProblem(self._form(state, given.mass, {}), form, times, given.method, initial=initial,
                                 damping=self._form(state, given.damping, given.absorbing), values=values, loads=loads,
@@ -229,12 +237,12 @@ class Model:
                 loads[:, j] += LinearForm(lambda v, w, flux=flux: _work(flux, np.asarray(v))).assemble(facets)
         return loads
 
-    def _each(self, value) -> Sequence[Value]:
+    def _each(self, value, name: str = "a value on a boundary") -> Sequence[Value]:
         """One value an experiment."""
-        listed = [each if callable(each) else real_array("a value on a boundary", each) for each in _listed(value)]
+        listed = [each if callable(each) else real_array(name, each) for each in _listed(value)]
         if len(listed) not in (1, self.experiments):
-            raise InputError(f"a boundary has values of {len(listed)} experiments, another one of {self.experiments}; "
-                             "give one value for all, or one an experiment")
+            raise InputError(f"{name} has entries of {len(listed)} experiments, another one of {self.experiments}; "
+                             "give one for all, or one an experiment")
         return listed * self.experiments if len(listed) == 1 else listed
 
 

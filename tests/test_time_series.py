@@ -1,5 +1,7 @@
 """Measurements over time: their files, and what an evolution is compared with."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from skfem import Basis, ElementTriP1
@@ -11,13 +13,17 @@ from fem_ngf import (
     Model,
     Tikhonov,
     TimeSeries,
+    at_times,
+    boundary_trace,
     dot,
     grad,
     levels,
     read_time_series,
+    subdomain_averages,
     time_data,
     time_weights,
     unit_square,
+    whole_field,
 )
 
 POINTS = np.array([[0.5, 0.6], [0.1, 0.2], [0.3, 0.4]])
@@ -140,6 +146,52 @@ def test_observations_of_a_trajectory():
 def test_series_that_do_not_fit_the_evolution(series, message):
     with pytest.raises(InputError, match=message):
         series.on(Basis(unit_square(3), ElementTriP1()), np.linspace(0.0, 1.0, 5))
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"values": VALUES[:1]}, r"values has shape \(1, 3\), points \(3, 2\) and times \(2,\)"),
+    ({"times": TIMES[::-1]}, "times must increase"), ({"std": np.ones(3)}, r"std has shape \(3,\); give a number"),
+    ({"points": "here"}, "points holds str"),
+])
+def test_a_series_is_checked_where_it_is_made(change, message):
+    given = {"points": POINTS.tolist(), "times": TIMES.tolist(), "values": VALUES.tolist(), "std": 0.5}
+    observation, values, _ = TimeSeries(**given).on(Basis(unit_square(2), ElementTriP1()), np.linspace(0.0, 1.0, 3))
+    assert observation.shape == (6, 27) and np.array_equal(values[:, 0], VALUES.ravel())
+    with pytest.raises(InputError, match=message):
+        TimeSeries(**given | change)
+
+
+@pytest.mark.parametrize("observed", [
+    lambda basis: subdomain_averages(basis, ["left half"]), lambda basis: boundary_trace(basis, "top"), whole_field])
+def test_whatever_sees_a_state_sees_it_at_any_time(observed):
+    """Averages, traces and whole fields of a film that is linear in time."""
+    mesh = unit_square(3).with_subdomains({"left half": lambda x: x[0] < 0.5})
+    basis, times, when = Basis(mesh, ElementTriP1()), np.array([0.0, 0.1, 0.5, 1.0]), np.array([0.0, 0.3, 0.9])
+    u, v = np.random.default_rng(0).standard_normal((2, basis.N))
+    film = u + times[:, None] * v
+    seen, one = at_times(observed(basis), times, when), observed(basis)
+    assert np.allclose(seen(film.ravel()).reshape(3, -1), [one(u + t * v) for t in when])
+    assert len(seen.points) == seen.shape[0] if one.points is not None else seen.points is None
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"initial": np.zeros(3)}, r"initial has shape \(3,\); give a number, \(9,\)"),
+    ({"initial": "hot"}, "initial holds"), ({"initial": np.nan}, "initial has entries that are not finite"),
+    ({"times": [0.0, 1.0, 0.5]}, "times must increase; entry 2 is 0.5 after 1"), ({"mass": None}, "mass is None"),
+    ({"times": [0.0, -1.0]}, "times must increase; entry 1 is -1 after 0"),
+    ({"times": [0.0, 0.1, 1.0], "method": "bdf2"}, "step 2 is 9 times as long as the one before; BDF2 is unstable"),
+    ({"absorbing": ["left"]}, "absorbing is a list; give a dict"), ({"pulse": 3.0}, "pulse is 3.0; give a function"),
+    ({"pulse": lambda t: np.ones(3)}, r"pulse has shape \(3,\)"),
+])
+def test_an_evolution_that_cannot_be_is_told(change, message):
+    given = {"mass": lambda u, v, m, w: u * v, "times": np.linspace(0.0, 1.0, 3), "initial": np.zeros(9)}
+    model = Model(lambda u, v, m, w: dot(grad(u), grad(v)), ElementTriP1(), ElementTriP1(), linear=True)
+    assert replace(model, evolution=Evolution(**given)).on(unit_square(2)).equation.experiments == 1
+    with pytest.raises(InputError, match=message) as caught:
+        replace(model, evolution=Evolution(**given | change), neumann={"top": 1.0}).on(unit_square(2))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="evolution is a float; give an Evolution"):
+        replace(model, evolution=1.0)
 
 
 def test_a_stationary_model_has_no_time_series():

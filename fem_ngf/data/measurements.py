@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from scipy.spatial import cKDTree
 from skfem import CellBasis
 
-from ..errors import InputError, real_array
+from ..errors import InputError, checked_times, real_array
 from ..linalg.operators import Matrix
 from ..output.film import Readings
 from ..spaces.locate import interpolation
@@ -84,9 +84,14 @@ class TimeSeries:
     values
         ``(T, n)``, or ``(T, n, k)`` for k experiments.
     std
-        Standard deviations of the shape of `values`, or None when unknown.
+        Standard deviations: a number, or of the shape of `values`; None when unknown.
     likelihood
         Standard deviations -> noise model.
+
+    Raises
+    ------
+    InputError
+        If the times do not increase, or shapes do not fit.
     """
 
     points: np.ndarray
@@ -94,6 +99,19 @@ class TimeSeries:
     values: np.ndarray
     std: np.ndarray | None = None
     likelihood: Callable[[np.ndarray], Noise] = GaussianNoise.from_std
+
+    def __post_init__(self):
+        points, values = real_array("points", self.points), real_array("values", self.values)
+        times = checked_times(self.times)
+        if points.ndim != 2 or values.ndim not in (2, 3) or values.shape[:2] != (len(times), len(points)):
+            raise InputError(f"values has shape {values.shape}, points {points.shape} and times {times.shape}; give "
+                             "points (n, d), times (T,) and values (T, n) or (T, n, k)")
+        std = None if self.std is None else real_array("std", self.std)
+        if std is not None and std.shape not in ((), values.shape):
+            raise InputError(f"std has shape {std.shape}; give a number, or the shape of values, {values.shape}")
+        std = None if std is None else np.broadcast_to(std, values.shape)
+        for name, array in (("points", points), ("times", times), ("values", values), ("std", std)):
+            object.__setattr__(self, name, array)
 
     def on(self, basis, times: np.ndarray) -> tuple[MatrixObservation, np.ndarray, Noise]:
         """Observation of an evolution of states in `basis` at `times`, values and noise model, time by time.

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from skfem import Basis, ElementLineP1, LinearForm, MeshLine
 
-from ..errors import InputError, real_array
+from ..errors import InputError, checked_times, real_array
 from ..meshes import boundary, subdomain
 from ..spaces.locate import interpolation, locate
 
@@ -119,7 +119,7 @@ def time_weights(times: np.ndarray, when: np.ndarray) -> sp.csr_array:
     InputError
         If one of these is before the first or after the last state.
     """
-    times, when = np.asarray(times, dtype=np.float64), np.asarray(when, dtype=np.float64)
+    times, when = checked_times(times, least=2), real_array("when", when)
     slack = 1e-12 * (times[-1] - times[0])
     outside = np.flatnonzero(~((when >= times[0] - slack) & (when <= times[-1] + slack)))
     if outside.size:
