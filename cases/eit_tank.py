@@ -51,8 +51,7 @@ def case(data: Path | None = None, reference: Path | None = None, mesh: Path | N
     measured = measured_tank(data, reference, mesh, truth).with_outliers(outliers)
     found = reconstruction(measured, level, spread, correlation, bound, robust)
     tank = ngf.Level("tank", found.energy, found.energy.space.basis, fields=found.fields)
-    half = found.grid.half
-    network = ngf.MLP((2, neurons, neurons, 1), box=((-half, -half), (half, half)))
+    network = ngf.MLP((2, neurons, neurons, 1), box=(2 * (-found.grid.half,), 2 * (found.grid.half,)))
     return ngf.Case("eit_tank", (tank,), network, length=correlation, defaults={"sampling": "nodal"},
                     outcome=found.outcome)
 

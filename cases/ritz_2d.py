@@ -6,11 +6,8 @@ r"""Poisson's equation on a domain with a re-entrant corner, solved by a network
 
 The source belongs to the exact solution :math:`u = (1 - x^2)(1 - y^2)\, r^{2/3} \sin(\tfrac23\varphi)`, with the angle
 measured from one of the edges at the corner; its gradient is unbounded there. In the metric "energy" the gradient flow
-is the Galerkin projection onto the tangent space, and the norm of the gradient the distance to the Galerkin solution.
-
-References
-----------
-P. Grisvard, Elliptic Problems in Nonsmooth Domains, 1985. W. Dahmen, W. Li, Y. Teng, Z. Wang, arXiv 2507.13475.
+is the Galerkin projection onto the tangent space, and the norm of the gradient the distance to the Galerkin solution
+(W. Dahmen, W. Li, Y. Teng, Z. Wang, arXiv 2507.13475).
 """
 
 import numpy as np
@@ -41,11 +38,11 @@ def bubble(x):
 
 def case(cells: int = 32, levels: int = 2, neurons: int = 16) -> ngf.Case:
     """Poisson's equation with a re-entrant corner, on three squares of cells x cells."""
-    found = tuple(level(max(cells // 2**k, 2)) for k in reversed(range(levels)))
     network = ngf.BoundaryLift(ngf.MLP((2, neurons, neurons, 1), box=((-1.0, -1.0), (1.0, 1.0))), bubble)
     defaults = {"flow": "natural-gradient", "method": "levenberg-marquardt", "metric": "energy", "sampling": "nodal",
                 "iterations": 200, "stagnation": 1e-6}
-    return ngf.Case("ritz_2d", found, network, defaults=defaults, tuning={"damping": 1e-2})
+    meshes = tuple(level(max(cells // 2**k, 2)) for k in reversed(range(levels)))
+    return ngf.Case("ritz_2d", meshes, network, defaults=defaults, tuning={"damping": 1e-2})
 
 
 def level(n: int) -> ngf.Level:
