@@ -91,12 +91,13 @@ def test_the_energy_falls_by_the_squared_projected_gradient(seed):
 @pytest.mark.parametrize("discretization", DISCRETIZATIONS)
 @pytest.mark.search
 def test_a_small_network_does_not_destroy_itself_at_small_steps(discretization):
+    """Its weights stay of the size of its start's, and no more than one neuron is switched off on the way."""
     energy, space, _ = inverse_problem(5, sampling="quadrature")
     ansatz = MLP((2, 4, 4, 1))
     flow = SobolevFlow(energy, ansatz, space, discretization=discretization, accuracy=0.05, iterations=40)
     *_, last = flow.run(ansatz.initial(np.random.default_rng(0)))
     lengths = np.sqrt(np.diag(space.gram(TangentSpace.at(ansatz, last.theta, space).vectors)))
-    assert np.abs(last.theta).max() < 60.0 and np.sum(lengths < 1e-4 * lengths.max()) <= 4
+    assert np.abs(last.theta).max() < 30.0 and np.sum(lengths < 1e-4 * lengths.max()) <= 5
 
 
 @pytest.mark.search

@@ -44,7 +44,8 @@ from .iterate import (
     solves_since,
     start,
 )
-from .quadratic_model import QuadraticModel, Realisation, minimised
+from .quadratic_model import QuadraticModel
+from .retraction import Retraction, retract
 from .search import attempted
 
 ACCEPTED, GOOD, POOR = 0.1, 0.75, 0.25
@@ -56,6 +57,8 @@ BEYOND = 1e-2
 """Share of the energy that functions beyond the network may be expected to gain where it is called converged."""
 FLOOR = 1e-6
 """Least damping of a realisation, relative to the Gram matrix's diagonal: below it weights run away."""
+LONGER = 0.3
+"""Share that ends the last look for the curvature, relative to that of the others."""
 EXACT = 300
 """Most solves for all of the curvature, which is found where no regularisation stands for what is not."""
 STRAIGHT = 0.05
@@ -143,7 +146,7 @@ class NewtonFlow:
     tolerance: float = 5e-4
     share: float = 0.1
     cg_iterations: int = 20
-    retractions: int = 60
+    retractions: int = 30
     attempts: int = 12
     expansion: Expansion | None = None
 
@@ -238,24 +241,30 @@ class NewtonFlow:
         return QuadraticModel.of(iterate).expected_decrease(self._tangents(iterate))
 
     def _model(self, iterate: Iterate, state: NewtonMemory) -> tuple[QuadraticModel, NewtonMemory]:
-        """The model with the curvature learnt here; one that comes from another mesh is good enough for a step."""
+        """The model with the curvature learnt here; one that comes from another mesh is good enough for a step.
+
+        Before the search ends the model looks once more, and longer: what it has not met yet it does not expect.
+        """
         tangents, model = self._tangents(iterate), QuadraticModel.of(iterate)
         expected = model.expected_decrease(tangents) if state.carried or state.learnt else np.nan
         suffices = state.carried and expected > self._least(iterate)
         if not (state.learnt or suffices):
-            model = replace(model, curvature=self._learnt(iterate, model.curvature, state))
+            model = replace(model, curvature=self._learnt(iterate, model.curvature, state, self.share))
             expected = model.expected_decrease(tangents)
+            if expected <= self._least(iterate) and iterate.space is not self.space:
+                model = replace(model, curvature=self._learnt(iterate, model.curvature, state, LONGER * self.share))
+                expected = model.expected_decrease(tangents)
         return model, replace(state, factor=model.curvature.factor, learnt=not suffices, expected_decrease=expected,
                               expected_beyond=model.expected_decrease(None))
 
-    def _learnt(self, iterate: Iterate, curvature: Curvature, state: NewtonMemory) -> Curvature:
+    def _learnt(self, iterate: Iterate, curvature: Curvature, state: NewtonMemory, share: float) -> Curvature:
         """The curvature with what conjugate gradients, or all experiments, tell of it where the iterate is."""
         linearization, bounds = iterate.linearization, self.energy.limits
         if self._exact:
             return Curvature.of(linearization, misfit_factor(linearization))
         known = curvature.with_mu(self._first_mu(state, curvature))
         still = None if bounds is None else held(iterate.m, linearization.derivative, bounds)
-        return curvature.with_pairs(*krylov_pairs(linearization, known, share=self.share, maximum=self.cg_iterations,
+        return curvature.with_pairs(*krylov_pairs(linearization, known, share=share, maximum=self.cg_iterations,
                                                   held=still))
 
     @property
@@ -342,11 +351,11 @@ class NewtonFlow:
                        events=(f"sampling is {self.space.sampling} from here",),
                        solves=solves_since(self.energy.counts, counts, iterate.solves))
 
-    def _realised(self, model: QuadraticModel, iterate: Iterate, space: HilbertSpace, mu: float) -> Realisation:
+    def _realised(self, model: QuadraticModel, iterate: Iterate, space: HilbertSpace, mu: float) -> Retraction:
         """The network that minimises the model with another mu."""
         damped = replace(model, curvature=model.curvature.with_mu(mu))
-        return minimised(damped, iterate.ansatz, iterate.theta, space, damping=iterate.memory.damping,
-                         iterations=self.retractions, floor=FLOOR, least=WORTH * self._least(iterate))
+        return retract(damped, iterate.ansatz, iterate.theta, space, damping=iterate.memory.damping,
+                       iterations=self.retractions, floor=FLOOR, least=WORTH * self._least(iterate))
 
     def status(self, iterate: Iterate) -> str:
         """Converged where the certificate is small: beside the energy, or as a log-likelihood if it is one.

@@ -1,55 +1,78 @@
-"""Back from a function to network parameters, without PDE solves (METHOD section 3b)."""
+r"""Back from a function to network parameters, without PDE solves (METHOD sections 3b and 3d).
+
+References
+----------
+M. K. Transtrum, J. P. Sethna, Improvements to the Levenberg-Marquardt algorithm for nonlinear least-squares
+minimization, arXiv 1201.5885 (2012).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..ansatz.finite_element import FiniteElement
 from ..errors import SolveError
-from ..linalg.dense import damped_solve, marquardt_shift
-from ..linalg.operators import SymmetricOperator
+from ..linalg.dense import damped_inverse, levenberg_shift
 from ..tangent.tangent_space import realize, tangent_vectors
+from .quadratic_model import QuadraticModel
 from .search import damping_after, gain_ratio
+
+LEAST_GAIN, LARGEST_DAMPING = 1e-3, 1e12
+PROBE, BENT = 0.1, 0.75
+"""Share of a step at which its acceleration is measured, and the largest relative one that is trusted."""
 
 
 @dataclass(frozen=True, eq=False)
 class Retraction:
-    """Result of `retract`: parameters, the vector they realise, and the fit.
+    """What `retract` found.
 
-    ``fit`` is ``||m - target||^2 / ||start - target||^2`` in the metric of the retraction.
+    Parameters
+    ----------
+    theta
+        Parameters (P,).
+    m, value, derivative
+        The vector (n,) that they realise, and the model's value and derivative (n,) there.
+    damping
+        To go on with.
+    iterations
+        How many it took.
     """
 
     theta: np.ndarray
     m: np.ndarray
-    fit: float
+    value: float
+    derivative: np.ndarray
     damping: float
-    iterations: int
+    iterations: int = 0
 
 
-def retract(ansatz, theta, m, target, space, metric: SymmetricOperator, *, damping: float = 1e-3, iterations: int = 30,
-            tolerance: float = 1e-3, paying: float = 1e-2, floor: float = 1e-12) -> Retraction:
-    r"""Parameters near `theta` whose function is closest to `target`: Levenberg-Marquardt in the metric.
+def retract(model: QuadraticModel, ansatz, theta: np.ndarray, space, *, damping: float = 1e-3, iterations: int = 30,
+            fit: float = 0.0, paying: float = 3e-3, least: float = 0.0, floor: float = 1e-12) -> Retraction:
+    r"""Parameters near `theta` whose function minimises a model: Levenberg and Marquardt with geodesic acceleration.
 
-    Minimises :math:`\tfrac12 \|\Pi N_\theta - target\|_{H'}^2`.
+    Values and tangent vectors are sampled alike, as `space` says (METHOD section 3d: where they are not, the end of
+    a search is bound by the difference). For finite elements it is the model's minimiser.
 
     Parameters
     ----------
-    theta, m
-        Start ``(P,)`` and the vector it realises ``(n,)``.
-    target
-        Vector ``(n,)``.
-    metric
-        Inner product ``H'``.
+    theta
+        Start (P,).
     damping
-        Start value, relative to the mean diagonal of the Gram matrix.
-    tolerance
-        Stop when the fit is below it.
+        Start value, relative to the diagonal of the Gram matrix.
+    iterations
+        Largest number.
+    fit
+        Stop when the squared distance from the model's minimiser over all functions is this share of that of
+        ``model.m``.
+    paying
+        Stop when an iteration gains less than this fraction of what all have gained.
+    least
+        Stop when one gains less than this.
     floor
         Smallest damping.
-    paying
-        Stop when an accepted iteration lowers the misfit by less than this fraction.
 
     Raises
     ------
@@ -57,46 +80,59 @@ def retract(ansatz, theta, m, target, space, metric: SymmetricOperator, *, dampi
         If the tangent vectors are not finite.
     """
     if isinstance(ansatz, FiniteElement):
-        moved = target.copy()
-        moved[space.fixed] = 0.0
-        return Retraction(moved, moved, 0.0, damping, 0)
-    steering = space.nodal_twin  # cheap tangent vectors steer, the projected function itself is judged
-    error = m - target
-    image = metric.apply(error)
-    value = initial = float(error @ image)
-    count = 0
-    while count < iterations and value > tolerance * initial:
-        vectors = tangent_vectors(ansatz, theta, steering)
-        gram, slope = metric.gram(vectors), vectors.T @ image
-        accepted = False
-        while count < iterations and damping < 1e12:
-            count += 1
-            step = damped_solve(gram, slope, marquardt_shift(np.diag(gram), damping))
-            trial = theta - step
-            trial_m, trial_image, trial_value = _judged(ansatz, trial, target, space, metric)
-            predicted = float(2 * slope @ step - step @ (gram @ step))
-            gain = gain_ratio(value - trial_value, predicted)
-            if gain > 1e-3:
-                accepted = True
-                damping = damping_after(damping, gain, floor)
-                break
-            damping *= 4.0
-        if not accepted:
-            break
-        decrease = value - trial_value
-        theta, m, image, value = trial, trial_m, trial_image, trial_value
-        if decrease < paying * value:
-            break
-    return Retraction(theta, m, value / initial if initial > 0 else 0.0, min(damping, 1.0), count)
+        reached = model.minimiser.copy()
+        reached[space.fixed] = 0.0
+        return Retraction(reached, reached, *model.at(reached), damping)
+    m = realize(ansatz, theta, space)
+    here = Retraction(theta, m, *model.at(m), damping)
+    near = (1.0 - fit) * model(model.minimiser) if fit else -np.inf
+    pays = True
+    while pays and here.iterations < iterations and here.value > near:
+        before = here
+        here, accepted = _iterated(model, ansatz, here, space, iterations, floor)
+        pays = accepted and before.value - here.value >= max(paying * abs(here.value), least)
+    return replace(here, damping=min(max(here.damping, floor), 1.0))
 
 
-def _judged(ansatz, theta, target, space, metric):
-    """Realised vector, image of its error in the metric, squared distance: infinite where the network overflows."""
+def _iterated(model: QuadraticModel, ansatz, here: Retraction, space, limit: int, floor: float):
+    """The first trial of larger and larger damping that gains enough, and whether there is one."""
+    tangents = tangent_vectors(ansatz, here.theta, space)
+    gram, slope, damping = model.curvature.gram(tangents), tangents.T @ here.derivative, here.damping
+    for count in range(here.iterations + 1, limit + 1):
+        shift = levenberg_shift(np.diag(gram), damping)
+        inverse = damped_inverse(gram, shift)
+        step = inverse(slope)
+        bend = _acceleration(model, ansatz, here, space, tangents, step, inverse)
+        if 2.0 * np.sqrt(bend @ (shift * bend)) > BENT * np.sqrt(step @ (shift * step)):
+            bend = np.zeros_like(bend)
+        trial = _tried(model, ansatz, here.theta - step + 0.5 * bend, space)
+        gain = gain_ratio(here.value - trial.value, float(slope @ step - 0.5 * step @ (gram @ step)))
+        if gain > LEAST_GAIN:
+            return replace(trial, damping=damping_after(damping, gain, floor), iterations=count), True
+        damping *= 4.0
+        if damping > LARGEST_DAMPING:
+            break
+    return replace(here, damping=damping, iterations=count), False
+
+
+def _acceleration(model: QuadraticModel, ansatz, here: Retraction, space, tangents: np.ndarray, step: np.ndarray,
+                  inverse: Callable) -> np.ndarray:
+    """Second derivative (P,) of the geodesic along minus the step; zero where the network overflows on the way.
+
+    The second derivative of the function is a difference quotient, at the price of one realisation.
+    """
+    near = _tried(model, ansatz, here.theta - PROBE * step, space)
+    if near.m is None:
+        return np.zeros_like(step)
+    second = 2.0 / PROBE * ((near.m - here.m) / PROBE + tangents @ step)
+    return -inverse(tangents.T @ model.curvature.apply(second))
+
+
+def _tried(model: QuadraticModel, ansatz, theta: np.ndarray, space) -> Retraction:
+    """What parameters realise, of infinite value where the network overflows."""
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             m = realize(ansatz, theta, space)
-            image = metric.apply(m - target)
-            value = float((m - target) @ image)
     except SolveError:
-        return None, None, np.inf
-    return m, image, value if np.isfinite(value) else np.inf
+        return Retraction(theta, None, np.inf, None, np.nan)
+    return Retraction(theta, m, *model.at(m), np.nan)

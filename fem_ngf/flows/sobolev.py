@@ -28,6 +28,7 @@ from ..tangent.tangent_space import TangentSpace, realize
 from .curvature import check_metric, metric_space
 from .growing import grown
 from .iterate import DURATION, Iterate, arrived, blocked, resume, run, solve_kinds, start
+from .quadratic_model import QuadraticModel
 from .retraction import retract
 
 SAFETY, SHORTEST, LONGEST = 0.9, 0.2, 3.0  # of the step-size controller: Hairer, Norsett, Wanner, section II.4
@@ -217,8 +218,8 @@ class SobolevFlow:
         m = realize(iterate.ansatz, theta, self.space)
         if self.discretization == "projected" or isinstance(iterate.ansatz, FiniteElement):
             return theta, m
-        better = retract(iterate.ansatz, theta, m, target, self.space, space.inner_product,
-                         damping=max(1e-3, self.damping), floor=self.damping)
+        better = retract(QuadraticModel.towards(target, m, space.inner_product), iterate.ansatz, theta, self.space,
+                         damping=max(1e-3, self.damping), fit=1e-3, floor=self.damping)
         return better.theta, better.m
 
     def _first_length(self, iterate: Iterate, here: Slope) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import scipy.linalg
 
@@ -110,17 +112,24 @@ def damped_solve(G, b, damping=0.0):
     SolveError
         When G or b is not finite.
     """
+    if not np.all(np.isfinite(b)):
+        raise SolveError("the right-hand side of a damped system has entries that are not finite")
+    return damped_inverse(G, damping)(b)
+
+
+def damped_inverse(G, damping=0.0):
+    """Function ``b -> d`` of `damped_solve`, for several right-hand sides one after the other."""
     damped = np.array(G, dtype=float)
     damped[np.diag_indices_from(damped)] += damping
-    if not (np.isfinite(damped.sum()) and np.all(np.isfinite(b))):
+    if not np.isfinite(damped.sum()):
         raise SolveError("the damped system has entries that are not finite")
     try:
-        return scipy.linalg.cho_solve(scipy.linalg.cho_factor(damped, lower=True, check_finite=False), b)
+        return partial(scipy.linalg.cho_solve, scipy.linalg.cho_factor(damped, lower=True, check_finite=False))
     except np.linalg.LinAlgError:
         values, vectors = scipy.linalg.eigh(damped, check_finite=False)
         keep = values > len(values) * np.finfo(float).eps * max(values[-1], 0.0)
-        scaled = (vectors[:, keep].T @ b).T / values[keep]
-        return vectors[:, keep] @ scaled.T
+        values, vectors = values[keep], vectors[:, keep]
+        return lambda b: vectors @ ((vectors.T @ b).T / values).T
 
 
 def marquardt_shift(diagonal: np.ndarray, damping: float) -> np.ndarray:
@@ -133,3 +142,17 @@ def marquardt_shift(diagonal: np.ndarray, damping: float) -> np.ndarray:
     D. W. Marquardt, An algorithm for least-squares estimation of nonlinear parameters, J. SIAM 11 (1963).
     """
     return damping * (diagonal + 1e-3 * diagonal.mean())
+
+
+def levenberg_shift(diagonal: np.ndarray, damping: float) -> np.ndarray:
+    """Shift ``(P,)`` between Levenberg's multiple of the identity and Marquardt's of the diagonal.
+
+    Along a search of many steps Marquardt's lets parameters run away on which the function hardly depends. Here they
+    are held by what the median parameter weighs.
+
+    References
+    ----------
+    M. K. Transtrum, J. P. Sethna, Improvements to the Levenberg-Marquardt algorithm for nonlinear least-squares
+    minimization, arXiv 1201.5885 (2012), section 2.
+    """
+    return damping * (0.1 * diagonal + 0.9 * np.median(diagonal))
