@@ -1,6 +1,7 @@
 """Exports equal the finite-element functions they were made from, read back with the vtk package."""
 
 import re
+from dataclasses import replace
 
 import meshio
 import numpy as np
@@ -192,6 +193,16 @@ def test_a_film_has_a_strip_a_field_in_colours_of_its_own():
     readings = readings_figure(film().readings)
     assert [axes.get_title()[:8] for axes in readings.axes] == ["sensor 0", "sensor 1"]
     assert "4 squared" in readings.axes[0].get_title()
+    shots = readings_figure(replace(film().readings, experiments=2))
+    assert [axes.get_title()[:22] for axes in shots.axes] == ["sensor 0, experiment 1", "sensor 0, experiment 2"]
+
+
+def test_a_film_of_many_experiments_shows_the_first_ones():
+    (basis, vectors), times = film().fields["m"], film().times
+    figure = film_figure(Film(times, {f"state_{j}": (basis, (j + 1) * vectors) for j in range(6)}), "shots", frames=3)
+    titled = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert len(titled) == 12 and titled[-1].startswith("state_3") and len(figure.axes) == 12 + 4  # a bar a strip
+    assert figure.get_suptitle() == "shots (4 of 6 fields)"
 
 
 def test_a_film_needs_a_frame_for_every_time():

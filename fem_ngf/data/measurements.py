@@ -130,7 +130,7 @@ class TimeSeries:
         """Data and prediction for a picture, from the residual ``(T n, k)`` of a linearisation."""
         shape = len(self.times), -1
         values, std = self.values.reshape(shape), self._known_std.reshape(shape)
-        return Readings(self.times, values, values + residual.reshape(values.shape), std)
+        return Readings(self.times, values, values + residual.reshape(values.shape), std, residual[0].size)
 
     @property
     def _known_std(self) -> np.ndarray:

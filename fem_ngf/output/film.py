@@ -22,15 +22,18 @@ class Readings:
     times
         ``(T,)``.
     values, predicted
-        ``(T, n)``.
+        ``(T, n k)``: every sensor has k columns, one an experiment.
     std
-        ``(T, n)``, standard deviations of the values.
+        ``(T, n k)``, standard deviations of the values.
+    experiments
+        k.
     """
 
     times: np.ndarray
     values: np.ndarray
     predicted: np.ndarray
     std: np.ndarray
+    experiments: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +64,11 @@ class Film:
             if np.shape(vectors) not in ((basis.N,), (len(self.times), basis.N)):
                 raise InputError(f"field {name!r} of a film has shape {np.shape(vectors)}; {len(self.times)} times of "
                                  f"{basis.N} unknowns are needed")
+
+    @property
+    def moving(self) -> dict[str, tuple[skfem.AbstractBasis, np.ndarray]]:
+        """The fields that change."""
+        return {name: field for name, field in self.fields.items() if field[1].ndim == 2}
 
     def frame(self, i: int) -> dict[str, tuple[skfem.AbstractBasis, np.ndarray]]:
         """The fields at time i, as pictures and files take them."""

@@ -16,7 +16,7 @@ from .film import Film, Readings
 from .nodes import cell_values, degree, is_continuous, nodal_mesh
 from .surfaces import midplane, triangles
 
-COLUMNS = 3
+COLUMNS, STRIPS = 3, 4
 
 
 def field_figure(fields: Mapping, title: str = "", units: Mapping[str, str] = MappingProxyType({}),
@@ -40,16 +40,16 @@ def field_figure(fields: Mapping, title: str = "", units: Mapping[str, str] = Ma
     limits = _shared_limits(fields)
     for number, (name, (basis, vector)) in enumerate(fields.items()):
         axes = figure.add_subplot(rows, columns, number + 1)
-        draw = {1: _line, 2: _plane, 3: _solid}[basis.mesh.p.shape[0]]
-        draw(figure, axes, basis, vector, limits.get(name, (None, None)))
+        picture = _DRAW[basis.mesh.p.shape[0]](axes, basis, vector, limits.get(name, (None, None)))
+        if picture is not None:
+            figure.colorbar(picture, ax=axes, shrink=0.85)
         axes.set_title(_with_unit(name, units), y=1.0)  # a given place need not be searched
         axes.locator_params(nbins=5)
         if "x" in units:
             axes.set_xlabel(f"[{units['x']}]", loc="right", labelpad=-2, fontsize="small")
         if name == "m" and sensors is not None and basis.mesh.p.shape[0] == sensors.shape[1] == 2:
             axes.plot(*sensors.T, "o", ms=2.2, mfc="w", mec="k", mew=0.4)
-    figure.suptitle(title)
-    return figure
+    return _headed(figure, title)
 
 
 def _with_unit(name: str, units: Mapping[str, str]) -> str:
@@ -63,24 +63,24 @@ def film_figure(film: Film, title: str = "", frames: int = 5) -> Figure:
     Parameters
     ----------
     film
-        On a plane domain or a solid, whose middle plane is shown; of a line all frames are in one panel.
+        On a plane domain or a solid, whose middle plane is shown.
     frames
-        Largest number of pictures in a strip.
+        Largest number of pictures in a strip. There are `STRIPS` of them at most: the first fields have one.
     """
     chosen = np.unique(np.linspace(0, len(film.times) - 1, frames + 1)[1:].round().astype(int))
-    moving = {name: field for name, field in film.fields.items() if field[1].ndim == 2}
-    limits = _shared_limits(moving)
-    figure = figure_of(2.6 * len(chosen), 2.3 * len(moving) + 0.4)
-    for row, (name, (basis, vectors)) in enumerate(moving.items()):
+    shown, number = dict(list(film.moving.items())[:STRIPS]), len(film.moving)
+    limits = _shared_limits(shown)
+    figure = figure_of(2.6 * len(chosen), 2.3 * len(shown) + 0.4)
+    grid = figure.subplots(len(shown), len(chosen), squeeze=False)
+    for strip, (name, (basis, vectors)) in zip(grid, shown.items(), strict=True):
         both = limits.get(name, (vectors[chosen].min(), vectors[chosen].max()))
-        for column, i in enumerate(chosen):
-            axes = figure.add_subplot(len(moving), len(chosen), row * len(chosen) + column + 1)
-            draw = {1: _line, 2: _plane, 3: _solid}[basis.mesh.p.shape[0]]
-            draw(figure, axes, basis, vectors[i], both)
+        for axes, i in zip(strip, chosen, strict=True):
+            picture = _DRAW[basis.mesh.p.shape[0]](axes, basis, vectors[i], both)
             axes.set_title(f"{name}, t = {film.times[i]:.3g}", y=1.0, fontsize="small")
             axes.locator_params(nbins=3)
-    figure.suptitle(title)
-    return figure
+        if picture is not None:
+            figure.colorbar(picture, ax=strip, shrink=0.85, aspect=12, pad=0.02).ax.tick_params(labelsize="small")
+    return _headed(figure, title + (f" ({STRIPS} of {number} fields)" if number > STRIPS else ""))
 
 
 def readings_figure(readings: Readings, sensors: int = 6) -> Figure:
@@ -91,12 +91,12 @@ def readings_figure(readings: Readings, sensors: int = 6) -> Figure:
         axes = figure.add_subplot(-(-min(sensors, len(misfit)) // COLUMNS), COLUMNS, number + 1)
         axes.errorbar(readings.times, readings.values[:, j], readings.std[:, j], fmt=".", color="0.5", label="data")
         axes.plot(readings.times, readings.predicted[:, j], "-", color="C0", label="prediction")
-        mean = misfit[j] / len(readings.times)
-        axes.set_title(f"sensor {j}: {mean:.2g} squared deviations a datum", y=1.0, fontsize="small")
+        (sensor, experiment), mean = divmod(j, readings.experiments), misfit[j] / len(readings.times)
+        where = f"sensor {sensor}" + (f", experiment {experiment + 1}" if readings.experiments > 1 else "")
+        axes.set_title(f"{where}: {mean:.2g} squared deviations a datum", y=1.0, fontsize="small")
         axes.grid(alpha=0.3)
     figure.axes[0].legend(fontsize="small")
-    figure.suptitle("over time, at the sensors of the largest misfit")
-    return figure
+    return _headed(figure, "over time, at the sensors of the largest misfit")
 
 
 def draw(space, vector: np.ndarray, title: str = "") -> Figure:
@@ -218,8 +218,14 @@ def figure_of(width: float, height: float, titled: bool = True) -> Figure:
     """
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
-    figure.subplots_adjust(left=0.65 / width, right=1 - 0.2 / width, bottom=0.5 / height,
+    figure.subplots_adjust(left=0.65 / width, right=1 - 0.3 / width, bottom=0.5 / height,
                            top=1 - (0.6 if titled else 0.3) / height, wspace=0.25, hspace=0.35)
+    return figure
+
+
+def _headed(figure: Figure, title: str) -> Figure:
+    """The figure with a title in the margin above its panels, however tall it is."""
+    figure.suptitle(title, y=1 - 0.1 / figure.get_figheight(), va="top")
     return figure
 
 
@@ -263,7 +269,7 @@ def _nodes(basis, vector):
     return nodes, np.linalg.norm(values, axis=1) if values.ndim == 2 else values
 
 
-def _line(figure, axes, basis, vector, limits) -> None:
+def _line(axes, basis, vector, limits) -> None:
     nodes, values = _nodes(basis, vector)
     x = nodes.points[nodes.cells][:, :, 0]
     order = np.argsort(x, axis=1)
@@ -274,21 +280,24 @@ def _line(figure, axes, basis, vector, limits) -> None:
     axes.grid(alpha=0.3)
 
 
-def _plane(figure, axes, basis, vector, limits) -> None:
+def _plane(axes, basis, vector, limits):
     nodes, values = _nodes(basis, vector)
-    _coloured(figure, axes, nodes.points, triangles(nodes), values, limits)
+    return _coloured(axes, nodes.points, triangles(nodes), values, limits)
 
 
-def _solid(figure, axes, basis, vector, limits) -> None:
+def _solid(axes, basis, vector, limits):
     nodes, values = _nodes(basis, vector)
-    points, cells, values = midplane(nodes, values)
-    _coloured(figure, axes, points, cells, values, limits)
+    return _coloured(axes, *midplane(nodes, values), limits)
 
 
-def _coloured(figure, axes, points, cells, values, limits) -> None:
+def _coloured(axes, points, cells, values, limits):
+    """What a bar of colours belongs to."""
     colours = "RdBu_r" if limits[0] is not None and limits[0] == -limits[1] else "viridis"
     picture = axes.tripcolor(points[:, 0], points[:, 1], cells, values, shading="gouraud", cmap=colours,
                              vmin=limits[0], vmax=limits[1])
     axes.set_aspect("equal")
     axes.tick_params(labelsize="small")
-    figure.colorbar(picture, ax=axes, shrink=0.85)
+    return picture
+
+
+_DRAW = {1: _line, 2: _plane, 3: _solid}  # by the dimension of the mesh

@@ -126,8 +126,9 @@ def _pictures(identification: Identification, record, summary: dict) -> list:
 
     case, at = identification.case, record.reached.iterate.linearization
     title, film, found = case.title or case.name, _film(identification, record.reached), []
-    if fields := identification.levels[record.reached.level].exports(at):
-        found.append(Picture("Fields", png(field_figure(fields, title, case.units, _sensors(at))), _CAPTION))
+    fields = identification.levels[record.reached.level].exports(at)
+    if still := {name: each for name, each in fields.items() if film is None or name not in film.moving}:
+        found.append(Picture("Fields", png(field_figure(still, title, case.units, _sensors(at))), _CAPTION))
     if film is not None:
         found.append(Picture("Over time", png(film_figure(film, title))))
         if film.readings is not None:
