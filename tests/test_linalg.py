@@ -10,9 +10,11 @@ import skfem as sk
 from skfem.models.poisson import laplace, mass
 
 from fem_ngf import InputError, SolveError
+from fem_ngf.linalg.backends import MANY, choose_backend, graph_dimension
 from fem_ngf.linalg.cg import pcg
 from fem_ngf.linalg.dense import damped_solve
 from fem_ngf.linalg.factorize import factorize
+from fem_ngf.linalg.multigrid import Multigrid
 from fem_ngf.linalg.ordering import _separator, nested_dissection
 
 
@@ -129,8 +131,8 @@ def test_a_poor_solve_is_refined_or_refused():
     matrix, _ = poisson(2)
     good = factorize(matrix)
     for error, outcome in ((1e-6, "refined"), (0.5, "refused")):
-        def sloppy(rhs, transposed, error=error):
-            return (1 + error) * good.raw_solve(rhs, transposed)
+        def sloppy(rhs, transposed, tolerance, error=error):
+            return (1 + error) * good.raw_solve(rhs, transposed, tolerance)
 
         solver = type(good)(matrix, "sloppy", False, sloppy)
         rhs = np.ones(matrix.shape[0])
@@ -152,6 +154,56 @@ def test_bad_input_is_named():
     if find_spec("sksparse") is None:
         with pytest.raises(InputError, match="needs the package 'sksparse'"):
             factorize(matrix, definite=True, backend="cholmod")
+
+
+def cube(cells=17, element=None, dimension=3):
+    line = np.linspace(0, 1, cells + 1)
+    mesh = (sk.MeshTri if dimension == 2 else sk.MeshTet).init_tensor(*dimension * [line])
+    basis = sk.Basis(mesh, element or sk.ElementTetP1())
+    free = basis.complement_dofs(basis.get_dofs())
+    return tuple(form.assemble(basis)[free][:, free].tocsr() for form in (laplace, mass))
+
+
+@pytest.mark.parametrize("dimension, cells, element", [(2, 70, sk.ElementTriP1()), (2, 40, sk.ElementTriP2()),
+                                                       (3, 17, sk.ElementTetP1()), (3, 9, sk.ElementTetP2())])
+def test_matrices_know_the_dimension_of_their_mesh(dimension, cells, element):
+    for matrix in cube(cells, element, dimension):
+        assert matrix.shape[0] > MANY
+        assert abs(graph_dimension(matrix) - dimension) < (0.3 if dimension == 2 else 0.6)
+        assert choose_backend("auto", matrix, True) == ("superlu" if dimension == 2 else "amg")
+
+
+def test_iterative_solves_in_space_equal_factorisations_and_stop_where_told():
+    stiffness, matrix = cube()
+    drift = sp.diags_array([np.ones(stiffness.shape[0] - 1)], offsets=[1]).tocsr()
+    rhs = np.random.default_rng(0).standard_normal((stiffness.shape[0], 18))
+    for each, symmetric in ((stiffness, True), (matrix, True),
+                            (stiffness + 0.02 * drift, False)):
+        solver = factorize(each, symmetric=symmetric)
+        assert solver.backend == "amg"
+        few = rhs if symmetric else rhs[:, :2]
+        for transposed, solve in ((each, solver.solve), (each.T, solver.solve_transposed)):
+            exact, loose = solve(few), solve(few, 1e-6)
+            assert np.abs(solve(few[:, 0]) - exact[:, 0]).max() < 1e-9 * np.abs(exact).max()
+            for x, bound in ((exact, 1e-11), (loose, 1.1e-6)):
+                assert (np.linalg.norm(transposed @ x - few, axis=0) < bound * np.linalg.norm(few, axis=0)).all()
+            assert np.abs(loose - exact).max() > 1e-11 * np.abs(exact).max()
+
+
+def test_a_mass_needs_no_coarse_levels():
+    stiffness, matrix = cube()
+    assert Multigrid.of(matrix).levels == () and len(Multigrid.of(stiffness).levels) > 1
+
+
+def test_factorisations_take_over_where_multigrid_fails():
+    stiffness, matrix = cube()
+    indefinite = (stiffness - 60.0 * matrix).tocsr()
+    solver = factorize(indefinite, symmetric=True)
+    rhs = np.ones(stiffness.shape[0])
+    assert solver.backend != "amg" or solver.spare
+    assert np.linalg.norm(indefinite @ solver.solve(rhs) - rhs) < 1e-9 * np.linalg.norm(rhs)
+    with pytest.raises(SolveError):
+        factorize(indefinite, symmetric=True, backend="amg").solve(rhs)
 
 
 def spd(n=30, seed=0):

@@ -19,6 +19,7 @@ from fem_ngf import (
     grad,
     sym_grad,
 )
+from fem_ngf.verify import adjoint_error
 
 
 def diffusion(cells=8, **options):
@@ -216,3 +217,18 @@ def test_bad_input_is_named():
     with pytest.raises(InputError, match="not linear in the state"):
         StationaryProblem(reaction().form, dirichlet=reaction().dirichlet, linear=True,
                           loads=np.ones(reaction().state_size)).solve(np.zeros(reaction().form.parameter_size))
+
+
+def test_in_space_adjoint_identities_hold_to_the_stated_tolerance():
+    basis = sk.Basis(sk.MeshTet.init_tensor(*3 * [np.linspace(0, 1, 19)]), sk.ElementTetP1(), intorder=2)
+    form = WeakForm(lambda u, v, m, w: torch.exp(m) * dot(grad(u), grad(v)) - v, basis, basis)
+    problem = StationaryProblem(form, dirichlet=basis.get_dofs(), linear=True, definite=True)
+    x = basis.doflocs
+    m, dm, other = np.sin(5 * x[0]) * x[1], np.cos(3 * x[2]), np.random.default_rng(0).standard_normal((basis.N, 1))
+    state = problem.solve(m)
+    assert state.inexactness == 1e-8 and diffusion().solve(np.zeros(81)).inexactness == 0.0
+    assert adjoint_error(state, dm, other) < 1e-7
+    p, direct = state.adjoint_state(other), StationaryProblem(form, dirichlet=basis.get_dofs(), linear=True,
+                                                               definite=True, backend="superlu").solve(m)
+    assert np.abs(state.u - direct.u).max() < 1e-10 * np.abs(direct.u).max()
+    assert np.abs(p - direct.adjoint_state(other)).max() < 1e-10 * np.abs(p).max()

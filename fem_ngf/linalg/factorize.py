@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
 
 from ..errors import InputError, SolveError
-from .backends import BACKENDS, choose_backend
+from .backends import BACKENDS, choose_backend, direct_backend
 from .ordering import nested_dissection
 
+TOLERANCE = 1e-12
+"""Relative residual at which iterative solvers stop unless told otherwise."""
 REFINE_ABOVE = 1e-10
 """Relative residual above which one step of iterative refinement is made."""
 FAIL_ABOVE = 1e-6
@@ -27,40 +30,63 @@ SINGULAR_ABOVE = 1e15
 
 @dataclass(frozen=True, eq=False)
 class Factorization:
-    """A factorised sparse matrix; make one with `factorize`."""
+    """A factorised sparse matrix, or an iterative solver in its place; make one with `factorize`.
+
+    With `spare`, an iterative solver that fails once is replaced by a factorisation, for good.
+    """
 
     matrix: sp.spmatrix
     backend: str
     symmetric: bool
-    raw_solve: Callable[[np.ndarray, bool], np.ndarray]
+    raw_solve: Callable[[np.ndarray, bool, float], np.ndarray]
     ordering: np.ndarray | str | None = None
     definite: bool = False
+    spare: bool = False
 
-    def solve(self, rhs):
+    def solve(self, rhs, tolerance=TOLERANCE):
         """Solve ``A x = rhs`` for one right-hand side (n,) or a block (n, k).
+
+        Parameters
+        ----------
+        rhs : (n,) or (n, k)
+        tolerance : float
+            Relative residual at which an iterative solver may stop; the others solve to rounding.
 
         Raises
         ------
         SolveError
             When the right-hand side is not finite, or the residual stays poor after a step of refinement.
         """
-        return self._checked(rhs, transposed=False)
+        return self._checked(rhs, False, tolerance)
 
-    def solve_transposed(self, rhs):
-        """Solve ``A^T x = rhs``; shapes and errors as in `solve`."""
-        return self._checked(rhs, transposed=not self.symmetric)
+    def solve_transposed(self, rhs, tolerance=TOLERANCE):
+        """Solve ``A^T x = rhs``; parameters and errors as in `solve`."""
+        return self._checked(rhs, not self.symmetric, tolerance)
 
-    def _checked(self, rhs, transposed):
+    @cached_property
+    def _direct(self):
+        """The factorisation that takes the place of an iterative solver that has failed."""
+        return factorize(self.matrix, symmetric=self.symmetric, definite=self.definite,
+                         backend=direct_backend(self.definite), check_regular=False)
+
+    def _checked(self, rhs, transposed, tolerance):
         rhs = np.asarray(rhs, dtype=float)
         if rhs.ndim not in (1, 2) or rhs.shape[0] != self.matrix.shape[0]:
             n = self.matrix.shape[0]
             raise InputError(f"rhs has shape {rhs.shape}; give ({n},) or ({n}, k)")
+        if self.spare and ("_direct" in vars(self) or not np.isfinite(rhs).all()):
+            return self._direct._checked(rhs, transposed, tolerance)
         matrix = self.matrix.T if transposed else self.matrix
-        x = self.raw_solve(rhs, transposed)
+        try:
+            x = self.raw_solve(rhs, transposed, tolerance)
+        except SolveError:
+            if not self.spare:
+                raise
+            return self._direct._checked(rhs, transposed, tolerance)
         residual = rhs - matrix @ x
         error = _relative(residual, rhs)
-        if error > REFINE_ABOVE:
-            x = x + self.raw_solve(residual, transposed)
+        if error > max(REFINE_ABOVE, 10.0 * tolerance):
+            x = x + self.raw_solve(residual, transposed, tolerance)
             error = _relative(rhs - matrix @ x, rhs)
         if not error <= FAIL_ABOVE:
             raise SolveError(f"linear solve failed ({self.backend}): relative residual {error:.1e}; the matrix is "
@@ -88,14 +114,16 @@ def factorize(matrix, *, symmetric=False, definite=False, backend="auto", orderi
     ----------
     matrix : sparse matrix (n, n)
     symmetric, definite : bool
-        What is known about the matrix; `definite` (which implies `symmetric`) admits CHOLMOD and AMG.
+        What is known about the matrix; `definite` (which implies `symmetric`) admits CHOLMOD.
     backend : {"auto", "superlu", "cholmod", "pardiso", "amg"}
-        "auto" takes the fastest that is installed and fits.
+        "auto" takes the fastest that is installed and fits: see `backends.choose_backend`. An iterative solver that it
+        has chosen is replaced by a factorisation where it fails.
     ordering : int array (n,) or "natural", optional
         Fill-reducing ordering for SuperLU, e.g. `Factorization.ordering` of an earlier matrix with the same pattern;
         "natural" for a matrix that is in such an order already.
     points : (d, n), optional
-        Coordinates of the unknowns, from which a nested-dissection ordering is made (if `ordering` is not given).
+        Coordinates of the unknowns, from which a nested-dissection ordering is made (if `ordering` is not given), and
+        which tell "auto" the dimension; it finds it out without.
     check_regular : bool
         Solve once with a fixed right-hand side to estimate the condition number and so recognise singular matrices.
 
@@ -114,17 +142,23 @@ def factorize(matrix, *, symmetric=False, definite=False, backend="auto", orderi
         raise InputError(f"matrix has shape {matrix.shape}; only a square matrix can be factorised")
     if not np.isfinite(matrix.data.sum()) and not np.all(np.isfinite(matrix.data)):
         raise SolveError("matrix has entries that are not finite: a coefficient overflowed")
-    name = choose_backend(backend, matrix, definite)
+    name = choose_backend(backend, matrix, definite, None if points is None else len(points))
     if ordering is None and points is not None and name == "superlu":
         ordering = nested_dissection(sp.csr_matrix(matrix), points)
+    spare = backend == "auto" and name == "amg"
     try:
         raw_solve, ordering = BACKENDS[name](matrix, symmetric or definite, definite, ordering)
+        result = Factorization(matrix, name, symmetric or definite, raw_solve, ordering, definite, spare)
+        if check_regular and matrix.shape[0]:
+            _check_regular(result)
+        return result
     except (RuntimeError, np.linalg.LinAlgError) as error:
+        if spare:
+            return factorize(matrix, symmetric=symmetric, definite=definite, backend=direct_backend(definite),
+                             points=points, check_regular=check_regular)
+        if isinstance(error, SolveError):
+            raise
         raise SolveError(f"factorisation failed ({name}): {error}") from error
-    result = Factorization(matrix, name, symmetric or definite, raw_solve, ordering, definite)
-    if check_regular and matrix.shape[0]:
-        _check_regular(result)
-    return result
 
 
 def _check_regular(factorization):
@@ -133,7 +167,7 @@ def _check_regular(factorization):
     largest = abs(matrix.data).max(initial=np.finfo(float).tiny)
     rhs = np.random.default_rng(0).standard_normal(matrix.shape[0])
     rhs *= np.maximum(abs(matrix.diagonal()) / largest, np.finfo(float).tiny)
-    x = factorization.raw_solve(rhs * largest, False)
+    x = factorization.raw_solve(rhs * largest, False, TOLERANCE)
     growth = np.linalg.norm(x) / np.linalg.norm(rhs)
     if not growth < SINGULAR_ABOVE:
         raise SolveError(f"matrix is singular (condition number above {growth:.0e}): a Dirichlet condition or a "

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from ..linalg.factorize import Factorization, factorize
+from ..linalg.backends import choose_backend
+from ..linalg.factorize import TOLERANCE, Factorization, factorize
 from ..linalg.ordering import nested_dissection
 
 
@@ -18,19 +19,24 @@ class FreeSolver:
     free: np.ndarray
     factorization: Factorization
 
-    def solve(self, covector):
-        """``K^-1`` on the free unknowns, zero elsewhere."""
-        return self._scatter(covector, self.factorization.solve)
+    def solve(self, covector, tolerance=TOLERANCE):
+        """``K^-1`` on the free unknowns, zero elsewhere; the tolerance is that of `Factorization.solve`."""
+        return self._scatter(covector, self.factorization.solve, tolerance)
 
-    def solve_transposed(self, covector):
+    def solve_transposed(self, covector, tolerance=TOLERANCE):
         """``K^-T`` on the free unknowns, zero elsewhere."""
-        return self._scatter(covector, self.factorization.solve_transposed)
+        return self._scatter(covector, self.factorization.solve_transposed, tolerance)
 
-    def _scatter(self, covector, solve):
+    @property
+    def exact(self):
+        """Whether it solves to rounding, whatever the tolerance."""
+        return self.factorization.backend != "amg"
+
+    def _scatter(self, covector, solve, tolerance):
         result = np.zeros_like(covector)
         rhs = covector[self.free]
         flat = rhs.reshape(len(rhs), -1) if rhs.ndim > 1 and rhs[0].size != 1 else rhs.ravel()
-        result[self.free] = solve(flat).reshape(rhs.shape)
+        result[self.free] = solve(flat, tolerance).reshape(rhs.shape)
         return result
 
 
@@ -109,15 +115,19 @@ class FreeOperator:
         block = pattern.block(matrix)
         symmetric = pattern.is_symmetric(block) if self._symmetric is None else self._symmetric
         result = factorize(block, symmetric=symmetric, definite=self._definite, backend=self._backend,
-                           ordering="natural" if self._ordered else None, check_regular=new)
+                           ordering="natural" if self._ordered else None, check_regular=new,
+                           points=None if self._points is None else self._points[:, pattern.free])
+        if result.backend != "amg":
+            self._backend = result.backend  # multigrid may have failed
         if isinstance(result.ordering, np.ndarray):
             self._pattern, self._ordered = FreePattern.of(matrix, pattern.free[result.ordering]), True
         return FreeSolver(pattern.free, result)
 
     def _order(self, matrix):
         """Restrict a new pattern to the free unknowns, by nested dissection when their coordinates are known."""
-        self._ordered = self._points is not None
-        free = self._free
+        free, dimension = self._free, None if self._points is None else len(self._points)
+        self._ordered = dimension is not None and "superlu" == choose_backend(
+            self._backend, sp.csr_matrix((len(free), len(free))), self._definite, dimension)
         if self._ordered:
             free = free[nested_dissection(matrix[free][:, free], self._points[:, free])]
         self._pattern = FreePattern.of(matrix, free)
