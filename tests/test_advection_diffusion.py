@@ -61,8 +61,8 @@ def test_energy_at_the_published_minimiser():
 @published
 def test_spectrum_and_variance_of_the_published_posterior():
     stage, level = nodal()
-    approximation = laplace(stage.iterate.linearization, rank=80, oversampling=20)
-    values, wanted = approximation.spectrum.values[:60], arrays(FILE)["eigenvalues"]
+    approximation = laplace(stage.iterate.linearization, rank=60, oversampling=20)
+    values, wanted = approximation.spectrum.values, arrays(FILE)["eigenvalues"]
     assert np.allclose(values[:5], [4306918, 1023457, 346660, 102590, 98450], rtol=0.01)
     assert np.allclose(values[:30], wanted[:30], rtol=0.01)
     variance, prior = (nodal_values(level.basis, arrays(FILE)["nodes"], arrays(FILE)[name])
@@ -71,7 +71,7 @@ def test_spectrum_and_variance_of_the_published_posterior():
     mass = level.space("l2").mass
     error = approximation.pointwise_variance() - variance
     assert np.sqrt(error @ (mass @ error) / (variance @ (mass @ variance))) < 0.01
-    assert approximation.spectrum.solves["incremental"] <= 420 * 41
+    assert approximation.spectrum.solves["incremental"] <= 320 * 41
 
 
 @published

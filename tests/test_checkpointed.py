@@ -71,7 +71,7 @@ def test_derivatives_are_bitwise_those_of_the_kept_trajectory(name, snapshots, d
     assert not list(tmp_path.iterdir())  # folders of snapshots go with their sweeps
 
 
-@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize("name", [name for name in PROBLEMS if "source" not in name and "state" not in name])
 @pytest.mark.parametrize(("snapshots", "disk"), [(2, 0), (1, 1)])
 def test_second_derivatives_are_bitwise_those_of_the_kept_trajectory(name, snapshots, disk, tmp_path):
     """In two directions at once; a snapshot is then one of states and of how they move."""

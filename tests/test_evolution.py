@@ -241,12 +241,14 @@ def evolution(method, times):
 @pytest.mark.parametrize("uneven", [0.0, 0.7])
 def test_order_of_convergence(method, order, uneven):
     errors = []
-    for count in (10, 20, 40):
+    for count in (20, 40):
         t = np.linspace(0, 1, count + 1)
-        x, problem = evolution(method, t + uneven * np.sin(2 * np.pi * t) / (2 * np.pi))
-        film = problem.solve(np.zeros(problem.parameter_size)).film
+        t += uneven * np.sin(2 * np.pi * t) / (2 * np.pi)
+        x, problem = evolution(method, t)
+        near = exact(t[:, None], x).reshape(-1, 1)  # where Newton's method starts, so that it takes fewer steps
+        film = problem.solve(np.zeros(problem.parameter_size), near).film
         errors.append(np.abs(film[-1, :, 0] - exact(1.0, x)).max())
-    assert abs(np.log2(errors[1] / errors[2]) - order) < 0.1, errors
+    assert abs(np.log2(errors[0] / errors[1]) - order) < 0.1, errors
 
 
 def test_newmark_keeps_the_energy_of_a_wave():

@@ -16,7 +16,7 @@ case = load_function(Path(__file__).resolve().parents[1] / "cases" / "wave_speed
 @cache
 def quick():
     """Longer waves than the case's own, so that fewer cells and steps resolve them."""
-    return case(cells=14, frequency=1.6, steps=70, receivers=15)
+    return case(cells=12, frequency=1.4, steps=60, receivers=15)
 
 
 def test_anomaly_is_found():

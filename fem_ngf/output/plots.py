@@ -79,7 +79,7 @@ def film_figure(film: Film, title: str = "", frames: int = 5) -> Figure:
             axes.set_title(f"{name}, t = {film.times[i]:.3g}", y=1.0, fontsize="small")
             axes.locator_params(nbins=3)
         if picture is not None:
-            figure.colorbar(picture, ax=strip, shrink=0.85, aspect=12, pad=0.02).ax.tick_params(labelsize="small")
+            figure.colorbar(picture, ax=strip, shrink=0.85, fraction=0.03, pad=0.02).ax.tick_params(labelsize="small")
     return _headed(figure, title + (f" ({STRIPS} of {number} fields)" if number > STRIPS else ""))
 
 
