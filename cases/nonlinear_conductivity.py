@@ -64,17 +64,7 @@ def case(cells: int = 24, alpha: float = 3.0, noise: float = 0.01, noise_seed: i
     levels = ngf.levels(model, ngf.halvings(ngf.unit_square, cells), measured,
                         lambda space: ngf.Tikhonov(space.stiffness), alpha, truth=truth)
     network = ngf.GradNetM(1, (neurons,), activation="softplus", monotone=True, box=((0.0,), (hottest,)))
-    space = levels[-1].space("l2")
-
-    def outcome(at, folder):
-        seen = ngf.Visited.at(at, model.parameter)
-        _, last = seen.range[0]
-        found, true = (lambda u: np.exp(space.interpolation(u) @ at.m)), (lambda u: np.exp(truth(u.T)))
-        if folder is not None:
-            ngf.write_law(folder / "law.png", found, seen, true, labels=("temperature", "conductivity"))
-        return {**seen.summary(), "law_error": ngf.law_error(found, true, 0.0, last),
-                "law_error_beyond": ngf.law_error(found, true, last, 1.2 * last)}
-
+    outcome = ngf.law_outcome(model.parameter, truth, logarithm=True, labels=("temperature", "conductivity"))
     return ngf.Case("nonlinear_conductivity", levels, network, outcome=outcome)
 
 

@@ -74,16 +74,8 @@ def case(cells: int = 12, steps: int = 30, alpha: float = 3.0, noise: float = 0.
     levels = ngf.levels(model, {f"{cells} x {cells}": ngf.unit_square(cells)}, measured,
                         lambda space: ngf.Tikhonov(space.stiffness), alpha, truth=truth if data is None else None)
     network = ngf.GradNetM(1, (neurons,), activation="softplus", monotone=True, box=((0.0,), (HOT,)))
-    space = levels[-1].space("l2")
-
-    def outcome(at, folder):
-        seen = ngf.Visited.at(at, model.parameter)
-        found, true = (lambda u: np.exp(space.interpolation(u) @ at.m)), (lambda u: np.exp(truth(u.T)))
-        if folder is not None:
-            ngf.write_law(folder / "law.png", found, seen, None if data else true,
-                          labels=("temperature", "conductivity"))
-        return seen.summary() | ({} if data else {"law_error": ngf.law_error(found, true, *seen.range[0])})
-
+    outcome = ngf.law_outcome(model.parameter, None if data else truth, logarithm=True,
+                              labels=("temperature", "conductivity"))
     return ngf.Case("nonlinear_heat", levels, network, outcome=outcome, defaults={"flow": "newton"})
 
 

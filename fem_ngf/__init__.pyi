@@ -102,10 +102,14 @@ from .gallery import refinements as refinements
 from .gallery import time_data as time_data
 from .growth.expansion import Expansion as Expansion
 from .laws.equation_error import FrozenEquation as FrozenEquation
+from .laws.equation_error import quadratic_minimiser as quadratic_minimiser
+from .laws.load_steps import LoadSteps as LoadSteps
 from .laws.reactions import Reactions as Reactions
 from .laws.report import BeyondLawWarning as BeyondLawWarning
 from .laws.report import Visited as Visited
+from .laws.report import law_band as law_band
 from .laws.report import law_error as law_error
+from .laws.report import law_outcome as law_outcome
 from .laws.report import write_law as write_law
 from .linalg.operators import Matrix as Matrix
 from .linalg.operators import SymmetricOperator as SymmetricOperator

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.optimize import lsq_linear
 
 from ..errors import InputError, SolveError
 from ..pde.operator import FreeOperator
@@ -133,3 +134,28 @@ class FrozenState:
         owner, n = self._owner, self._owner.reactions.problem.state_size
         seconds = [owner.form.second_derivatives(u, self.m, p[:n, j]).mm for j, u in enumerate(owner.measured.T)]
         return np.zeros_like(du), sum(mm @ dm for mm in seconds)
+
+
+def quadratic_minimiser(energy, m, fixed=(), bounds=(-np.inf, np.inf)) -> np.ndarray:
+    """The vector (n_m,) at which an energy that is quadratic is least, by its dense Hessian: for laws, which are small.
+
+    Parameters
+    ----------
+    energy : InverseProblem
+        For a `FrozenEquation`, say.
+    m : vector (n_m,)
+        Where the Hessian is taken.
+    fixed : int array
+        Unknowns that do not change.
+    bounds : pair of float or (n_m,)
+        Lower and upper ones of the others, with something between them.
+    """
+    free = np.setdiff1d(np.arange(len(m)), fixed)
+    here, lower, upper = energy.linearize(m), *(np.broadcast_to(bound, m.shape)[free] for bound in bounds)
+    values, vectors = np.linalg.eigh(here.hessian_action(np.eye(len(m)))[np.ix_(free, free)])
+    kept = values > 1e-14 * values[-1]
+    roots, vectors = np.sqrt(values[kept]), vectors[:, kept]
+    target = roots * (vectors.T @ m[free]) - vectors.T @ here.derivative[free] / roots
+    found = m.copy()
+    found[free] = lsq_linear(roots[:, None] * vectors.T, target, (lower, upper), method="bvls").x
+    return found

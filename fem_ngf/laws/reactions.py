@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from ..errors import InputError, SolveError
+from ..errors import InputError
 
 
 class Reactions:
@@ -20,8 +20,6 @@ class Reactions:
     problem : StationaryProblem
     sets : sequence of int arrays
         Dirichlet unknowns of each reaction.
-    guess : (n_u, k), optional
-        Measured states, say: where Newton's method starts when the last state does not lead to a solution.
 
     Raises
     ------
@@ -29,13 +27,13 @@ class Reactions:
         If a set is empty or holds an unknown that is free.
     """
 
-    def __init__(self, problem, sets, guess=None):
+    def __init__(self, problem, sets):
         for number, each in enumerate(sets):
             if len(each) == 0 or not np.isin(each, problem.dirichlet).all():
                 raise InputError(f"set {number} of the reactions has {np.size(each)} unknowns, of which "
                                  f"{np.count_nonzero(~np.isin(each, problem.dirichlet))} are free; a reaction is "
                                  "summed over unknowns with given values")
-        self.problem, self.guess = problem, guess
+        self.problem = problem
         columns, rows = np.concatenate(sets), np.repeat(np.arange(len(sets)), [len(each) for each in sets])
         self.sums = sp.csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(sets), problem.state_size))
 
@@ -53,13 +51,7 @@ class Reactions:
     def solve(self, m, start=None) -> ReactionState:
         """The state for m (n_m,); `start` (n_u, k) or (n_u + n_r, k). SolveError when there is none."""
         start = None if start is None else getattr(start, "u", start)[: self.problem.state_size]
-        try:
-            state = self.problem.solve(m, start)
-        except SolveError:
-            if self.guess is None:
-                raise
-            state = self.problem.solve(m, self.guess)
-        return ReactionState(self, state)
+        return ReactionState(self, self.problem.solve(m, start))
 
 
 class ReactionState:

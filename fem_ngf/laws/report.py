@@ -1,4 +1,4 @@
-"""An identified law in a report: where the data say something about it, and where it is continued only."""
+"""An identified law in a report: where the data say something about it and how sure, and where it is continued only."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import numpy as np
 
 from ..forms.laws import Law
 from ..output.plots import figure_of, png
+from ..regularization.gaussian import Gaussian
+from ..uq.laplace import laplace
 
 
 class BeyondLawWarning(UserWarning):
@@ -89,9 +91,7 @@ def law_figure(found: Callable, visited: Visited, truth: Callable | None = None,
     """
     figure = figure_of(6.4, 4.2)
     axes = figure.add_subplot()
-    (lower,), (upper,) = visited._mesh_box
-    first, last = visited.range[0]
-    y = np.linspace(min(lower, first), max(upper, last), 400)[:, None]
+    y, (first, last) = _arguments(visited), visited.range[0]
     for a, b in ((y[0, 0], first), (last, y[-1, 0])):
         axes.axvspan(a, b, color="0.9", zorder=0)
     value = found(y)
@@ -107,12 +107,100 @@ def law_figure(found: Callable, visited: Visited, truth: Callable | None = None,
     return figure
 
 
-def write_law(path: Path, *args, **kwargs) -> None:
-    """`law_figure` as a PNG file."""
-    path.write_bytes(png(law_figure(*args, **kwargs)))
+def write_law(path: Path, found: Callable, visited: Visited, truth: Callable | None = None,
+              band: Callable | None = None, labels: tuple[str, str] = ("argument", "law")) -> None:
+    """`law_figure` as a PNG file, and a table beside it, ``.csv``: argument, law, std, truth, visited (0 or 1)."""
+    path.write_bytes(png(law_figure(found, visited, truth, band, labels)))
+    y = _arguments(visited)
+    (first, last), nothing = visited.range[0], np.full(len(y), np.nan)
+    columns = {"argument": y[:, 0], "law": found(y), "std": nothing if band is None else band(y),
+               "truth": nothing if truth is None else truth(y), "visited": (first <= y[:, 0]) & (y[:, 0] <= last)}
+    np.savetxt(path.with_suffix(".csv"), np.column_stack(list(columns.values())), delimiter=",", fmt="%.9g",
+               header=",".join(columns), comments="")
+
+
+def _arguments(visited: Visited) -> np.ndarray:
+    """Arguments (400, 1) over the law's mesh and what was visited beyond it."""
+    (lower,), (upper,) = visited._mesh_box
+    first, last = visited.range[0]
+    return np.linspace(min(lower, first), max(upper, last), 400)[:, None]
+
+
+def law_band(linearization, number: int = 0, slope: Callable | None = None) -> Callable:
+    r"""Standard deviation of a law over its arguments, by the `laplace` approximation of its nodal values.
+
+    The regularisation, made definite as `InverseLinearization.preconditioner` is, stands for the prior. No network
+    bounds the band: it is that of all functions of the law's space.
+
+    Parameters
+    ----------
+    linearization
+        At the minimiser.
+    number
+        Of the law among the parameters.
+    slope
+        Derivative (n,) at arguments (n, d) of what is drawn with respect to the law: ``lambda y: np.exp(m(y))`` for the
+        band of :math:`e^m`.
+
+    Returns
+    -------
+    Callable
+        Arguments (n, d) -> standard deviations (n,); beyond the mesh that of its nearest point.
+    """
+    space, precision = linearization.energy.space, linearization.preconditioner
+    parts = getattr(space, "spaces", (space,))
+    start = sum(part.size for part in parts[:number])
+    root = np.linalg.cholesky(precision.solve(np.eye(space.size)))
+    posterior = laplace(linearization, Gaussian(linearization.m, precision, root), threshold=1e-3).precision
+
+    def std(y):
+        rows = np.zeros((space.size, len(y)))
+        rows[start:start + parts[number].size] = parts[number].interpolation(y).toarray().T
+        spread = np.sqrt(np.maximum(np.einsum("ij,ij->j", rows, posterior.solve(rows)), 0.0))
+        return spread if slope is None else np.abs(slope(y)) * spread
+
+    return std
 
 
 def law_error(found: Callable, truth: Callable, lower: float, upper: float, points: int = 400) -> float:
     """Relative L2 error of a law of one argument on an interval; functions of arguments (n, 1) -> (n,)."""
     y = np.linspace(lower, upper, points)[:, None]
     return float(np.linalg.norm(found(y) - truth(y)) / np.linalg.norm(truth(y)))
+
+
+def law_outcome(law, truth: Callable | None = None, *, logarithm: bool = False,
+                labels: tuple[str, str] = ("argument", "law")) -> Callable:
+    """The `outcome` of a case with one law of one argument: its picture with a band, a table, its range and errors.
+
+    Parameters
+    ----------
+    law
+        The `Law`.
+    truth
+        The true unknown, of arguments (1, n) -> (n,). Errors are then those over the visited range, ``law_error``, and
+        on the next fifth of it beyond, ``law_error_beyond``.
+    logarithm
+        The unknown is the logarithm of what is drawn and compared.
+    labels
+        Of the axes.
+    """
+    def drawn(values):
+        return np.exp(values) if logarithm else values
+
+    def true(y):
+        return drawn(truth(y.T))
+
+    def outcome(at, folder):
+        def found(y):
+            return drawn(law.evaluate(at.m, y))
+
+        seen = Visited.at(at, law)
+        first, last = seen.range[0]
+        if folder is not None:
+            write_law(folder / "law.png", found, seen, true if truth else None,
+                      law_band(at, slope=found if logarithm else None), labels)
+        return seen.summary() | ({} if truth is None else {
+            "law_error": law_error(found, true, first, last),
+            "law_error_beyond": law_error(found, true, last, last + 0.2 * (last - first))})
+
+    return outcome

@@ -44,6 +44,9 @@ class StationaryProblem:
         Newton: residual relative to that of the start without a warm start.
     max_iterations : int
         Newton steps.
+    guess : (n_u,) or (n_u, k), optional
+        Measured states, say: where Newton's method starts when the last converged state does not lead to a solution.
+        Default: the Dirichlet values alone.
 
     Raises
     ------
@@ -52,7 +55,7 @@ class StationaryProblem:
     """
 
     def __init__(self, form, *, dirichlet=None, values=0.0, loads=None, linear=False, symmetric=None, definite=False,
-                 backend="auto", tolerance=1e-12, max_iterations=50):
+                 backend="auto", tolerance=1e-12, max_iterations=50, guess=None):
         check_has("form", form, "a WeakForm", "residual", "tangent", "state_size")
         check_positive(tolerance=tolerance)
         check_counts(max_iterations=max_iterations)
@@ -69,6 +72,7 @@ class StationaryProblem:
         self.loads = np.broadcast_to(loads, (self.state_size, self.experiments))
         self.lift = np.zeros((self.state_size, self.experiments))
         self.lift[self.dirichlet] = given[self.dirichlet]
+        self.guess = self.lift if guess is None else self._start(guess)
         self._operator = FreeOperator(self.free, points=getattr(form, "state_points", None), symmetric=symmetric,
                                       definite=definite, backend=backend)
         self._checked_linear, self._last = not linear, None
@@ -95,8 +99,8 @@ class StationaryProblem:
         ----------
         m : vector (n_m,)
         start : StationaryState, (n_u,) or (n_u, k), optional
-            Where Newton's method starts. Otherwise it starts from the last converged state, and from the Dirichlet
-            values alone when there is none or when that fails. Linear problems need no start.
+            Where Newton's method starts. Otherwise it starts from the last converged state, and from the `guess`
+            when there is none or when that fails. Linear problems need no start.
 
         Returns
         -------
@@ -121,7 +125,7 @@ class StationaryProblem:
                 return self._solve_nonlinear(m, self._last)
             except SolveError:
                 pass
-        return self._solve_nonlinear(m, self.lift)
+        return self._solve_nonlinear(m, self.guess)
 
     def factorize(self, u, m):
         """Factorise dR/du at one experiment's state u (n_u,): a `FreeSolver`."""

@@ -112,14 +112,14 @@ def _write_pictures(identification: Identification, record, folder: Path, summar
     from ..output.report import write_report
 
     case = identification.case
-    pictures = _pictures(identification, record, summary)
+    pictures = _pictures(identification, record, summary, folder)
     with replacing(folder / "picture.png") as temporary:
         temporary.write_bytes(pictures[0].png)
     write_report(folder / "report.html", summary, record.rows, pictures, case.title or case.name, case.about)
 
 
-def _pictures(identification: Identification, record, summary: dict) -> list:
-    """The pictures of a report: fields, film, data and prediction, convergence, weight."""
+def _pictures(identification: Identification, record, summary: dict, folder: Path) -> list:
+    """The pictures of a report: fields, film, the case's own, data and prediction, convergence, weight."""
     from ..output.plots import convergence_figure, field_figure, film_figure, png, readings_figure, weight_figure
     from ..output.report import Picture
     from ..output.residuals import residuals_figure
@@ -133,6 +133,8 @@ def _pictures(identification: Identification, record, summary: dict) -> list:
         found.append(Picture("Over time", png(film_figure(film, title))))
         if film.readings is not None:
             found.append(Picture("Sensors over time", png(readings_figure(film.readings))))
+    for path in sorted(set(folder.glob("*.png")) - {folder / "picture.png"}):
+        found.append(Picture(path.stem.replace("_", " ").capitalize(), path.read_bytes()))
     if hasattr(at, "residual"):
         residuals = _residuals(identification.levels[record.reached.level], at)
         found.append(Picture("Data and prediction", png(residuals_figure(residuals)), _judged(residuals, summary)))

@@ -1,0 +1,68 @@
+"""Known materials, and the errors of identified laws along six paths of deformation."""
+
+import numpy as np
+import torch
+
+from rubber.material import arguments, stress
+
+
+def _constant(value):
+    return lambda s: value + 0.0 * s
+
+
+def _fibre(s):
+    return 0.9 * s * np.exp(0.8 * s**2)
+
+
+def _linear(s):
+    return 3.0 * s
+
+
+TRUTHS = {"isihara": (lambda s: 0.5 + 2.0 * s, _constant(1.0), _linear),
+          "neohookean": (_constant(0.5), _constant(0.0), _linear),
+          "holzapfel": (_constant(0.5), _constant(0.0), lambda s: 2.0 * s, _fibre, _fibre, _constant(np.pi / 6))}
+"""Slopes of the energies, and the angle of the fibres."""
+PATHS = {"UT": (lambda g: (1 + g, 0, 1), (0, 0)), "UC": (lambda g: (1 / (1 + g), 0, 1), (0, 0)),
+         "BT": (lambda g: (1 + g, 0, 1 + g), (0, 0)), "BC": (lambda g: (1 / (1 + g), 0, 1 / (1 + g)), (0, 0)),
+         "SS": (lambda g: (1, g, 1), (0, 1)), "PS": (lambda g: (1 + g, 0, 1 / (1 + g)), (1, 1))}
+"""Deformations F = [[a, b], [0, c]] by name, and the component of the stress that is looked at."""
+
+
+def law_errors(found, truth, visited) -> dict:
+    """Relative L2 errors of energy W and stress P along the paths, with their mean and the worst.
+
+    Parameters
+    ----------
+    found, truth
+        Slopes, functions of arrays, and, with fibres, their angle.
+    visited
+        Range (2,) of each slope's arguments in the data. ``P_visited`` and ``P_beyond`` are the errors of the stress on
+        the parts of the paths whose arguments are all in these ranges, and on the others.
+    """
+    errors = {"W": {}, "P": {}, "P_visited": {}, "P_beyond": {}}
+    for name, (path, (i, j)) in PATHS.items():
+        a, b, c = torch.tensor([path(g) for g in np.linspace(0.0, 1.0, 200)], dtype=torch.float64).T[:, None]
+        F = torch.stack([torch.stack([a, b]), torch.stack([0.0 * c, c])])
+        ours, true = (_along(F, each, i, j) for each in (found, truth))
+        called = [each[0].numpy() for each in arguments(F, _angle(found, F))]
+        inside = np.all([(low <= s) & (s <= high) for s, (low, high) in zip(called, visited, strict=True)], axis=0)
+        for kind, k, part in (("W", 0, slice(None)), ("P", 1, slice(None)), ("P_visited", 1, inside),
+                              ("P_beyond", 1, ~inside)):
+            if len(true[k][part]):
+                errors[kind][name] = float(np.linalg.norm((ours - true)[k][part]) / np.linalg.norm(true[k][part]))
+    return {kind: each | {"mean": float(np.mean(list(each.values()))), "worst": max(each.values())}
+            for kind, each in errors.items() if each}
+
+
+def _angle(w, F):
+    return torch.from_numpy(np.asarray(w[5](np.zeros(F.shape[2:])))) if len(w) > 3 else None
+
+
+def _along(F, w, i: int, j: int) -> np.ndarray:
+    """Energy, the slopes' integral from the undeformed state by Gauss' rule, and a component of the stress: (2, n)."""
+    nodes, weights = np.polynomial.legendre.leggauss(40)
+    angle = _angle(w, F)
+    pairs = [(each[0].numpy()[:, None], law) for each, law in zip(arguments(F, angle), w, strict=False)]
+    energy = sum(0.5 * end[:, 0] * (law(0.5 * end * (nodes + 1.0)) @ weights) for end, law in pairs)
+    laws = [lambda s, law=law: torch.from_numpy(np.asarray(law(s.numpy()))) for law in w[:5]]
+    return np.stack([energy, stress(F, laws, angle)[i, j, 0].numpy()])

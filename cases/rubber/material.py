@@ -1,0 +1,144 @@
+r"""Stored energies of rubbers as sums of laws of one invariant each, their stresses, and their networks.
+
+.. math::
+    W = W_1(\tilde I_1 - 3) + W_2(\tilde I_2 - 3) + W_3(J - 1) + W_4(\tilde I_a - 1) + W_5(\tilde I_b - 1)
+
+with :math:`\tilde I_1 = J^{-2/3} I_1`, :math:`\tilde I_2 = J^{-4/3} I_2` and, where there are fibres in the directions
+a and b, which an angle puts above and below the first axis, :math:`\tilde I_a = J^{-2/3} |F a|^2`. The unknowns are the
+slopes :math:`w_i = W_i'`, and the angle: a law that is constant.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from skfem import Basis, BilinearForm, ElementLineHermite, ElementLineP0, MeshLine
+
+import fem_ngf as ngf
+from fem_ngf import cofactor, ddot, deformation_gradient, grad, isochoric_invariants
+
+MESHES = tuple(np.linspace(a, b, cells + 1) for a, b, cells in (
+    (0.0, 10.0, 11), (0.0, 8.0, 11), (-0.8, 3.6, 11), (-0.9, 3.0, 13), (-0.9, 3.0, 13)))
+START = ((1.0, 0.0), (0.3, 0.0), (0.0, 3.0), (0.0, 0.1), (0.0, 0.1))
+"""Value and slope of laws that are linear, to begin with."""
+LEAST = 0.02
+"""Value at the nodes of the first two laws. The others have a node at zero, where they vanish: no stress at rest."""
+
+
+def arguments(F, angle=None) -> list:
+    """What the laws are called with at F (2, 2, ...); `angle` of the fibres (...), or None."""
+    first, second, J = isochoric_invariants(F)
+    fibres = [] if angle is None else [_stretch(F, J, a)[0] - 1.0 for a in _directions(angle)]
+    return [first - 3.0, second - 3.0, J - 1.0, *fibres]
+
+
+def stress(F, w, angle=None):
+    """First Piola stress (2, 2, ...) of slopes w, functions of torch, at F (2, 2, ...)."""
+    first, second, J = isochoric_invariants(F)
+    volume, power = cofactor(F), J ** (-2.0 / 3.0)
+    by_first = 2.0 * power * F - (2.0 / 3.0) * first / J * volume
+    by_second = power**2 * (2.0 * F + 2.0 * J * volume) - (4.0 / 3.0) * second / J * volume
+    found = w[0](first - 3.0) * by_first + w[1](second - 3.0) * by_second + w[2](J - 1.0) * volume
+    for law, a in zip(w[3:], () if angle is None else _directions(angle), strict=True):
+        stretch, line = _stretch(F, J, a)
+        found = found + law(stretch - 1.0) * (2.0 * power * line[:, None] * a - (2.0 / 3.0) * stretch / J * volume)
+    return found
+
+
+def _directions(angle):
+    """The fibres (2, ...) above and below the first axis."""
+    return [torch.stack([torch.cos(angle), sign * torch.sin(angle)]) for sign in (1.0, -1.0)]
+
+
+def _stretch(F, J, a):
+    """``J^(-2/3) |F a|^2`` and ``F a``."""
+    line = (F * a).sum(1)
+    return J ** (-2.0 / 3.0) * (line**2).sum(0), line
+
+
+@BilinearForm
+def bending(u, v, w):
+    return u.hess[0, 0] * v.hess[0, 0]
+
+
+@dataclass(frozen=True, eq=False)
+class Rubber:
+    """The unknowns: three laws, with fibres five and their angle."""
+
+    fibres: bool = False
+
+    @cached_property
+    def laws(self) -> tuple[ngf.Law, ...]:
+        """Slopes, cubic on each cell with a continuous derivative, and the angle."""
+        slopes = [ngf.Law(Basis(MeshLine(nodes), ElementLineHermite(), intorder=6))
+                  for nodes in MESHES[:5 if self.fibres else 3]]
+        constant = ngf.Law(Basis(MeshLine(np.linspace(0.0, 1.0, 2)), ElementLineP0(), intorder=1))
+        return (*slopes, constant) if self.fibres else tuple(slopes)
+
+    @cached_property
+    def space(self) -> ngf.ProductSpace:
+        """Of all unknowns."""
+        slopes = [ngf.HilbertSpace.h1(law.basis) for law in self.laws[:5]]
+        return ngf.ProductSpace((*slopes, *(ngf.HilbertSpace.l2(law.basis) for law in self.laws[5:])))
+
+    def residual(self, u, v, w, _):
+        """The equation."""
+        F = deformation_gradient(u)
+        angle = w[5](0.0 * F[0, 0]) if self.fibres else None
+        return ddot(stress(F, w[:5], angle), grad(v))
+
+    @cached_property
+    def smoothness(self) -> sp.csr_array:
+        """Matrix of ``sum int w_i''^2``, and a little of ``sum int w_i^2``."""
+        parts = [bending.assemble(part.basis) for part in self.space.spaces[:5]]
+        constant = [sp.csr_array((1, 1))] if self.fibres else []
+        return sp.csr_array(sp.block_diag([*parts, *constant], format="csr") + 1e-6 * self.space.mass)
+
+    def interpolated(self, slopes, angle: float = 0.0) -> np.ndarray:
+        """Vector of slopes, functions of arrays, and of an angle."""
+        values = (*slopes[:5], lambda s: angle + 0.0 * s) if self.fibres else slopes[:3]
+        return np.concatenate([part.project(each(part.points[:, 0]))
+                               for part, each in zip(self.space.spaces, values, strict=True)])
+
+    def start(self, angle: float = 0.0) -> np.ndarray:
+        """Laws that are linear."""
+        return self.interpolated([lambda s, a=a, b=b: a + b * s for a, b in START], angle)
+
+    @property
+    def known(self) -> np.ndarray:
+        """Unknowns that are known: values of laws at rest, and the angle while it is not sought."""
+        rest = [self._values(i)[np.isclose(MESHES[i], 0.0)] for i in range(2, len(self.laws) - self.fibres)]
+        return np.concatenate([*rest, [self.space.size - 1] if self.fibres else []]).astype(int)
+
+    @property
+    def bounds(self) -> tuple[np.ndarray, float]:
+        """Of the unknowns: values at the nodes of laws that are positive are `LEAST` at least."""
+        lower = np.full(self.space.size, -np.inf)
+        lower[np.concatenate([self._values(0), self._values(1)])] = LEAST
+        return lower, np.inf
+
+    def _values(self, i: int) -> np.ndarray:
+        """Unknowns that are values of law number i at its nodes."""
+        return sum(self.space.sizes[:i]) + self.space.spaces[i].basis.nodal_dofs[0]
+
+    def functions(self, m) -> list:
+        """The slopes as functions of arrays, and the angle."""
+        return [lambda s, law=law, part=part: law.evaluate(part, np.reshape(s, (-1, 1))).reshape(np.shape(s))
+                for law, part in zip(self.laws, self.space.split(m), strict=True)]
+
+    def networks(self, m, neurons: int) -> ngf.PerField:
+        """Corrections of given laws m, zero at the start: the first two positive, the others with the value 0 at 0."""
+        functions, mlp = self.functions(m), ngf.MLP((1, neurons, 1), box=((-0.9,), (10.0,)))
+
+        def positive(i):
+            raised = lambda x: np.log(np.expm1(np.maximum(functions[i](x[:, 0]), LEAST)))  # noqa: E731
+            return ngf.Transformed(ngf.BoundaryLift(mlp, lambda x: np.ones(len(x)), raised), "softplus")
+
+        def at_rest(i):
+            return ngf.BoundaryLift(mlp, lambda x: x[:, 0], lambda x: functions[i](x[:, 0]))
+
+        parts = [positive(0), positive(1), *map(at_rest, range(2, len(self.laws) - self.fibres))]
+        angle = [ngf.FiniteElement(self.space.spaces[5], float(m[-1]))] if self.fibres else []
+        return ngf.PerField((*parts, *angle))
