@@ -273,7 +273,7 @@ SMALL = {
     "eit_tank": [], "fit_1d": ["--cells", "32"], "gradient_field": ["--cells", "8"], "ritz_2d": ["--cells", "8"],
     "nonlinear_conductivity": ["--cells", "4", "--sensors", "4"],
     "flux_law": ["--cells", "3", "--sensors", "3", "--law-cells", "1"],
-    "hyperelastic": ["--cells", "8", "--steps", "1", "--refinements", "0", "--stretch", "0.05", "--no-grow"],
+    "hyperelastic": ["--cells", "6", "--steps", "1", "--refinements", "0", "--stretch", "0.1", "--no-grow"],
     "nonlinear_heat": ["--cells", "3", "--steps", "3"], "reaction_kinetics": ["--cells", "4", "--sensors", "4"],
     "wave_speed": ["--cells", "4", "--steps", "8", "--number", "2", "--receivers", "5", "--frequency", "1"],
     "parametric_diffusion": ["--cells", "6", "--snapshots", "20", "--rank", "5"], "source": ["--cells", "8"],
