@@ -271,7 +271,7 @@ class EvolutionProblem:
             return [weight * form.residual(u, m) for weight, form, m in used]
 
         def residual(u):
-            r = sum(parts(u)) - rhs
+            r = sum(at_start if u is start else parts(u)) - rhs
             r[self.dirichlet] = 0.0
             return r
 
@@ -282,7 +282,8 @@ class EvolutionProblem:
 
         start = guess.copy()
         start[self.dirichlet] = lift[self.dirichlet]
-        reference = max(norm(part) for part in (rhs, *parts(start)))
+        at_start = parts(start)
+        reference = max(norm(part) for part in (rhs, *at_start))
         return newton(residual, step, start, reference or 1.0, tolerance=self.tolerance,
                       max_iterations=self.max_iterations, what=f"at time {self.times[i]:g}")
 
