@@ -157,6 +157,37 @@ def test_derivatives_are_those_of_the_scheme(problem):
         assert exact or abs(2 * rates[1] - rates[0] - rate) < 0.02  # extrapolated to vanishing steps
 
 
+ADJOINT_STEPS = {  # as docs/theory.md writes them: what (M, D, K)^T act on, of p at three times, steps h and ratios w
+    "euler": lambda p, h, w: (p[0] - p[1], 0 * p[0], h[0] * p[0]),
+    "crank-nicolson": lambda p, h, w: (p[0] - p[1], 0 * p[0], (h[0] * p[0] + h[1] * p[1]) / 2),
+    "bdf2": lambda p, h, w: ((1 + 2 * w[0]) / (1 + w[0]) * p[0] - (1 + w[1]) * p[1] + w[2] ** 2 / (1 + w[2]) * p[2],
+                             0 * p[0], h[0] * p[0]),
+    "newmark": lambda p, h, w: ((p[0] - p[1]) / h[0] - (p[1] - p[2]) / h[1], (p[0] - p[2]) / 2,
+                                (h[0] * (p[0] + p[1]) + h[1] * (p[1] + p[2])) / 4),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_adjoint_steps_are_those_of_the_theory(method):
+    problem = membrane() if method == "newmark" else cooling(method)
+    m, last = directions(problem)[0], len(UNEVEN) - 1
+    state = problem.solve(m)
+    covector = RNG(3).standard_normal(state.film.shape)
+    p = np.zeros((len(UNEVEN) + 2, *state.film.shape[1:]))
+    p[:-2] = state.adjoint_state(covector.reshape(state.u.shape)).reshape(state.film.shape)
+    h = np.append(np.nan, np.diff(UNEVEN))
+    h = np.append(h, [h[last]] * 2)                                   # of steps that are not there: of no weight
+    free = np.setdiff1d(np.arange(problem.size), problem.dirichlet)
+    for i in range(2, len(UNEVEN)):
+        ratios = h[i:i + 3] / h[i - 1:i + 2]
+        used = ADJOINT_STEPS[method](p[i:i + 3], h[i:i + 3], ratios)
+        forms = [problem.terms[0].form, problem.terms[1].form if method == "newmark" else None, problem.form]
+        parts = [form.at(UNEVEN[i]).tangent(state.film[i, :, 0], m).T @ q for form, q in zip(forms, used, strict=True)
+                 if form is not None]
+        largest = max(np.abs(part).max() for part in parts)
+        assert np.abs((sum(parts) + covector[i])[free]).max() < 1e-12 * largest
+
+
 def test_initial_and_dirichlet_values_are_met():
     problem = coefficient()
     state = problem.solve(directions(problem)[0])

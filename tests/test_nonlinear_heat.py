@@ -16,7 +16,7 @@ case = load_function(CASE)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_law_is_found(seed, tmp_path):
     """Within a tenth on the temperatures that the plate passes through; the misfit is near that of the truth."""
-    problem = case(cells=8, steps=14)
+    problem = case(cells=8, steps=20)
     identification = Identification.of(problem, RunOptions.merged(problem.defaults, {"seed": seed}))
     *_, stage = identification.stages()
     at, level = stage.iterate.linearization, problem.levels[0]
