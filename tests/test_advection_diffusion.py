@@ -44,6 +44,7 @@ def relative_error(level, m):
 def test_nodal_method_reaches_the_published_minimum_in_half_the_evolutions():
     stage, level = nodal()
     assert stage.iterate.converged and abs(stage.iterate.value - COST) <= 1e-3
+    assert stage.iterate.value < COST  # it ends at 718.17608, a little below where hIPPYlib's search stops
     assert evolutions(stage) <= 0.5 * EVOLUTIONS
     assert evolutions(stage) == level.energy.pde.evolutions.total
     assert stage.iterate.terms["misfit"] == pytest.approx(MISFIT, abs=0.1)
