@@ -13,7 +13,8 @@ nodes and the reaction forces of every step.
 First the equation error, linear in the laws: residuals at the measured displacements, turned into displacements by a
 frozen tangent, and reactions; laws that hardly bend, the angle where the least value is least. They are what the
 networks start from, and with them the equation is solved on finer meshes, whose hole is a circle: what the measured
-mesh misses, extrapolated to the limit, is taken off the data. Then the equation constrains the state. In both the laws
+mesh misses, extrapolated to the limit, is taken off the displacements, and off the reactions if they are ``measured``:
+those of a file are sums of nodal forces of its very ``mesh``. Then the equation constrains the state. In both the laws
 are held smooth by :math:`\tfrac\alpha2 \sum_i \int w_i''^2`.
 
 With ``--data`` a file as `fem_ngf.LoadSteps.read` takes it, of a plate whose hole has the radius 0.1 around the origin.
@@ -65,10 +66,11 @@ def equation_error(test, material, alpha: float) -> np.ndarray:
     return least(m, frozen(m))
 
 
-def mesh_error(test, material, m, spread: float, refinements: int) -> tuple[np.ndarray, np.ndarray, list]:
+def mesh_error(test, material, m, spread: float, refinements: int, forces: str) -> tuple[np.ndarray, np.ndarray, list]:
     """What the measured mesh misses of the observations of laws m, by Richardson's extrapolation (order 2).
 
-    The mesh is refined until that changes displacements by less than their `spread`.
+    The mesh is refined until that changes displacements by less than their `spread`. Nothing is missed of forces of the
+    mesh.
 
     Returns
     -------
@@ -85,13 +87,15 @@ def mesh_error(test, material, m, spread: float, refinements: int) -> tuple[np.n
         mesh = finer(mesh)
         guess = ngf.HilbertSpace.l2(basis).interpolation(mesh.p.T) @ found[-1]
     last = seen[-1] - seen[-2] if len(seen) > 1 else 0.0
-    return seen[-1] + last / 3.0 - seen[0], found[0], changes[1:]
+    error = seen[-1] + last / 3.0 - seen[0]
+    error[-len(test.sets):] *= forces == "measured"
+    return error, found[0], changes[1:]
 
 
 def case(cells: int = 10, alpha: float = 1e4, spread: float = 1e-4, force_error: float = 1e-3, noise: float = 1e-4,
-         noise_seed: int = 1, steps: int = 4, held_out: int = 0, stretch: float = 0.6, neurons: int = 6,
-         refinements: int = 2, fibres: bool = False, truth: Literal["", "isihara", "neohookean", "holzapfel"] = "",
-         data: Path | None = None) -> ngf.Case:
+         noise_seed: int = 1, steps: int = 8, held_out: int = 0, stretch: float = 0.6, neurons: int = 6,
+         refinements: int = 2, fibres: bool = False, forces: Literal["", "mesh", "measured"] = "",
+         truth: Literal["", "isihara", "neohookean", "holzapfel"] = "", data: Path | None = None) -> ngf.Case:
     """Stored energy of a rubber from displacements and reactions.
 
     Parameters
@@ -112,11 +116,14 @@ def case(cells: int = 10, alpha: float = 1e4, spread: float = 1e-4, force_error:
         Of the mesh, at most, for what it misses.
     fibres
         Two families of them, at an unknown angle above and below the first axis.
+    forces
+        What the reactions are; of a file those of the mesh, without one measured.
     truth
         Material with which the laws are compared; without a file Isihara's.
     """
     ngf.check_positive(alpha=alpha)
     material, truth = Rubber(fibres), truth or ("" if data else "isihara")
+    forces = forces or ("mesh" if data else "measured")
     every = ngf.LoadSteps.read(data) if data else synthetic(material, material.interpolated(TRUTHS[truth]), cells,
                                                             steps + held_out, stretch, noise, noise_seed)
     if not 0 <= held_out < len(every):
@@ -124,7 +131,7 @@ def case(cells: int = 10, alpha: float = 1e4, spread: float = 1e-4, force_error:
     count = len(every) - held_out
     test = every.select(np.linspace(0, count, min(steps, count) + 1)[1:].round().astype(int) - 1)
     m = equation_error(test, material, 100.0 * alpha)
-    missed, guess, changes = mesh_error(test, material, m, spread, refinements)
+    missed, guess, changes = mesh_error(test, material, m, spread, refinements, forces)
     equation = test.equation(material.residual, material.laws, guess=guess)
     energy = inverse_problem(equation, test, test.values - missed, material, spread, force_error, alpha)
 
@@ -136,8 +143,9 @@ def case(cells: int = 10, alpha: float = 1e4, spread: float = 1e-4, force_error:
         if fibres:
             summary["fibre_angle"] = float(np.degrees(at.m[-1]))
         if held_out:
-            summary["held_out"] = predicted(every.select(np.arange(count, len(every))), material, at.m, spread,
-                                            refinements)
+            left = every.select(np.arange(count, len(every)))
+            summary["held_out"] = predicted(left, material, at.m, mesh_error(left, material, at.m, spread, refinements,
+                                                                             forces))
         return summary | ({"law_errors": law_errors(found, TRUTHS[truth], ranges)} if truth else {})
 
     basis = test.basis
@@ -147,9 +155,9 @@ def case(cells: int = 10, alpha: float = 1e4, spread: float = 1e-4, force_error:
                     defaults={"flow": "newton", "metric": "h1", "iterations": 15})
 
 
-def predicted(test, material, m, spread: float, refinements: int) -> dict:
-    """The `fit` of load steps that were not used."""
-    missed, guess, _ = mesh_error(test, material, m, spread, refinements)
+def predicted(test, material, m, known) -> dict:
+    """The `fit` of load steps that were not used, with their `mesh_error`."""
+    missed, guess, _ = known
     equation = test.equation(material.residual, material.laws, guess=guess)
     return fit(test.observation(equation)(equation.solve(m).u) + missed - test.values, test)
 

@@ -10,6 +10,7 @@ import torch
 from test_forms import taylor_rates
 
 from fem_ngf import (
+    BeyondLawWarning,
     FrozenEquation,
     GaussianNoise,
     InputError,
@@ -178,6 +179,9 @@ def test_bad_input_is_named():
         Reactions(equation.problem, (np.array([equation.problem.free[0]]),))
     with pytest.raises(InputError, match="measured has shape"):
         FrozenEquation(equation, np.zeros((3, 2)), m)
+    far = 4.0 * np.stack([equation.problem.form.state.doflocs[0]] * 2, axis=1)
+    with pytest.warns(BeyondLawWarning, match=r"law 1 is called by measured states outside its mesh \[-1, 2\] at"):
+        FrozenEquation(equation, far, m)
 
 
 def test_the_equation_error_of_a_plate_is_near_its_material():
@@ -201,20 +205,20 @@ def test_what_a_mesh_misses_is_extrapolated():
     truth = material.interpolated(TRUTHS["isihara"])
     test = LoadSteps(mesh, 0.3 * mesh.p.T[None] * (1.0, 0.5), np.ones((1, 4)), sides(mesh))
     found = load_function(CASES / "hyperelastic.py").__globals__["mesh_error"]
-    errors = [found(test, material, truth, 1e-9, r)[0] for r in (1, 2, 3)]
+    errors = [found(test, material, truth, 1e-9, r, "measured")[0] for r in (1, 2, 3)]
     apart = [np.linalg.norm(each - errors[-1]) / np.linalg.norm(errors[-1]) for each in errors[:-1]]
     assert apart[0] < 0.25 and apart[1] < 0.5 * apart[0]
-    changes = found(test, material, truth, 1e-9, 2)[2]
+    changes = found(test, material, truth, 1e-9, 2, "mesh")[2]
     assert 2.5 < changes[0] / changes[1] < 6.0
-    assert len(found(test, material, truth, 2.0 * changes[0], 2)[2]) == 1
+    assert len(found(test, material, truth, 2.0 * changes[0], 2, "mesh")[2]) == 1
 
 
 def test_load_steps_are_read_and_checked(tmp_path):
     mesh = plate(3)
     rng, file = np.random.default_rng(0), tmp_path / "plate.npz"
     arrays = {"points": mesh.p.T, "triangles": mesh.t.T, "reactions": rng.random((2, 4)),
-              "displacement": rng.random((2, mesh.p.shape[1], 2)), "constraint": np.zeros(mesh.p.T.shape)}
-    arrays["displacement_exact"] = np.ones_like(arrays["displacement"])
+              "displacement": 1e-3 * rng.random((2, mesh.p.shape[1], 2)), "constraint": np.zeros(mesh.p.T.shape)}
+    arrays["displacement_exact"] = 1e-3 * np.ones_like(arrays["displacement"])
 
     def read(**changes):
         np.savez(file, **(arrays | changes))
@@ -225,8 +229,12 @@ def test_load_steps_are_read_and_checked(tmp_path):
     for number, (axis, side) in enumerate(sides(mesh), 1):
         arrays["constraint"][side, axis] = number
     found = read()
-    assert [axis for axis, _ in found.sets] == [0, 0, 1, 1] and np.allclose(found.given, 1.0)
+    assert [axis for axis, _ in found.sets] == [0, 0, 1, 1] and np.allclose(found.given, 1e-3)
     assert len(found.select([1])) == 1 and found.values.shape == (len(found.std(1.0, 1.0)), 2)
+    inverted = arrays["displacement"].copy()
+    inverted[1, len(inverted[1]) // 2] += 1.0
+    with pytest.raises(InputError, match=r"load step 2 turns \d of 36 cells inside out \(det F <= 0\)"):
+        read(displacement=inverted)
     mixed, gap = arrays["constraint"].copy(), np.where(arrays["constraint"] == 2, 5, arrays["constraint"])
     mixed[-1] = 3
     for changes, match in (({"constraint": mixed}, "set 3 has nodes in two components"),

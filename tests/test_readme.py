@@ -102,3 +102,13 @@ def test_pointers_point_to_something(page):
         for name in parts[length:]:
             assert hasattr(found, name) or name in getattr(found, "__dataclass_fields__", {}), target
             found = getattr(found, name, None)
+
+
+def test_the_page_on_laws_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    after = executed("\n".join(python_blocks(ROOT / "docs" / "laws.md")), "laws")
+    found = after["found"]
+    error, beyond = after["errors"](found.iterate.m)
+    nodal, nodal_beyond = after["errors"](found.control.m)
+    assert error < 0.04 and beyond < 0.5 * nodal_beyond and error < nodal
+    assert (tmp_path / "runs" / "law" / "law.csv").is_file()

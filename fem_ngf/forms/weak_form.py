@@ -22,6 +22,7 @@ import torch
 from ..errors import InputError, check_function, check_has
 from .assembly import Assembler, Block, Integral, checked_vector
 from .density import Density
+from .laws import LawTable
 from .linearity import is_linear
 from .points import bases_of, point_arrays
 from .shapes import tables_of
@@ -121,6 +122,12 @@ class WeakForm:
     def parameter_sizes(self):
         """Unknowns of each parameter field."""
         return tuple(int(size) for size in np.diff([0, *self._splits, self.parameter_size]))
+
+    @property
+    def law_boxes(self):
+        """Bounds (d, 2) of the mesh of each law among the parameters."""
+        tables = [space for space in self._assembler.integrals[0].spaces[2:] if isinstance(space, LawTable)]
+        return [np.array([[float(each[0]), float(each[-1])] for each in table.breaks]) for table in tables]
 
     def at(self, t):
         """The form at a time, which its residual finds as ``w.t``; patterns are shared, so that this costs nothing."""

@@ -17,6 +17,7 @@ from scipy.optimize import lsq_linear
 
 from ..errors import InputError, SolveError
 from ..pde.operator import FreeOperator
+from .report import warn_beyond
 
 
 class FrozenEquation:
@@ -49,10 +50,20 @@ class FrozenEquation:
         self.reactions, self.counts = reactions, problem.counts
         self.measured = np.array(measured, dtype=float)
         self.measured[problem.dirichlet] = problem.lift[problem.dirichlet]
+        self._check_arguments(reference)
         tangents = [sp.csr_matrix(problem.form.tangent(u, reference)) for u in self.measured.T]
         solve = FreeOperator(problem.free, points=problem.form.state_points) if whitened else None
         self.solvers = [solve.factorize(K) if whitened else _Scaling(K.diagonal(), problem.free) for K in tangents]
         self.stiffness = [sp.csr_array(reactions.sums @ sp.csr_array(K)) for K in tangents]
+
+    def _check_arguments(self, m):
+        """A warning where a measured state calls a law outside its mesh: nothing is known of it there."""
+        calls = zip(*(self.form.visited(u, m) for u in self.measured.T), strict=True)
+        for number, (box, parts) in enumerate(zip(self.form.law_boxes, calls, strict=True), 1):
+            y, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
+            beyond = np.any((y < box[:, 0]) | (y > box[:, 1]), axis=1)
+            if beyond.any():
+                warn_beyond(f"law {number} is called by measured states", box, y, weights[beyond].sum() / weights.sum())
 
     form = property(lambda self: self.reactions.form, doc="Weak form of the problem.")
     parameter_size = property(lambda self: self.reactions.parameter_size, doc="Number n_m of parameter unknowns.")

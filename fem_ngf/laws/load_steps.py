@@ -37,7 +37,8 @@ class LoadSteps:
     Raises
     ------
     InputError
-        If shapes do not fit, a set is empty, or the reactions are not as many as the sets.
+        If shapes do not fit, a set is empty, the reactions are not as many as the sets, or a displacement turns a cell
+        inside out.
     """
 
     mesh: object
@@ -56,6 +57,11 @@ class LoadSteps:
         for number, (_, nodes) in enumerate(self.sets, 1):
             if len(nodes) == 0:
                 raise InputError(f"constraint set {number} has no nodes; number the sets from 1 without gaps")
+        for number, u in enumerate(self.states.T, 1):
+            gradient = np.moveaxis(np.asarray(self.basis.interpolate(u).grad), (0, 1), (-2, -1))
+            if bad := np.count_nonzero(np.linalg.det(gradient + np.eye(d)) <= 0):
+                raise InputError(f"displacement of load step {number} turns {bad} of {self.mesh.nelements} cells inside "
+                                 "out (det F <= 0); mend it or leave the step out")
 
     @classmethod
     def read(cls, path) -> LoadSteps:

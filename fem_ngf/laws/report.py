@@ -19,6 +19,14 @@ class BeyondLawWarning(UserWarning):
     """A state calls a law with arguments outside its mesh."""
 
 
+def warn_beyond(called: str, box: np.ndarray, arguments: np.ndarray, share: float) -> None:
+    """Warn of a law on a mesh with the bounds (d, 2) that is called with arguments (q, d), a share of them outside."""
+    mesh = ", ".join(f"[{a:.4g}, {b:.4g}]" for a, b in box)
+    last = ", ".join(f"{b:.4g}" for b in arguments.max(axis=0))
+    warnings.warn(f"{called} outside its mesh {mesh} at {100 * share:.2g} % of the quadrature points, up to {last}; take "
+                  "a larger mesh", BeyondLawWarning, stacklevel=3)
+
+
 @dataclass(frozen=True, eq=False)
 class Visited:
     """What a law is called with at a solution.
@@ -62,10 +70,7 @@ class Visited:
     def summary(self) -> dict:
         """Entries of a summary; a `BeyondLawWarning` where the law is called outside its mesh."""
         if self.outside > 0:
-            mesh = ", ".join(f"[{a:.4g}, {b:.4g}]" for a, b in zip(*self._mesh_box, strict=True))
-            last = ", ".join(f"{b:.4g}" for _, b in self.range)
-            warnings.warn(f"the law is called outside its mesh {mesh} at {100 * self.outside:.2g} % of the quadrature "
-                          f"points, up to {last}; take a larger mesh", BeyondLawWarning, stacklevel=2)
+            warn_beyond("the law is called", np.transpose(self._mesh_box), self.arguments, self.outside)
         return {"law_visited": self.range.tolist(), "law_outside": self.outside}
 
     @property
