@@ -60,8 +60,8 @@ class LoadSteps:
         for number, u in enumerate(self.states.T, 1):
             gradient = np.moveaxis(np.asarray(self.basis.interpolate(u).grad), (0, 1), (-2, -1))
             if bad := np.count_nonzero(np.linalg.det(gradient + np.eye(d)) <= 0):
-                raise InputError(f"displacement of load step {number} turns {bad} of {self.mesh.nelements} cells inside "
-                                 "out (det F <= 0); mend it or leave the step out")
+                raise InputError(f"displacement of load step {number} turns {bad} of {self.mesh.nelements} cells "
+                                 "inside out (det F <= 0); mend it or leave the step out")
 
     @classmethod
     def read(cls, path) -> LoadSteps:

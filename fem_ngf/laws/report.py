@@ -23,8 +23,8 @@ def warn_beyond(called: str, box: np.ndarray, arguments: np.ndarray, share: floa
     """Warn of a law on a mesh with the bounds (d, 2) that is called with arguments (q, d), a share of them outside."""
     mesh = ", ".join(f"[{a:.4g}, {b:.4g}]" for a, b in box)
     last = ", ".join(f"{b:.4g}" for b in arguments.max(axis=0))
-    warnings.warn(f"{called} outside its mesh {mesh} at {100 * share:.2g} % of the quadrature points, up to {last}; take "
-                  "a larger mesh", BeyondLawWarning, stacklevel=3)
+    warnings.warn(f"{called} outside its mesh {mesh} at {100 * share:.2g} % of the quadrature points, up to {last}; "
+                  "take a larger mesh", BeyondLawWarning, stacklevel=3)
 
 
 @dataclass(frozen=True, eq=False)
