@@ -1,4 +1,4 @@
-"""A law's network without a mesh of arguments: its values where a measured state is, in L2 of the push-forward measure."""
+"""A law's network without a mesh of arguments: at the arguments of a measured state, in the push-forward measure."""
 
 import numpy as np
 import pytest
@@ -49,8 +49,8 @@ def problem():
     space = SampleSpace(np.asarray(state.interpolate(u[:, 0]))[:, :1], weights=state.dx[:, 0])
     frozen = FrozenEquation(Reactions(equation, (edge,)), u, 0.8 * k)
     observation = MatrixObservation(sp.eye_array(frozen.state_size, format="csr"), np.zeros((frozen.state_size, 2)))
-    energy = InverseProblem(frozen, observation, frozen.solve(k).u, GaussianNoise.from_std(1e-3), Tikhonov(space), space,
-                            1e-3)
+    noise = GaussianNoise.from_std(1e-3)
+    energy = InverseProblem(frozen, observation, frozen.solve(k).u, noise, Tikhonov(space), space, 1e-3)
     box = (tuple(space.points.min(axis=0)), tuple(space.points.max(axis=0)))
     return energy, space, MLP((1, 8, 1), box=box), k
 
