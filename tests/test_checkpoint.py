@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from processes import exit_code
 
 from fem_ngf import InputError
 from fem_ngf.run.checkpoint import load_checkpoint, save_checkpoint
 from fem_ngf.run.cli import command
 
 CASE = str(Path(__file__).with_name("small_case.py"))
+KILL = ["--stop-by", "SIGKILL", "--bare", "--quiet"]
 ROOT = Path(__file__).parents[1]
 
 
@@ -76,8 +78,7 @@ def test_a_signal_leaves_a_run_that_goes_on(name, code, whole, tmp_path, capfd):
 
 def test_kill_leaves_a_run_that_goes_on(whole, tmp_path):
     folder = tmp_path / "run"
-    words = [sys.executable, "-m", "fem_ngf", "run", CASE, "--out", str(folder)]
-    words += ["--stop-after", "4", "--stop-by", "SIGKILL", "--bare"]
+    words = [sys.executable, "-m", "fem_ngf", "run", CASE, "--out", str(folder), "--stop-after", "4", *KILL]
     killed = subprocess.run(words, cwd=ROOT, capture_output=True,
                             env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=120)
     assert killed.returncode == -signal.SIGKILL
@@ -117,10 +118,8 @@ def test_a_killed_newton_or_sobolev_flow_ends_where_the_whole_one_does_to_the_la
     words = ["run", CASE, "--bare", "--cells", "4", "--iterations", "4", *flags]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert command([*words, "--out", str(whole), "--quiet"]) == 0
-    killed = subprocess.run([sys.executable, "-m", "fem_ngf", *words, "--out", str(cut), "--stop-by", "SIGKILL",
-                             "--stop-after", str(solve)], cwd=ROOT, capture_output=True,
-                            env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=120)
-    assert killed.returncode == -signal.SIGKILL and 0 < len(rows(cut)) < len(rows(whole))
+    assert exit_code(command, [*words, "--out", str(cut), "--stop-after", str(solve), *KILL]) == -signal.SIGKILL
+    assert 0 < len(rows(cut)) < len(rows(whole))
     assert command(["resume", str(cut), "--stop-after", "0", "--quiet"]) == 0
     ends = [load_checkpoint(folder)["stage"]["iterate"] for folder in (whole, cut)]
     assert np.array_equal(ends[0]["theta"], ends[1]["theta"])
@@ -137,10 +136,8 @@ def test_a_growing_run_that_was_killed_goes_on(flow, tmp_path):
     assert command([*words, "--out", str(whole), "--quiet"]) == 0
     events = [row for row in rows(whole) if "grew" in row["event"]]
     assert events[0]["step"] != rows(whole)[-1]["step"]
-    killed = subprocess.run([sys.executable, "-m", "fem_ngf", *words, "--out", str(cut), "--stop-by", "SIGKILL",
-                             "--stop-after", str(int(events[0]["forward"]) + 1)], cwd=ROOT, capture_output=True,
-                            env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=120)
-    assert killed.returncode == -signal.SIGKILL
+    solve = int(events[0]["forward"]) + 1
+    assert exit_code(command, [*words, "--out", str(cut), "--stop-after", str(solve), *KILL]) == -signal.SIGKILL
     assert rows(cut)[-1]["event"] == events[0]["event"]
     assert command(["resume", str(cut), "--stop-after", "0", "--quiet"]) == 0
     same_end(cut, whole)
