@@ -3,7 +3,8 @@
 import multiprocessing
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["fem_ngf.run.execution", "fem_ngf.run.identification", "fem_ngf.flows.identify", "skfem"])
+FORKS.set_forkserver_preload(["pytest", "skfem", "fem_ngf.run.execution", "fem_ngf.run.identification",
+                              "fem_ngf.flows.identify"])
 
 
 def exit_code(function, *arguments) -> int:

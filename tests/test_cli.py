@@ -274,7 +274,7 @@ SMALL = {
     "nonlinear_conductivity": ["--cells", "4", "--sensors", "4"],
     "flux_law": ["--cells", "3", "--sensors", "3", "--law-cells", "1"],
     "hyperelastic": ["--cells", "6", "--steps", "1", "--refinements", "0", "--stretch", "0.1", "--no-grow"],
-    "nonlinear_heat": ["--cells", "3", "--steps", "3"], "reaction_kinetics": ["--cells", "4", "--sensors", "4"],
+    "nonlinear_heat": ["--cells", "3", "--steps", "2"], "reaction_kinetics": ["--cells", "4", "--sensors", "4"],
     "wave_speed": ["--cells", "4", "--steps", "8", "--number", "2", "--receivers", "5", "--frequency", "1"],
     "parametric_diffusion": ["--cells", "6", "--snapshots", "20", "--rank", "5"], "source": ["--cells", "8"],
     "perforated_plate": ["--refinements", "0"], "reaction": ["--cells", "8"], "subsurface": ["--cells", "8"],
