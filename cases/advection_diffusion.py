@@ -25,7 +25,7 @@ from skfem import Basis, ElementTriP2, MeshTri
 import fem_ngf as ngf
 from fem_ngf import dot, grad
 
-HOLES = ((0.25, 0.5, 0.15, 0.4), (0.6, 0.75, 0.6, 0.85))
+HOLES = (((0.25, 0.5), (0.15, 0.4)), ((0.6, 0.75), (0.6, 0.85)))
 TUTORIAL = ("points", "triangles", "nodes", "velocity_points", "velocity", "times", "observation_times", "targets",
             "data", "noise_std", "m_true", "kappa", "gamma", "delta", "prior_mean")
 OBSERVED = np.linspace(1.0, 4.0, 16)
@@ -52,9 +52,8 @@ def velocity(x):
     """A flow along all walls: the rotated gradient of a function that vanishes there."""
     x = torch.tensor(x, requires_grad=True)
     stream = torch.sin(np.pi * x[0]) * torch.sin(np.pi * x[1]) / np.pi
-    for left, right, bottom, top in HOLES:
-        away = [torch.clamp(torch.maximum(a - y, y - b), min=0.0) for y, a, b in
-                ((x[0], left, right), (x[1], bottom, top))]
+    for hole in HOLES:
+        away = [torch.clamp(torch.maximum(a - y, y - b), min=0.0) for y, (a, b) in zip(x, hole, strict=True)]
         stream = stream * (1.0 - torch.exp(-(away[0] ** 2 + away[1] ** 2) / 0.01))
     along = torch.autograd.grad(stream.sum(), x)[0]
     return torch.stack([along[1], -along[0]]).numpy()
@@ -62,23 +61,12 @@ def velocity(x):
 
 def domain(cells: int):
     """Unit square without the holes; 20 cells a side, or a multiple, meet their rims."""
-    mesh = ngf.unit_square(cells)
-    x, y = mesh.p[:, mesh.t].mean(axis=1)
-    inside = [(a < x) & (x < b) & (c < y) & (y < d) for a, b, c, d in HOLES]
-    return mesh.remove_elements(np.flatnonzero(np.any(inside, axis=0)))
+    return ngf.without(ngf.unit_square(cells), HOLES)
 
 
 def times(mesh) -> np.ndarray:
     """Steps of 0.1 on 20 cells a side, shorter on finer meshes."""
     return np.linspace(0.0, 4.0, round(2.0 * np.sqrt(2.0) / mesh.param()) + 1)
-
-
-def rims(spacing: float = 0.025) -> np.ndarray:
-    """Points on the rims of the holes."""
-    found = [corner for a, b, c, d in HOLES for corner in (
-        *((x, y) for x in np.arange(a, b + spacing / 2, spacing) for y in (c, d)),
-        *((x, y) for x in (a, b) for y in np.arange(c + spacing, d - spacing / 2, spacing)))]
-    return np.round(found, 12)
 
 
 def model(kappa: float, flow, times) -> ngf.Model:
@@ -107,8 +95,8 @@ def case(cells: int = 20, noise: float = 0.01, noise_seed: int = 1, uncertainty:
     else:
         meshes, weights, true = ngf.halvings(domain, cells, 20), (1.0, 8.0, 0.25), truth if data is None else None
         equation = model(0.01, velocity, times)
-        measured = ngf.time_data(data, rims(), OBSERVED, truth, equation, domain(cells + 20), noise=noise,
-                                 seed=noise_seed)
+        measured = ngf.time_data(data, ngf.boundary_points(domain(40), ["holes"]), OBSERVED, truth, equation,
+                                 domain(cells + 20), noise=noise, seed=noise_seed)
     gamma, delta, mean = weights
     levels = ngf.levels(equation, meshes, measured,
                         lambda space: ngf.bilaplacian(space.basis, gamma, delta, mean=mean), truth=true,

@@ -76,7 +76,7 @@ def case(cells: int = 12, steps: int = 30, alpha: float = 3.0, noise: float = 0.
     network = ngf.GradNetM(1, (neurons,), activation="softplus", monotone=True, box=((0.0,), (HOT,)))
     outcome = ngf.law_outcome(model.parameter, None if data else truth, logarithm=True,
                               labels=("temperature", "conductivity"))
-    return ngf.Case("nonlinear_heat", levels, network, outcome=outcome, defaults={"flow": "newton"})
+    return ngf.Case("nonlinear_heat", levels, network, outcome=outcome)
 
 
 if __name__ == "__main__":

@@ -35,15 +35,6 @@ def leaving(u, v, m, w):
     return u * v
 
 
-def ricker(frequency: float):
-    """Ricker's wavelet; at t = 0 it is at rest but for a part of 2e-5."""
-    def pulse(t: float) -> float:
-        phase = (np.pi * (frequency * t - 1.2)) ** 2
-        return (1.0 - 2.0 * phase) * np.exp(-phase)
-
-    return pulse
-
-
 def truth(x):
     """True anomaly: one of 20 %, and a smaller one of opposite sign."""
     return (0.2 * np.exp(-((x[0] - 0.4) ** 2 + (x[1] - 0.6) ** 2) / 0.015)
@@ -79,7 +70,7 @@ def case(cells: int = 24, steps: int = 160, number: int = 8, receivers: int = 31
     model = ngf.Model(residual, ElementTriP2(), ElementTriP1(), neumann=shots(number), intorder=5, linear=True,
                       definite=True, evolution=ngf.Evolution(
                           mass, np.linspace(0.0, DURATION, steps + 1), "newmark",
-                          absorbing=dict.fromkeys(SIDES, leaving), pulse=ricker(frequency)))
+                          absorbing=dict.fromkeys(SIDES, leaving), pulse=ngf.ricker(frequency)))
     points = ngf.grid_points((1, receivers), (1.0, 0.05), (1.0, 0.95))
     heard = np.linspace(0.4, DURATION, 101)
     measured = ngf.time_data(data, points, heard, truth, model, ngf.unit_square(cells + 8), noise=noise,
@@ -87,8 +78,7 @@ def case(cells: int = 24, steps: int = 160, number: int = 8, receivers: int = 31
     levels = ngf.levels(model, {f"{cells} x {cells}": ngf.unit_square(cells)}, measured,
                         lambda space: ngf.Tikhonov(ngf.HilbertSpace.h1(space.basis, 0.1)), alpha,
                         truth=truth if data is None else None)
-    return ngf.Case("wave_speed", levels, ngf.MLP((2, 16, 16, 1)),
-                    defaults={"flow": "newton", "sampling": "nodal"})
+    return ngf.Case("wave_speed", levels, ngf.MLP((2, 16, 16, 1)), defaults={"sampling": "nodal"})
 
 
 if __name__ == "__main__":

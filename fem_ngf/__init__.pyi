@@ -99,6 +99,7 @@ from .gallery import noise_generator as noise_generator
 from .gallery import noisy as noisy
 from .gallery import point_data as point_data
 from .gallery import refinements as refinements
+from .gallery import ricker as ricker
 from .gallery import time_data as time_data
 from .growth.expansion import Expansion as Expansion
 from .laws.equation_error import FrozenEquation as FrozenEquation
@@ -122,6 +123,7 @@ from .meshes import rectangle as rectangle
 from .meshes import subdomain as subdomain
 from .meshes import unit_cube as unit_cube
 from .meshes import unit_square as unit_square
+from .meshes import without as without
 from .model import Discretization as Discretization
 from .model import Evolution as Evolution
 from .model import Model as Model

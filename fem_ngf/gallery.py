@@ -117,6 +117,15 @@ def manufactured(state: Callable, conductivity: Callable | None = None) -> tuple
     return lambda x: state(torch.as_tensor(x, dtype=torch.float64)).numpy(), source
 
 
+def ricker(frequency: float) -> Callable[[float], float]:
+    """Ricker's wavelet over time, with the peak of its spectrum at `frequency`; 2e-5 of it lies before t = 0."""
+    def pulse(t: float) -> float:
+        phase = (np.pi * (frequency * t - 1.2)) ** 2
+        return (1.0 - 2.0 * phase) * np.exp(-phase)
+
+    return pulse
+
+
 def noisy(values: np.ndarray, level: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Values with independent normal noise.
 

@@ -95,11 +95,26 @@ def l_shape(n: int) -> MeshTri:
     Boundaries left, bottom, right, top and, for the two edges that meet at the
     re-entrant corner, "reentrant".
     """
-    mesh = rectangle((2 * n, 2 * n), (-1.0, -1.0), (1.0, 1.0))
-    mesh = replace(mesh, _boundaries=None)
-    mesh = mesh.remove_elements(mesh.elements_satisfying(lambda x: (x[0] > 0) & (x[1] > 0))).with_defaults()
+    return without(rectangle((2 * n, 2 * n), (-1.0, -1.0), (1.0, 1.0)), [((0.0, 1.0), (0.0, 1.0))], "reentrant")
+
+
+def without(mesh, boxes, name: str = "holes"):
+    """A mesh without the cells whose midpoints are in one of the boxes, whose rims are a boundary of its own.
+
+    Parameters
+    ----------
+    mesh
+        Of a box; its sides keep scikit-fem's names.
+    boxes
+        Each ``((x0, x1), (y0, y1))``, with as many intervals as the mesh has dimensions.
+    name
+        Of the boundary that consists of their rims.
+    """
+    inside = [np.all([(a < x) & (x < b) for (a, b), x in zip(box, mesh.p[:, mesh.t].mean(axis=1), strict=True)], axis=0)
+              for box in boxes]
+    mesh = replace(mesh, _boundaries=None).remove_elements(np.flatnonzero(np.any(inside, axis=0))).with_defaults()
     outer = np.concatenate(list(mesh.boundaries.values()))
-    return mesh.with_boundaries({"reentrant": np.setdiff1d(mesh.boundary_facets(), outer)})
+    return mesh.with_boundaries({name: np.setdiff1d(mesh.boundary_facets(), outer)})
 
 
 def _check_grid(cells, lower, upper) -> None:

@@ -19,6 +19,7 @@ from fem_ngf import (
     subdomain,
     unit_cube,
     unit_square,
+    without,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -53,6 +54,8 @@ def test_unit_square_is_hippylibs_mesh():
 @pytest.mark.parametrize(("mesh", "element", "volume", "sides"), [
     (rectangle((4, 3), (0, 0), (2, 1)), ElementTriP1(), 2.0, {"left": 1, "right": 1, "bottom": 2, "top": 2}),
     (l_shape(2), ElementTriP1(), 3.0, {"left": 2, "bottom": 2, "right": 1, "top": 1, "reentrant": 2}),
+    (without(unit_square(4), [((0.25, 0.5), (0.5, 0.75)), ((0.5, 0.75), (0.25, 0.5))], "rims"), ElementTriP1(), 0.875,
+     {"left": 1, "right": 1, "bottom": 1, "top": 1, "rims": 2}),
     (unit_cube(2), ElementTetP1(), 1.0, dict.fromkeys(["left", "right", "bottom", "top", "front", "back"], 1)),
 ])
 def test_volumes_and_boundary_measures(mesh, element, volume, sides):
