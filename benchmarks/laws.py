@@ -22,7 +22,7 @@ from fem_ngf.run.loading import load_function
 CASES = Path(__file__).resolve().parents[1] / "cases"
 sys.path.insert(0, str(CASES))
 MATERIALS = {"Isihara_high": ("isihara", {}), "NeoHookean_high": ("neohookean", {}),
-             "Holzapfel_high": ("holzapfel", {"fibres": True})}
+             "Holzapfel_high": ("holzapfel", {})}
 
 
 class Failures:

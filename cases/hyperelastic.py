@@ -6,9 +6,9 @@ r"""Stored energy of a rubber from displacements and reaction forces of a plate 
 
 a quarter of the plate, symmetry on the left and at the bottom, given displacements on the right and at the top that
 grow from load step to load step. The unknowns are the three slopes :math:`w_i = W_i'`, laws of one argument each, with
-:math:`w_1, w_2 > 0` and :math:`w_3(0) = 0`: there is no energy and no stress without deformation. With ``--fibres`` two
-families of fibres join them, with a law each and an unknown angle (`rubber.material`). Data are displacements at the
-nodes and the reaction forces of every step.
+:math:`w_1, w_2 > 0` and :math:`w_3(0) = 0`: there is no energy and no stress without deformation. Where they do not
+explain the data two families of fibres join them, with a law each and an unknown angle (`rubber.material`). Data are
+displacements at the nodes and the reaction forces of every step.
 
 First the equation error, linear in the laws: residuals at the measured displacements, turned into displacements by a
 frozen tangent, and reactions; laws that hardly bend, the angle where the least value is least. They are what the
@@ -29,73 +29,20 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 import fem_ngf as ngf
 from rubber.judge import TRUTHS, law_errors
-from rubber.material import Rubber
-from rubber.plate import finer, synthetic
+from rubber.plate import synthetic
+from rubber.prediction import fit, mesh_error, predicted
+from rubber.start import inverse_problem, started
 
-
-def inverse_problem(equation, test, values, material, spread: float, force_error: float, alpha: float):
-    """For an equation, or the error of one."""
-    return ngf.InverseProblem(equation, test.observation(equation), values,
-                              ngf.GaussianNoise.from_std(test.std(spread, force_error)),
-                              ngf.Tikhonov(material.smoothness), material.space, alpha)
-
-
-def equation_error(test, material, alpha: float) -> np.ndarray:
-    """The unknowns of the least equation error; the tangent is frozen at those of the round before."""
-    equation = test.equation(material.residual, material.laws)
-
-    def frozen(m):
-        error = ngf.FrozenEquation(equation, test.states, m)
-        return inverse_problem(error, test, test.values, material, 5e-4, 5e-3, alpha)
-
-    def least(m, energy):
-        return ngf.quadratic_minimiser(energy, m, material.known, material.bounds)
-
-    m = least(material.start(), frozen(material.start()))
-    if material.fibres:
-        energy = frozen(m)
-        of = lambda angle: energy(least(material.start(angle), energy))  # noqa: E731
-        grid = np.linspace(0.0, 0.5 * np.pi, 10)[1:-1]
-        best = grid[np.argmin([of(angle) for angle in grid])]
-        angle = minimize_scalar(of, bounds=(best - 0.17, best + 0.17), method="bounded", options={"xatol": 5e-3}).x
-        m = least(material.start(angle), energy)
-    return least(m, frozen(m))
-
-
-def mesh_error(test, material, m, spread: float, refinements: int, forces: str) -> tuple[np.ndarray, np.ndarray, list]:
-    """What the measured mesh misses of the observations of laws m, by Richardson's extrapolation (order 2).
-
-    The mesh is refined until that changes displacements by less than their `spread`. Nothing is missed of forces of the
-    mesh.
-
-    Returns
-    -------
-    error (n_obs, steps), states (n_u, steps) on the measured mesh, root mean squares of the changes
-    """
-    mesh, guess, seen, found, changes = test.mesh, test.states, [], [], [np.inf]
-    while changes[-1] > spread and len(seen) <= refinements:
-        equation = test.equation(material.residual, material.laws, mesh, guess)
-        basis, u = equation.form.state, equation.solve(m).u
-        seen.append(test.observation(equation)(u))
-        found.append(u[:basis.N])
-        if len(seen) > 1:
-            changes.append(fit(seen[-1] - seen[-2], test)["displacement_misfit"])
-        mesh = finer(mesh)
-        guess = ngf.HilbertSpace.l2(basis).interpolation(mesh.p.T) @ found[-1]
-    last = seen[-1] - seen[-2] if len(seen) > 1 else 0.0
-    error = seen[-1] + last / 3.0 - seen[0]
-    error[-len(test.sets):] *= forces == "measured"
-    return error, found[0], changes[1:]
+ENERGIES = Literal["", "isihara", "neohookean", "holzapfel"]
 
 
 def case(cells: int = 10, alpha: float = 1e4, spread: float = 1e-4, force_error: float = 1e-3, noise: float = 1e-4,
          noise_seed: int = 1, steps: int = 8, held_out: int = 0, stretch: float = 0.6, neurons: int = 6,
-         refinements: int = 2, fibres: bool = False, forces: Literal["", "mesh", "measured"] = "",
-         truth: Literal["", "isihara", "neohookean", "holzapfel"] = "", data: Path | None = None) -> ngf.Case:
+         refinements: int = 2, fibres: Literal["auto", "no", "yes"] = "auto",
+         forces: Literal["", "mesh", "measured"] = "", truth: ENERGIES = "", data: Path | None = None) -> ngf.Case:
     """Stored energy of a rubber from displacements and reactions.
 
     Parameters
@@ -115,22 +62,22 @@ def case(cells: int = 10, alpha: float = 1e4, spread: float = 1e-4, force_error:
     refinements
         Of the mesh, at most, for what it misses.
     fibres
-        Two families of them, at an unknown angle above and below the first axis.
+        Two families of them, at an unknown angle above and below the first axis; auto: where the equation error of laws
+        without them is above two standard deviations, and twice that with them.
     forces
         What the reactions are; of a file those of the mesh, without one measured.
     truth
         Material with which the laws are compared; without a file Isihara's.
     """
     ngf.check_positive(alpha=alpha)
-    material, truth = Rubber(fibres), truth or ("" if data else "isihara")
-    forces = forces or ("mesh" if data else "measured")
-    every = ngf.LoadSteps.read(data) if data else synthetic(material, material.interpolated(TRUTHS[truth]), cells,
-                                                            steps + held_out, stretch, noise, noise_seed)
+    truth, forces = truth or ("" if data else "isihara"), forces or ("mesh" if data else "measured")
+    every = ngf.LoadSteps.read(data) if data else synthetic(TRUTHS[truth], cells, steps + held_out, stretch, noise,
+                                                            noise_seed)
     if not 0 <= held_out < len(every):
         raise ngf.InputError(f"held_out is {held_out}; give less than the {len(every)} load steps of the data")
     count = len(every) - held_out
     test = every.select(np.linspace(0, count, min(steps, count) + 1)[1:].round().astype(int) - 1)
-    m = equation_error(test, material, 100.0 * alpha)
+    material, m = started(test, fibres, 100.0 * alpha)
     missed, guess, changes = mesh_error(test, material, m, spread, refinements, forces)
     equation = test.equation(material.residual, material.laws, guess=guess)
     energy = inverse_problem(equation, test, test.values - missed, material, spread, force_error, alpha)
@@ -140,7 +87,7 @@ def case(cells: int = 10, alpha: float = 1e4, spread: float = 1e-4, force_error:
         ranges = [each.range[0].tolist() for each in seen]
         summary = fit(at.residual, test) | {"mesh_changes": changes, "law_visited": ranges,
                                             "law_outside": [each.outside for each in seen]}
-        if fibres:
+        if material.fibres:
             summary["fibre_angle"] = float(np.degrees(at.m[-1]))
         if held_out:
             left = every.select(np.arange(count, len(every)))
@@ -153,20 +100,6 @@ def case(cells: int = 10, alpha: float = 1e4, spread: float = 1e-4, force_error:
         f"displacement_{j + 1}": (basis, u[:basis.N]) for j, u in enumerate(at.state.u.T)})
     return ngf.Case("hyperelastic", (level,), material.networks(m, neurons), outcome=outcome,
                     defaults={"flow": "newton", "metric": "h1", "iterations": 15})
-
-
-def predicted(test, material, m, known) -> dict:
-    """The `fit` of load steps that were not used, with their `mesh_error`."""
-    missed, guess, _ = known
-    equation = test.equation(material.residual, material.laws, guess=guess)
-    return fit(test.observation(equation)(equation.solve(m).u) + missed - test.values, test)
-
-
-def fit(residual, test) -> dict:
-    """Root mean square error of displacements, and the largest relative error of each reaction."""
-    forces = len(test.sets)
-    return {"displacement_misfit": float(np.sqrt(np.mean(residual[:-forces] ** 2))),
-            "reaction_misfit": np.abs(residual[-forces:] / test.reactions.T).max(axis=1).tolist()}
 
 
 if __name__ == "__main__":

@@ -96,15 +96,15 @@ class Rubber:
         constant = [sp.csr_array((1, 1))] if self.fibres else []
         return sp.csr_array(sp.block_diag([*parts, *constant], format="csr") + 1e-6 * self.space.mass)
 
-    def interpolated(self, slopes, angle: float = 0.0) -> np.ndarray:
-        """Vector of slopes, functions of arrays, and of an angle."""
-        values = (*slopes[:5], lambda s: angle + 0.0 * s) if self.fibres else slopes[:3]
+    def interpolated(self, values) -> np.ndarray:
+        """Vector of slopes and an angle, functions of arrays."""
         return np.concatenate([part.project(each(part.points[:, 0]))
                                for part, each in zip(self.space.spaces, values, strict=True)])
 
     def start(self, angle: float = 0.0) -> np.ndarray:
         """Laws that are linear."""
-        return self.interpolated([lambda s, a=a, b=b: a + b * s for a, b in START], angle)
+        lines = [lambda s, a=a, b=b: a + b * s for a, b in (*START, (angle, 0.0))]
+        return self.interpolated(lines if self.fibres else lines[:3])
 
     @property
     def known(self) -> np.ndarray:

@@ -1,0 +1,51 @@
+"""What laws predict, and what the measured mesh misses of it."""
+
+import numpy as np
+
+import fem_ngf as ngf
+from rubber.plate import finer
+
+
+def mesh_error(test, material, m, spread: float, refinements: int, forces: str) -> tuple[np.ndarray, np.ndarray, list]:
+    """What the measured mesh misses of the observations of laws m, by Richardson's extrapolation (order 2).
+
+    The mesh is refined until that changes displacements by less than their `spread`. Nothing is missed of forces of the
+    mesh.
+
+    Returns
+    -------
+    error (n_obs, steps), states (n_u, steps) on the measured mesh, root mean squares of the changes
+    """
+    mesh, guess, seen, found, changes = test.mesh, test.states, [], [], [np.inf]
+    while changes[-1] > spread and len(seen) <= refinements:
+        equation = test.equation(material.residual, material.laws, mesh, guess)
+        try:
+            basis, u = equation.form.state, equation.solve(m).u
+        except ngf.SolveError:
+            if not seen:
+                raise
+            break
+        seen.append(test.observation(equation)(u))
+        found.append(u[:basis.N])
+        if len(seen) > 1:
+            changes.append(fit(seen[-1] - seen[-2], test)["displacement_misfit"])
+        mesh = finer(mesh)
+        guess = ngf.HilbertSpace.l2(basis).interpolation(mesh.p.T) @ found[-1]
+    last = seen[-1] - seen[-2] if len(seen) > 1 else 0.0
+    error = seen[-1] + last / 3.0 - seen[0]
+    error[-len(test.sets):] *= forces == "measured"
+    return error, found[0], changes[1:]
+
+
+def predicted(test, material, m, known) -> dict:
+    """The `fit` of load steps that were not used, with their `mesh_error`."""
+    missed, guess, _ = known
+    equation = test.equation(material.residual, material.laws, guess=guess)
+    return fit(test.observation(equation)(equation.solve(m).u) + missed - test.values, test)
+
+
+def fit(residual, test) -> dict:
+    """Root mean square error of displacements, and the largest relative error of each reaction."""
+    forces = len(test.sets)
+    return {"displacement_misfit": float(np.sqrt(np.mean(residual[:-forces] ** 2))),
+            "reaction_misfit": np.abs(residual[-forces:] / test.reactions.T).max(axis=1).tolist()}
