@@ -36,6 +36,7 @@ from rubber.plate import synthetic
 from rubber.prediction import fit, mesh_error, predicted
 from rubber.start import inverse_problem, started
 
+ARGUMENTS = ("$I_1 - 3$, isochoric", "$I_2 - 3$, isochoric", "$J - 1$", "$I_a - 1$", "$I_b - 1$")
 ENERGIES = Literal["", "isihara", "neohookean", "holzapfel"]
 
 
@@ -87,6 +88,11 @@ def case(cells: int = 10, alpha: float = 1e4, spread: float = 1e-4, force_error:
         ranges = [each.range[0].tolist() for each in seen]
         summary = fit(at.residual, test) | {"mesh_changes": changes, "law_visited": ranges,
                                             "law_outside": [each.outside for each in seen]}
+        if folder is not None:
+            for i, (each, band) in enumerate(zip(seen, ngf.law_bands(at), strict=False)):
+                true = None if i >= len(TRUTHS.get(truth, ())) else lambda y, i=i: TRUTHS[truth][i](y[:, 0])
+                ngf.write_law(folder / f"law_{i + 1}.png", lambda y, i=i: found[i](y[:, 0]), each, true, band,
+                              labels=(ARGUMENTS[i], "slope of the energy"))
         if material.fibres:
             summary["fibre_angle"] = float(np.degrees(at.m[-1]))
         if held_out:

@@ -109,6 +109,7 @@ from .laws.reactions import Reactions as Reactions
 from .laws.report import BeyondLawWarning as BeyondLawWarning
 from .laws.report import Visited as Visited
 from .laws.report import law_band as law_band
+from .laws.report import law_bands as law_bands
 from .laws.report import law_error as law_error
 from .laws.report import law_outcome as law_outcome
 from .laws.report import write_law as write_law

@@ -185,13 +185,14 @@ def test_bad_input_is_named():
         FrozenEquation(equation, far, m)
 
 
-def test_the_equation_error_of_a_plate_is_near_its_material():
+def test_the_equation_error_of_a_plate_is_near_its_material(tmp_path):
     """Mean error of the stress over six paths below 8 %, from noisy displacements and without a nonlinear solve."""
     make = load_function(CASES / "hyperelastic.py")
     problem = make(cells=6, steps=3, refinements=0, held_out=1)
     (level,), ansatz = problem.levels, problem.ansatz
     m = realize(ansatz, ansatz.initial(np.random.default_rng(0)), level.spaces["h1"])
-    found = problem.outcome(level.energy.linearize(m), None)
+    found = problem.outcome(level.energy.linearize(m), tmp_path)
+    assert [path.name for path in sorted(tmp_path.glob("*.png"))] == ["law_1.png", "law_2.png", "law_3.png"]
     errors = found["law_errors"]
     assert errors["P"]["mean"] < 0.08 and max(found["law_outside"]) == 0.0
     assert errors["P_visited"]["mean"] < 0.08 and set(errors["P_visited"]) <= set(errors["P"])

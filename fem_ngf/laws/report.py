@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -131,40 +132,47 @@ def _arguments(visited: Visited) -> np.ndarray:
     return np.linspace(min(lower, first), max(upper, last), 400)[:, None]
 
 
-def law_band(linearization, number: int = 0, slope: Callable | None = None) -> Callable:
-    r"""Standard deviation of a law over its arguments, by the `laplace` approximation of its nodal values.
+def law_bands(linearization) -> list[Callable]:
+    """Standard deviations of all laws over their arguments, by the `laplace` approximation of their nodal values.
 
     The regularisation, made definite as `InverseLinearization.preconditioner` is, stands for the prior. No network
-    bounds the band: it is that of all functions of the law's space.
+    bounds the bands: they are those of all functions of the laws' spaces.
 
     Parameters
     ----------
     linearization
         At the minimiser.
-    number
-        Of the law among the parameters.
-    slope
-        Derivative (n,) at arguments (n, d) of what is drawn with respect to the law: ``lambda y: np.exp(m(y))`` for the
-        band of :math:`e^m`.
 
     Returns
     -------
-    Callable
-        Arguments (n, d) -> standard deviations (n,); beyond the mesh that of its nearest point.
+    list of callables
+        For each law arguments (n, d) -> standard deviations (n,); beyond the mesh that of its nearest point.
     """
     space, precision = linearization.energy.space, linearization.preconditioner
-    parts = getattr(space, "spaces", (space,))
-    start = sum(part.size for part in parts[:number])
     root = np.linalg.cholesky(precision.solve(np.eye(space.size)))
     posterior = laplace(linearization, Gaussian(linearization.m, precision, root), threshold=1e-3).precision
+    parts = getattr(space, "spaces", (space,))
+    starts = np.cumsum([0, *(part.size for part in parts)])
 
-    def std(y):
+    def std(y, start, part):
         rows = np.zeros((space.size, len(y)))
-        rows[start:start + parts[number].size] = parts[number].interpolation(y).toarray().T
-        spread = np.sqrt(np.maximum(np.einsum("ij,ij->j", rows, posterior.solve(rows)), 0.0))
-        return spread if slope is None else np.abs(slope(y)) * spread
+        rows[start:start + part.size] = part.interpolation(y).toarray().T
+        return np.sqrt(np.maximum(np.einsum("ij,ij->j", rows, posterior.solve(rows)), 0.0))
 
-    return std
+    return [partial(std, start=start, part=part) for start, part in zip(starts, parts, strict=False)]
+
+
+def law_band(linearization, slope: Callable | None = None) -> Callable:
+    r"""Standard deviation of the only law; see `law_bands`.
+
+    Parameters
+    ----------
+    slope
+        Derivative (n,) at arguments (n, d) of what is drawn with respect to the law: ``lambda y: np.exp(m(y))`` for the
+        band of :math:`e^m`.
+    """
+    (std,) = law_bands(linearization)
+    return std if slope is None else lambda y: np.abs(slope(y)) * std(y)
 
 
 def law_error(found: Callable, truth: Callable, lower: float, upper: float, points: int = 400) -> float:
