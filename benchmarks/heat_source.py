@@ -16,9 +16,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from fem_ngf import Continuation, Expansion, FiniteElement, NewtonFlow
 from fem_ngf.growth.grow import seedling
+from fem_ngf.output.plots import figure_of, png
 from fem_ngf.run.loading import load_function
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,6 +82,21 @@ def line(result: Result, least: float) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def figure(paths: dict[str, np.ndarray], least: float) -> Figure:
+    """Energy on the finest meshes above the least, over the work of all meshes: what the coarser ones are worth."""
+    drawn = figure_of(7.5, 4.5, titled=False)
+    axes = drawn.add_subplot()
+    for unknown, path in paths.items():
+        work, _, value = path[path[:, 2] > least].T
+        axes.semilogy(work, 100.0 * (value / least - 1.0), "o-", ms=3, label=unknown)
+    axes.set(xlabel="work, in evolutions on the finest meshes", ylabel="energy above the least, %",
+             ylim=(1e-2, 1e2), xlim=(0, None))
+    axes.axhline(0.1, color="0.5", lw=0.8, ls="--")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    return drawn
+
+
 def main() -> None:
     """Run the study and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -87,7 +104,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=48)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--budgets", type=int, nargs="*", default=[500, 1000])
+    parser.add_argument("--alone", action="store_true", help="networks on the finest mesh only, too")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "tables" / "heat_source.md")
+    parser.add_argument("--figure", type=Path, default=ROOT / "docs" / "figures" / "heat_source.png")
     options = parser.parse_args()
     case = load_function(ROOT / "cases" / "heat_source.py")(cells=options.cells, steps=options.steps)
     meshes = " and ".join(level.label for level in case.levels[-2:])
@@ -100,13 +119,15 @@ def main() -> None:
              "benchmarks/heat_source.py`.", "", f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     found: list[Result] = []
     searches = [("nodal values, finest mesh only", None, 1, 0), ("nodal values", None, 2, 0)]
-    searches += [(f"network, seed {seed}", seed, 2, budget)
-                 for budget in options.budgets for seed in range(options.seeds)]
+    searches += [(f"network, seed {seed}{', finest mesh only' * (levels == 1)}", seed, levels, budget)
+                 for budget in options.budgets for seed in range(options.seeds) for levels in ((2, 1) if options.alone
+                                                                                               else (2,))]
     for i, each in enumerate(searches):
         for result in search(case, *each):
             found[i:] = [result]
             least = min(one.value for one in found)
             options.out.write_text("\n".join([*lines, *(line(one, least) for one in found)]) + "\n")
+            options.figure.write_bytes(png(figure({one.unknown: one.path for one in found}, least)))
 
 
 if __name__ == "__main__":
