@@ -11,11 +11,12 @@ import torch
 
 from .data.files import read_measurements, read_time_series
 from .data.measurements import Measurements, TimeSeries, WholeField, nodal_values
-from .data.observation import at_times, point_values
+from .data.observation import point_values, time_weights
 from .errors import InputError, check_memory
 from .meshes import boundary, check_cells
 from .model import Model
 from .pde.stationary import StationaryProblem
+from .pde.time.checkpointed import CheckpointedEvolution
 
 
 def halvings(mesh: Callable, cells: int, smallest: int = 12, factor: int = 2) -> dict[str, object]:
@@ -207,9 +208,10 @@ def time_data(data: Path | None, points: np.ndarray, times: np.ndarray, truth: C
         true = model.on(mesh)
         if isinstance(true.equation, StationaryProblem):
             raise InputError("time_data is for a model with an evolution; this one is stationary, use point_data")
-        observation = at_times(point_values(true.state, points), true.equation.times, times)
+        seen = CheckpointedEvolution(true.equation, point_values(true.state, points),
+                                     time_weights(true.equation.times, times), snapshots=1)  # no trajectory is kept
         values, std = (each.reshape(len(times), len(points), -1)
-                       for each in noisy(observation(true.solve(truth).u), noise, seed))
+                       for each in noisy(seen.solve(true.nodal(truth)).u, noise, seed))
         return TimeSeries(points, times, values, std)
     found = read_time_series(data, dimension=mesh.dim())
     values, std = _of_experiments(found, (len(found.times), len(found.points)), data, model, noise, seed)

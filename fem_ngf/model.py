@@ -8,8 +8,10 @@ from functools import cached_property, partial
 from inspect import signature
 
 import numpy as np
+import scipy.sparse as sp
 from skfem import AbstractBasis, Basis, Element, ElementLineP1, FacetBasis, LinearForm, MeshLine
 
+from .data.observation import MatrixObservation, point_values, time_weights
 from .energies.inverse_problem import InverseProblem
 from .errors import InputError, check_counts, check_function, check_has, real_array
 from .forms.laws import Law
@@ -17,6 +19,7 @@ from .forms.weak_form import WeakForm
 from .meshes import boundary
 from .pde.protocol import State
 from .pde.stationary import StationaryProblem, columns
+from .pde.time.checkpointed import CheckpointedEvolution
 from .pde.time.evolution import EvolutionProblem
 from .regularization.tikhonov import Tikhonov
 from .spaces import protocol
@@ -51,6 +54,11 @@ class Evolution:
     parameter_times
         ``(n_t,)``, or a function of the mesh: the parameter is a field m(x, t), linear between these times; None: it
         stays.
+    memory
+        Bytes for the states of a trajectory: an inverse problem keeps as many snapshots as that allows, and computes
+        the other states again, see `CheckpointedEvolution`. None: all states are kept.
+    disk
+        Snapshots on disk beside those in memory.
     """
 
     mass: Callable
@@ -62,6 +70,8 @@ class Evolution:
     absorbing: Mapping[str, Callable] = field(default_factory=dict)
     pulse: Callable[[float], float] | None = None
     parameter_times: np.ndarray | Callable | None = None
+    memory: float | None = None
+    disk: int = 0
 
     def __post_init__(self):
         check_has("absorbing", self.absorbing, "a dict {name: residual}", "items")
@@ -170,7 +180,7 @@ class Model:
             equation = self._evolution(state, form, how)
         entries = self.parameter if isinstance(self.parameter, tuple) else (self.parameter,)
         bases = tuple(each.basis if isinstance(each, Law) else state.with_element(each) for each in entries)
-        return Discretization(state, bases if isinstance(self.parameter, tuple) else bases[0], equation)
+        return Discretization(state, bases if isinstance(self.parameter, tuple) else bases[0], equation, self.evolution)
 
     @property
     def experiments(self) -> int:
@@ -274,11 +284,14 @@ class Discretization:
         Basis of m, or a tuple of them, with the state's quadrature points; of a law on the mesh of its arguments.
     equation
         Takes a vector m to the state and its derivatives.
+    evolution
+        The model's, which knows how much memory its states may take.
     """
 
     state: Basis
     parameter: AbstractBasis | tuple[AbstractBasis, ...]
     equation: StationaryProblem | EvolutionProblem
+    evolution: Evolution | None = None
 
     @property
     def mesh(self):
@@ -325,11 +338,17 @@ class Discretization:
         weight, bounds
             See `InverseProblem`: ``bounds=(1e-3, 1.0)`` keeps the unknown between two numbers.
         """
-        times = () if isinstance(self.equation, StationaryProblem) else (self.equation.times,)
-        observation, values, noise = data.on(self.state, *times)
+        equation, times = self.equation, getattr(self.equation, "times", None)
+        observation, values, noise = data.on(self.state) if times is None else data.on(self.state, times)
+        if self.evolution is not None and self.evolution.memory is not None:
+            check_has("data of an evolution with a budget of memory", data, "a TimeSeries", "points", "times")
+            equation = CheckpointedEvolution(equation, point_values(self.state, data.points),
+                                             time_weights(times, data.times), memory=self.evolution.memory,
+                                             disk=self.evolution.disk)
+            observation = MatrixObservation(sp.eye_array(equation.state_size, format="csr"), observation.points)
         if regularization is None:
             regularization, weight = Tikhonov, 0.0
-        return InverseProblem(self.equation, observation, values, noise, regularization(self.space), self.space, weight,
+        return InverseProblem(equation, observation, values, noise, regularization(self.space), self.space, weight,
                               bounds)
 
 

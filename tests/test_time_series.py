@@ -218,6 +218,28 @@ def test_an_evolution_shows_its_states_and_readings():
     assert np.allclose(readings.predicted[0], 1.0 + POINTS[:, 0], atol=1e-12)
 
 
+@pytest.mark.parametrize("memory", [3 * 8 * 16.0, 1e6])
+def test_a_model_with_a_budget_of_memory_is_the_same_problem(memory):
+    """Its energy, derivatives, film and readings, by snapshots: three of the sixteen unknowns, or all."""
+    evolution = Evolution(lambda u, v, m, w: u * v, np.linspace(0.0, 1.0, 9), start=lambda u, v, m, w: (u - m**2) * v)
+    model = Model(lambda u, v, m, w: dot(grad(u), grad(v)), ElementTriP1(), ElementTriP1(), linear=True)
+    series = TimeSeries(POINTS, TIMES, VALUES, 0.5)
+    kept, short = (levels(replace(model, evolution=each), {"3 x 3": unit_square(3)}, series, Tikhonov)[0]
+                   for each in (evolution, replace(evolution, memory=memory)))
+    assert short.energy.pde.snapshots == memory // 128
+    m, dm = np.random.default_rng(0).standard_normal((2, 16))
+    one, other = (level.energy.linearize(m) for level in (kept, short))
+    assert other.value == pytest.approx(one.value, rel=1e-13)
+    for found, expected in ((other.derivative, one.derivative),
+                            *((other.hessian_action(dm, kind), one.hessian_action(dm, kind))
+                              for kind in ("gauss-newton", "newton"))):
+        assert np.allclose(found, expected, rtol=0.0, atol=1e-12 * np.abs(expected).max())
+    films = kept.film(one), short.film(other)
+    assert np.array_equal(films[0].fields["state"][1], films[1].fields["state"][1])
+    assert np.allclose(films[0].readings.predicted, films[1].readings.predicted)
+    assert np.array_equal(kept.exports(one)["state"][1], short.exports(other)["state"][1])
+
+
 def test_nothing_is_interpolated_at_the_times_of_the_scheme():
     """Rounding of the times does not make two states of one."""
     times = np.linspace(0.0, 1.0, 11)

@@ -169,7 +169,7 @@ def _level(label: str, discrete, data, regularization, weight: float, bounds, tr
     given = {"data": (state, energy.data[:, 0])} if measured else {}
 
     def fields(at) -> Fields:
-        u = at.state.film[-1] if evolves else at.state.u
+        u = at.state.frames([len(discrete.equation.times) - 1])[0] if evolves else at.state.u
         return {name: (state, column) for name, column in zip(_names(u.shape[1]), u.T, strict=True)} | given
 
     evolves = discrete.equation.state_size != state.N
@@ -197,12 +197,13 @@ def _names(experiments: int) -> list[str]:
 
 def _film(discrete, data, truth: np.ndarray | None, at) -> Film:
     """Parameter and states of an evolution, at `FRAMES` steps at most, and its readings."""
-    state, times, states = discrete.state, at.state.times, at.state.film
+    state, times = discrete.state, discrete.equation.times
     shown = np.unique(np.linspace(0, len(times) - 1, min(len(times), FRAMES)).round().astype(int))
     found = compared(discrete.parameter, at.m, truth) if discrete.parameter.mesh is state.mesh else {}
     if isinstance(discrete.space, TensorSpace):
         found = {name: (basis, discrete.space.at(vector, times[shown])) for name, (basis, vector) in found.items()}
-    moving = {name: (state, states[shown, :, j]) for j, name in enumerate(_names(states.shape[2]))}
+    states = at.state.frames(shown)
+    moving = {name: (state, states[:, :, j]) for j, name in enumerate(_names(states.shape[2]))}
     return Film(times[shown], found | moving, data.readings(at.residual) if isinstance(data, TimeSeries) else None)
 
 

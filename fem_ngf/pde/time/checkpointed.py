@@ -146,6 +146,11 @@ class ObservedEvolution:
         for array in (self.m, self.u):
             array.setflags(write=False)
 
+    def frames(self, numbers):
+        """States (len(numbers), n, k) at the times of these numbers, which increase; computed again."""
+        film = MarchingFilm(self.evolution, self.m)
+        return np.stack([film[i] for i in numbers])
+
     def tangent(self, dm):
         """Derivative (n_t n_obs, k[, b]) in direction(s) dm; states that it needs are computed again beside it."""
         dm = checked_direction(dm, self.m.size)

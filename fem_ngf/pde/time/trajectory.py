@@ -41,6 +41,10 @@ class Trajectory:
         """Times (N + 1,)."""
         return self.problem.times
 
+    def frames(self, numbers):
+        """States (len(numbers), n, k) at the times of these numbers."""
+        return self.film[numbers]
+
     def tangent(self, dm):
         """Derivative of the trajectory in direction(s) dm.
 
