@@ -7,7 +7,7 @@ CORES ?= 2
 # One thread: reproducible numbers, and no BLAS threads that fight each other on a busy machine.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test test-slow test-kernels fuzz mutants lint docs clean
+.PHONY: run test test-slow test-mpi test-kernels fuzz mutants lint docs clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -19,6 +19,12 @@ test: $(VENV)/.installed
 # Studies on published data (where these are beside the checkout) that take longer than all other tests together.
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -n $(CORES) --dist worksteal -m slow
+
+# Several processes: mpi4py with the MPI that pip brings. A process that waits for another for ever is a failure too.
+test-mpi: $(VENV)/.installed-mpi
+	timeout 300 $(BIN)/mpiexec -n 2 $(BIN)/python -m pytest -q tests/mpi
+	timeout 300 $(BIN)/mpiexec -n 3 $(BIN)/python -m pytest -q tests/mpi
+	timeout 300 $(BIN)/python -m pytest -q tests/test_processes.py
 
 test-kernels: $(VENV)/.installed
 	$(BIN)/python tests/kernels.py
@@ -53,6 +59,10 @@ $(BIN)/python:
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(VENV)/.installed-mpi: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,mpi]'
 	@touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed

@@ -160,7 +160,7 @@ class Iterate:
         kept = {name: getattr(self, name) for name in STATE}
         state = getattr(self.linearization, "state", None)
         return {**kept, "memory": dict(vars(self.memory)), "ansatz": self.ansatz.as_dict(),
-                "warm_start": getattr(state, "u", None)}
+                "warm_start": getattr(state, "start", getattr(state, "u", None))}
 
 
 STATE = ("step", "theta", "start_value", "start_gradient", "alignment", "fit", "step_size", "solves", "idle", "events",

@@ -6,6 +6,8 @@ The solution is the linearisation point: `StationaryProblem.solve` returns a `St
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 
 from ..errors import InputError, SolveError, check_counts, check_has, check_positive, real_array
@@ -91,6 +93,13 @@ class StationaryProblem:
     def work_per_solve(self):
         """Unknowns n_u of one linear solve."""
         return self.state_size
+
+    def of_experiments(self, chosen):
+        """The problem with the experiments numbered `chosen` (int array) only, and counts of its own."""
+        other = copy(self)
+        other.loads, other.lift, other.experiments = self.loads[:, chosen], self.lift[:, chosen], len(chosen)
+        other.counts, other._last = SolveCounts(), None
+        return other
 
     def solve(self, m, start=None):
         """Solve for the parameter m (n_m,).

@@ -29,6 +29,7 @@ from .loading import (
     write_new,
 )
 from .options import RULE, SETTLED, RunOptions, check_values
+from .processes import Processes, one_console
 
 if TYPE_CHECKING:
     from .case import Case
@@ -67,11 +68,22 @@ def command(argv: Sequence[str], function: Callable[..., Case] | None = None) ->
     function
         Case function of the calling script.
     """
+    with one_console():
+        processes = Processes()
+        try:
+            processes = Processes.started()
+            code = 0
+        except InputError as error:
+            code = _told(f"error: {error}", 2)
+        return code or processes.ended(_executed(processes, list(argv), function))
+
+
+def _executed(processes: Processes, argv: list[str], function: Callable[..., Case] | None) -> int:
     try:
         with _patient_warnings():
             if function is not None:
-                return _run(inspect.getfile(function), list(argv), function)
-            return _dispatch(list(argv))
+                return _run(processes, inspect.getfile(function), argv, function)
+            return _dispatch(processes, argv)
     except InputError as error:
         return _told(f"error: {error}", 2)
     except SolveError as error:
@@ -106,11 +118,11 @@ def _patient_warnings():
         warnings.showwarning(each.message, each.category, each.filename, each.lineno)
 
 
-def _dispatch(argv: list[str]) -> int:
+def _dispatch(processes: Processes, argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(USAGE, end="")
         return 0 if argv else 2
-    commands: dict[str, Callable[[str, list[str]], int]] = {
+    commands: dict[str, Callable[[Processes, str, list[str]], int]] = {
         "run": _run, "resume": _resume, "verify": _verify, "compare": _compare, "report": _report}
     if argv[0] == "cases":
         return _cases(argv[1:])
@@ -118,13 +130,15 @@ def _dispatch(argv: list[str]) -> int:
         return _new(argv[1:])
     if argv[0] not in commands:
         raise InputError(f"unknown command {argv[0]!r}; choose one of cases, new, {', '.join(commands)}")
+    if argv[0] in ("compare", "report"):
+        processes.alone(argv[0])
     wants = "DIR" if argv[0] in ("resume", "report") else "CASE.py"
     if len(argv) < 2 or (argv[1].startswith("-") and argv[1] not in ("-h", "--help")):
         raise InputError(f"fem-ngf {argv[0]} needs {wants} first")
     if argv[1] in ("-h", "--help"):
         print(USAGE, end="")
         return 0
-    return commands[argv[0]](argv[1] if wants == "DIR" else found(argv[1]), argv[2:])
+    return commands[argv[0]](processes, argv[1] if wants == "DIR" else found(argv[1]), argv[2:])
 
 
 def _cases(flags: list[str]) -> int:
@@ -144,14 +158,16 @@ def _new(words: list[str]) -> int:
     return 0
 
 
-def prepare(path: str, flags: Sequence[str], function: Callable[..., Case] | None = None, prog: str = "fem-ngf run"):
-    """The identification that a command line describes, and its origin.
+def prepare(path: str, flags: Sequence[str], function: Callable[..., Case] | None = None, prog: str = "fem-ngf run",
+            processes: Processes | None = None):
+    """The identification that a command line describes, and its origin; on several processes with shared experiments.
 
     Raises
     ------
     InputError
         If anything that the user gave cannot be used.
     """
+    processes = Processes() if processes is None else processes
     arguments, given = parse(function or read_function(path), flags, f"{prog} {path}")
     check_values(given)
 
@@ -161,10 +177,11 @@ def prepare(path: str, flags: Sequence[str], function: Callable[..., Case] | Non
     from .record import Origin
 
     function = function or load_function(path)
-    trust(path)
+    if processes.first:
+        trust(path)
     before = time.process_time()
     with threadpool_limits(given.get("threads", 1)):
-        case = build(function, arguments, path)
+        case = processes.shared(build(function, arguments, path))
         options = RunOptions.merged(case.defaults, given)
         identification = Identification.of(case, options)
     seconds, defaults = time.process_time() - before, defaults_of(function)
@@ -178,8 +195,8 @@ def _plain(values: dict) -> dict:
             for name, value in values.items()}
 
 
-def _run(path: str, flags: list[str], function: Callable[..., Case] | None = None) -> int:
-    identification, origin = prepare(path, flags, function)
+def _run(processes: Processes, path: str, flags: list[str], function: Callable[..., Case] | None = None) -> int:
+    identification, origin = processes.agreed(lambda: prepare(path, flags, function, processes=processes))
 
     from threadpoolctl import threadpool_limits
 
@@ -188,8 +205,9 @@ def _run(path: str, flags: list[str], function: Callable[..., Case] | None = Non
     from .record import Record
     from .weighting import choose
 
-    with RunDirectory(identification.options.out or Path("runs") / identification.case.name) as directory:
-        directory.check()
+    out = identification.options.out or Path("runs") / identification.case.name
+    with processes.folder(out) as folder, RunDirectory(folder) as directory:
+        processes.agreed(directory.check)
         rule, record = identification.options.weight, Record()
         if rule in get_args(RULE):
             say = _silent if identification.options.quiet else print
@@ -197,7 +215,7 @@ def _run(path: str, flags: list[str], function: Callable[..., Case] | None = Non
                 identification, record.stage, record.rows, choice = choose(identification, rule, record.clock, say)
             flags = [*flags, "--weight", str(identification.options.weight)]
             origin = replace(origin, flags=tuple(flags), weight_choice=choice)
-            directory.create()
+            processes.agreed(directory.create)
         return run(identification, origin, directory, record)
 
 
@@ -206,7 +224,7 @@ def _silent(line: str) -> None:
 
 
 @contextlib.contextmanager
-def _restored(folder: str, flags: list[str]):
+def _restored(processes: Processes, folder: str, flags: list[str]):
     """Directory, identification, origin and record of a run that nobody else touches meanwhile."""
     from .checkpoint import load_run
     from .directory import RunDirectory
@@ -214,43 +232,44 @@ def _restored(folder: str, flags: list[str]):
     from .record import Origin
 
     trusted, flags = "--trust" in flags, [flag for flag in flags if flag != "--trust"]
-    with RunDirectory(Path(folder)) as directory:
-        content = load_run(folder)
-        directory.claim()
+    with processes.folder(Path(folder)) as own, RunDirectory(own) as directory:
+        content = processes.agreed(lambda: load_run(folder))
+        processes.agreed(directory.claim)
         origin = content["origin"]
         if not Path(origin["folder"]).is_dir():
             raise InputError(f"{folder} was started in {origin['folder']}, which does not exist any more")
         with contextlib.chdir(origin["folder"]):
             if not trusted:
-                check_trusted(origin["path"])
-            identification, _ = prepare(origin["path"], [*origin["flags"], *flags], prog="fem-ngf resume")
+                processes.agreed(lambda: check_trusted(origin["path"]) if processes.first else None)
+            identification, _ = processes.agreed(lambda: prepare(
+                origin["path"], [*origin["flags"], *flags], prog="fem-ngf resume", processes=processes))
         origin = Origin(**{**origin, "flags": (*origin["flags"], *flags)})
         yield directory, identification, origin, resumed(identification, content, directory.path)
 
 
-def _resume(folder: str, flags: list[str]) -> int:
+def _resume(processes: Processes, folder: str, flags: list[str]) -> int:
     from .execution import run, unblocked
 
     settled = {f"--{name.replace('_', '-')}" for name in SETTLED}
     for flag in flags:
         if flag.partition("=")[0].replace("_", "-") in settled:
             raise InputError(f"{flag} cannot be given to resume: the run has it from its start; begin a new run")
-    with _restored(folder, flags) as (directory, identification, origin, record):
+    with _restored(processes, folder, flags) as (directory, identification, origin, record):
         return run(identification, origin, directory, unblocked(identification, record))
 
 
-def _report(folder: str, flags: list[str]) -> int:
+def _report(processes: Processes, folder: str, flags: list[str]) -> int:
     from .execution import report
 
     if wrong := [flag for flag in flags if flag != "--trust"]:
         raise InputError(f"fem-ngf report takes a directory and --trust only, not {wrong[0]}")
-    with _restored(folder, flags) as (directory, identification, origin, record):
+    with _restored(processes, folder, flags) as (directory, identification, origin, record):
         return report(identification, origin, directory.path, record)
 
 
-def _verify(path: str, flags: list[str]) -> int:
+def _verify(processes: Processes, path: str, flags: list[str]) -> int:
     """Print what `verify_flow` measures on the coarsest mesh in use; 1 if some of it failed."""
-    identification, _ = prepare(path, flags, prog="fem-ngf verify")
+    identification, _ = processes.agreed(lambda: prepare(path, flags, prog="fem-ngf verify", processes=processes))
 
     import numpy as np
     from threadpoolctl import threadpool_limits
@@ -270,7 +289,7 @@ def _verify(path: str, flags: list[str]) -> int:
     return 1 if failed else 0
 
 
-def _compare(path: str, flags: list[str]) -> int:
+def _compare(processes: Processes, path: str, flags: list[str]) -> int:
     budget, flags = _budget(flags)
     parse(read_function(path), flags, f"fem-ngf compare {path}")
 

@@ -1,0 +1,1 @@
+"""One run on many processes: MPI (package mpi4py)."""

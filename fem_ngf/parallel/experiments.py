@@ -1,0 +1,171 @@
+"""Experiments distributed over processes: each solves the equation for its share of them.
+
+The states of a process never leave it. What all have is the parameter, the data and the observations: an observation of
+the states is gathered, a covector on the parameter is summed, and so an `InverseProblem` of a `SharedProblem` and a
+`SharedObservation` is the same function with the same derivatives on every process, whatever its noise, its
+regularisation and its bounds, and whatever a flow asks of it.
+
+Every operation is collective: all processes call it in the same order. A solve that fails on one of them is a
+`SolveError` on all, so that all reject the same step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..errors import InputError, SolveError
+from ..pde.protocol import SolveCounts
+
+
+def share_experiments(energy, comm):
+    """The energy of an `InverseProblem` with its experiments distributed over the processes of a communicator.
+
+    Parameters
+    ----------
+    energy : InverseProblem
+        The same on all processes, of a `StationaryProblem`.
+    comm : mpi4py.MPI.Comm
+        One process an experiment at most.
+
+    Raises
+    ------
+    InputError
+        If the energy has no experiments that can be taken apart, or fewer than there are processes.
+    """
+    problem = getattr(energy, "pde", None)
+    if not hasattr(problem, "of_experiments"):
+        what = type(energy).__name__ if problem is None else type(problem).__name__
+        raise InputError(f"{comm.size} processes share the experiments of a StationaryProblem; a {what} has none that "
+                         "can be taken apart: start one process")
+    if problem.experiments < comm.size:
+        raise InputError(f"{comm.size} processes share {problem.experiments} experiment"
+                         f"{'s' * (problem.experiments > 1)}; start as many processes as experiments at most")
+    shared = SharedProblem(problem, comm)
+    return replace(energy, pde=shared, observation=SharedObservation(energy.observation, shared))
+
+
+class SharedProblem:
+    """A problem of which each process solves a share of the experiments, consecutive ones; a `PDE`."""
+
+    def __init__(self, problem, comm):
+        self.comm, self.counts, self.experiments = comm, SolveCounts(), problem.experiments
+        bounds = np.linspace(0, problem.experiments, comm.size + 1).round().astype(int)
+        self.widths = np.diff(bounds)
+        self.mine = slice(int(bounds[comm.rank]), int(bounds[comm.rank + 1]))
+        self.local = problem.of_experiments(np.arange(problem.experiments)[self.mine])
+
+    def __repr__(self):
+        return f"SharedProblem({self.local!r} on process {self.comm.rank} of {self.comm.size})"
+
+    @property
+    def state_size(self):
+        return self.local.state_size
+
+    @property
+    def work_per_solve(self):
+        return self.local.work_per_solve
+
+    @property
+    def parameter_size(self):
+        return self.local.parameter_size
+
+    def solve(self, m, start=None):
+        """The states of this process's experiments at the parameter of the first process, bit for bit."""
+        given = np.array(m, dtype=float)
+        self.comm.Bcast(given, root=0)
+        apart = self.comm.allreduce(int(not np.array_equal(given, m)))
+        if apart:
+            raise InputError(f"{apart} processes search elsewhere than the first: their processors, or their numerical "
+                             "libraries, round differently; start the run on nodes of one kind")
+        local = getattr(start, "local", None if start is None else np.atleast_2d(start.T).T[:, self.mine])
+        state = self.together(lambda: self.local.solve(given, start=local))
+        return SharedState(self, state, None if self.local.linear else self._at_first(state.u))
+
+    def _at_first(self, u):
+        """All states (n_u, k) on the first process, from which a resumed run starts; None on the others."""
+        every = np.empty((self.experiments, len(u))) if self.comm.rank == 0 else None
+        self.comm.Gatherv(np.ascontiguousarray(u.T), (every, self.widths * len(u)), root=0)
+        return None if every is None else every.T
+
+    def together(self, work):
+        """The result of a piece of work on every process; the first failure of any is an error on all."""
+        before, result, failure = self.local.counts.copy(), None, None
+        try:
+            result = work()
+        except (SolveError, InputError) as error:
+            failure = error
+        for solved, failed in self.comm.allgather((self.local.counts - before, failure)):
+            self.counts.forward += solved.forward
+            self.counts.adjoint += solved.adjoint
+            self.counts.incremental += solved.incremental
+            failure = failure if failed is None else failed
+        if failure is not None:
+            raise failure
+        return result
+
+    def summed(self, covector: np.ndarray) -> np.ndarray:
+        """The sum over the processes, the same bits on all."""
+        total = np.empty_like(covector)
+        self.comm.Reduce(np.ascontiguousarray(covector), total, root=0)
+        self.comm.Bcast(total, root=0)
+        return total
+
+
+class SharedState:
+    """The states of this process's experiments: a `State` whose columns are theirs, and whose covectors are sums.
+
+    `start` has all of them on the first process, where the equation is not linear.
+    """
+
+    def __init__(self, problem: SharedProblem, local, start=None):
+        self.problem, self.local, self.m, self.u, self.start = problem, local, local.m, local.u, start
+
+    @property
+    def inexactness(self):
+        return self.local.inexactness
+
+    def tangent(self, dm):
+        return self.problem.together(lambda: self.local.tangent(dm))
+
+    def adjoint_state(self, covector, kind="adjoint"):
+        return self.problem.together(lambda: self.local.adjoint_state(covector, kind))
+
+    def pull_back(self, p):
+        return self.problem.summed(self.local.pull_back(p))
+
+    def adjoint(self, covector, kind="adjoint"):
+        return self.pull_back(self.adjoint_state(covector, kind))
+
+    def second_order(self, du, dm, p):
+        on_state, on_parameter = self.local.second_order(du, dm, p)
+        return on_state, self.problem.summed(on_parameter)
+
+
+class SharedObservation:
+    """An `Observation` from this process's states to the observations of all experiments, and back."""
+
+    def __init__(self, local, problem: SharedProblem):
+        self.local, self._problem = local, problem
+
+    @property
+    def shape(self):
+        return self.local.shape
+
+    @property
+    def points(self):
+        return getattr(self.local, "points", None)
+
+    def __call__(self, u):
+        """Observations (n_obs, k, ...) of all experiments from the states (n_u, mine, ...) of some."""
+        mine = np.ascontiguousarray(np.moveaxis(self.local(u), 1, 0))
+        widths = self._problem.widths
+        every = np.empty((widths.sum(), *mine.shape[1:]))
+        sizes = widths * (every[0].size if len(every) else 0)
+        self._problem.comm.Allgatherv(mine, (every, sizes))
+        return np.ascontiguousarray(np.moveaxis(every, 0, 1))
+
+    def transpose(self, r):
+        """Covectors (n_u, mine, ...) on the states of some experiments from weights (n_obs, k, ...) of all."""
+        return self.local.transpose(np.ascontiguousarray(r[:, self._problem.mine]))

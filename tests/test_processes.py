@@ -1,0 +1,78 @@
+"""How runs on several processes start, end and go on; what they compute is tested under mpiexec, in tests/mpi."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from fem_ngf import InputError
+from fem_ngf.parallel.launch import launched, world
+from fem_ngf.run.processes import Processes
+
+PLATE = str(Path(__file__).resolve().parents[1] / "cases" / "perforated_plate.py")
+MPIEXEC = Path(sys.executable).parent / "mpiexec"
+needs_mpi = pytest.mark.skipif(find_spec("mpi4py") is None or not MPIEXEC.exists(), reason="mpi4py is not installed")
+
+
+def test_without_a_launcher_nothing_is_shared(monkeypatch):
+    for name in ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_NUM_TASKS"):
+        monkeypatch.delenv(name, raising=False)
+    assert launched()[0] == 1 and world() is None
+    alone, case = Processes.started(), object()
+    assert alone.first and alone.shared(case) is case and alone.agreed(lambda: 3) == 3 and alone.ended(2) == 2
+    alone.alone("report")
+
+
+def test_a_launcher_without_mpi4py_is_refused(monkeypatch):
+    monkeypatch.setenv("PMI_SIZE", "2")
+    monkeypatch.setattr("fem_ngf.parallel.launch.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="mpi4py is not installed"):
+        world()
+
+
+def started(*words, **environment):
+    return subprocess.run([sys.executable, "-m", "fem_ngf", *words], capture_output=True, text=True, timeout=100,
+                          env=os.environ | environment)
+
+
+@needs_mpi
+def test_copies_that_do_not_know_of_each_other_are_refused_with_one_line():
+    first, second = (started("run", PLATE, OMPI_COMM_WORLD_SIZE="2", OMPI_COMM_WORLD_RANK=rank) for rank in "01")
+    assert first.returncode == second.returncode == 2
+    assert "another MPI" in first.stderr and first.stderr.count("\n") == 1 and second.stderr == ""
+
+
+def launched_run(processes, *words):
+    return subprocess.Popen([str(MPIEXEC), "-n", str(processes), sys.executable, "-m", "fem_ngf", *words],
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@needs_mpi
+def test_more_processes_than_experiments_end_with_one_line():
+    run = launched_run(3, "run", PLATE, "--refinements", "0")
+    said = run.communicate(timeout=100)[0]
+    assert run.returncode == 2 and said.count("3 processes share 2 experiments") == 1
+
+
+@needs_mpi
+def test_a_killed_process_ends_the_run_which_can_be_resumed(tmp_path):
+    folder = tmp_path / "run"
+    run = launched_run(2, "run", PLATE, "--refinements", "0", "--out", str(folder), "--bare", "--tolerance", "1e-9")
+    until = time.monotonic() + 90
+    while not (folder / "history.csv").exists() or (folder / "history.csv").read_text().count("\n") < 3:
+        assert run.poll() is None and time.monotonic() < until
+        time.sleep(0.02)
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    proxies = [Path(f"/proc/{child}/task/{child}/children").read_text().split() for child in children]
+    os.kill(int(proxies[0][-1]), 9)
+    run.communicate(timeout=30)
+    assert run.returncode != 0 and not (folder / "summary.json").exists()
+    again = launched_run(2, "resume", str(folder), "--quiet", "--iterations", "6")
+    said = again.communicate(timeout=100)[0]
+    assert again.returncode == 0, said
+    assert json.loads((folder / "summary.json").read_text())["iterations"] > 2
