@@ -35,7 +35,7 @@ def truth(u):
 @pytest.fixture(scope="module")
 def problem():
     """Energy of the equation error, its space, and a network of one argument: the values of the law are the unknown."""
-    state = sk.Basis(unit_square(10), sk.ElementTriP1(), intorder=1)
+    state = sk.Basis(unit_square(6), sk.ElementTriP1(), intorder=1)
     form = WeakForm(lambda u, v, k, w: k * dot(grad(u), grad(v)) - 4.0 * v, state, sk.ElementTriP0())
     edge = state.get_dofs().all()
     values = np.where(state.doflocs[0] < 0.5, 0.0, 1.0)[:, None] * state.doflocs[1][:, None]
