@@ -57,6 +57,8 @@ BEYOND = 1e-2
 """Share of the energy that functions beyond the network may be expected to gain where it is called converged."""
 FLOOR = 1e-6
 """Least damping of a realisation, relative to the Gram matrix's diagonal: below it weights run away."""
+FEWER = 3
+"""How many times fewer iterations a realisation takes where tangent vectors are projected."""
 LONGER = 0.3
 """Share that ends the last look for the curvature, relative to that of the others."""
 EXACT = 300
@@ -354,8 +356,9 @@ class NewtonFlow:
     def _realised(self, model: QuadraticModel, iterate: Iterate, space: HilbertSpace, mu: float) -> Retraction:
         """The network that minimises the model with another mu."""
         damped = replace(model, curvature=model.curvature.with_mu(mu))
+        iterations = self.retractions if space.sampling == "nodal" else max(self.retractions // FEWER, 1)
         return retract(damped, iterate.ansatz, iterate.theta, space, damping=iterate.memory.damping,
-                       iterations=self.retractions, floor=FLOOR, least=WORTH * self._least(iterate))
+                       iterations=iterations, floor=FLOOR, least=WORTH * self._least(iterate))
 
     def status(self, iterate: Iterate) -> str:
         """Converged where the certificate is small: beside the energy, or as a log-likelihood if it is one.
