@@ -1,5 +1,7 @@
 """What could still be gained where a run ends, against dense algebra; and the words that depend on it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from problems import inverse_problem
@@ -16,7 +18,7 @@ from fem_ngf import (
     Regression,
 )
 from fem_ngf.flows.certificate import certified, expected_decrease, negligible
-from fem_ngf.flows.iterate import STAGNATION, TOO_SMALL, start
+from fem_ngf.flows.iterate import FLAT, STAGNATION, TOO_SMALL, start
 from fem_ngf.tangent.tangent_space import tangent_vectors
 
 RNG = np.random.default_rng
@@ -75,9 +77,21 @@ def test_a_network_that_is_too_small_is_told():
     assert last.value > 1.5 * nodal.value and last.stop_reason == TOO_SMALL and not last.converged
 
 
+@pytest.mark.parametrize("begin", [60.0, 300.0])
+def test_a_flat_start_is_not_converged(begin):
+    """exp(m) is so large that no datum feels m: the expected decrease is nothing, the misfit is all."""
+    energy, space, _ = inverse_problem(4)
+    network = MLP((2, 4, 1), start=begin)
+    for ansatz, theta in ((network, network.initial(RNG(0))), (FiniteElement(space), np.full(space.size, begin))):
+        *_, last = NewtonFlow(energy, ansatz, space).run(theta)
+        assert last.stop_reason == FLAT and last.status == "stalled" and last.expected_decrease < 1e-6
+
+
 def test_half_a_unit_counts_for_likelihoods_only():
     energy, space, _ = inverse_problem(4)
     assert GaussianNoise.from_std(np.ones(3)).is_likelihood and GaussianNoise.from_std(2.0).is_likelihood
     assert not GaussianNoise.from_matrix(space.mass).is_likelihood
     iterate = iterate_of(FiniteElement(space), np.zeros(space.size), energy, space)
-    assert negligible(iterate) == max(0.5, 1e-3 * iterate.value)
+    assert iterate.value > 50.0 and negligible(iterate) == max(0.5, 1e-3 * iterate.value)
+    few = replace(iterate, linearization=replace(iterate.linearization, value=10.0))
+    assert negligible(few) == pytest.approx(0.1)

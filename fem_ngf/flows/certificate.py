@@ -11,15 +11,17 @@ from .curvature import Curvature, krylov_pairs
 from .iterate import CONVERGED, Iterate, solve_kinds, solves_since
 from .quadratic_model import QuadraticModel, attainable
 
-SHARE = 1e-3
-"""Expected decrease, relative to the energy, up to which a run may be called converged."""
+SHARE, LARGEST = 1e-3, 1e-2
+"""Expected decrease, relative to the energy, up to which a run may be called converged; the largest for few data."""
 
 
 def negligible(iterate: Iterate) -> float:
     """Expected decrease up to which a run may be called converged: `SHARE` of the energy, or 1/2 of a log-likelihood.
+
+    Where there are few data and 1/2 is much, at most `LARGEST` of the energy.
     """
-    noise = getattr(getattr(iterate.linearization, "energy", None), "noise", None)
-    return max(SHARE * abs(iterate.value), 0.5 if getattr(noise, "is_likelihood", False) else 0.0)
+    noise, size = getattr(getattr(iterate.linearization, "energy", None), "noise", None), abs(iterate.value)
+    return max(SHARE * size, min(0.5, LARGEST * size) if getattr(noise, "is_likelihood", False) else 0.0)
 
 
 def expected_decrease(iterate: Iterate) -> float:

@@ -34,6 +34,7 @@ from .growing import grown
 from .iterate import (
     CERTIFIED,
     EXHAUSTED,
+    FLAT,
     STALLED,
     TOO_SMALL,
     Iterate,
@@ -363,11 +364,15 @@ class NewtonFlow:
     def status(self, iterate: Iterate) -> str:
         """Converged where the certificate is small: beside the energy, or as a log-likelihood if it is one.
 
-        A network that could be larger must leave little to all functions, too.
+        A network that could be larger must leave little to all functions, too. Where nothing is expected because the
+        state hardly depends on the unknown, as where an exponential has saturated, a large misfit tells.
         """
         small, memory = negligible(iterate), iterate.memory
         if memory.expected_decrease > small:
             return STALLED
+        felt = memory.factor is None or memory.factor.shape[1] > 0
+        if not felt and iterate.terms["misfit"] > self.energy.data.size:
+            return FLAT
         beyond = memory.expected_beyond > max(small, BEYOND * abs(iterate.value))
         return TOO_SMALL if beyond and growing_layers(iterate.ansatz) else CERTIFIED
 
