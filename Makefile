@@ -47,6 +47,10 @@ docs: $(VENV)/.installed-docs
 	$(BIN)/sphinx-build -b html -W --keep-going docs docs/_build/html
 	@echo "documentation: docs/_build/html/index.html"
 
+# Runs every case (five minutes) and writes its picture and its figures for the pages above.
+gallery: $(VENV)/.installed
+	$(BIN)/python docs/gallery.py
+
 clean:
 	rm -rf docs/_build build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
 

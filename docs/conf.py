@@ -1,5 +1,7 @@
 """Sphinx configuration: ``make docs`` builds with -W, so that every warning is an error."""
 
+import ast
+import inspect
 import re
 import sys
 from pathlib import Path
@@ -61,6 +63,34 @@ def displayed_formula(writer, node):
     raise SkipNode
 
 
+def public_names() -> dict[str, str]:
+    """Names that a user imports from the package, and where each is defined, from its stub."""
+    stub = ast.parse(Path(fem_ngf.__file__).with_suffix(".pyi").read_text())
+    return {name.asname: f"fem_ngf.{node.module}.{name.name}" for node in stub.body
+            if isinstance(node, ast.ImportFrom) for name in node.names}
+
+
+def write_index(app):
+    """The page of all public names with a line each."""
+    rows = ["# Index of the public names", "", "All of them are imported from `fem_ngf`.", "", "| name | what it is |",
+            "| --- | --- |"]
+    for name, place in sorted(public_names().items(), key=lambda pair: pair[0].lower()):
+        line = (inspect.getdoc(getattr(fem_ngf, name)) or "").partition("\n")[0].replace("|", "\\|")
+        line = re.sub(r":math:`([^`]*)`", r"$\1$", line)
+        rows.append(f"| {{py:obj}}`{name} <{place}>` | {line} |")
+    (Path(__file__).parent / "names.md").write_text("\n".join(rows) + "\n")
+
+
+def check_index(app, env):
+    """Every public name is described on a page of the API."""
+    known = env.get_domain("py").objects
+    for name, place in public_names().items():
+        if place not in known:
+            logging.getLogger(__name__).warning("the public name %s (%s) is on no page of the API", name, place)
+
+
 def setup(app):
+    app.connect("builder-inited", write_index)
+    app.connect("env-check-consistency", check_index)
     app.connect("autodoc-process-docstring", plain_headings)
     app.add_html_math_renderer("mathml", (inline_formula, None), (displayed_formula, None))

@@ -296,6 +296,16 @@ def test_every_case_verifies(name, small_tank, capsys):
     assert "no exact Hessian" in out if name == "eit_tank" else "symmetry of the newton Hessian" in out
 
 
+def test_a_law_whose_slope_jumps_has_no_rates(tmp_path, capsys):
+    """Piecewise linear laws have no second derivative: integrals stand in for the rates."""
+    text = (ROOT / "cases" / "nonlinear_conductivity.py").read_text()
+    law = tmp_path / "law.py"
+    law.write_text(text.replace("ElementLineHermite", "ElementLineP1"))
+    assert command(["verify", str(law), "--cells", "6"]) == 0
+    out = capsys.readouterr().out
+    assert "passed  integral of the energy (no rate: the slope of a law jumps)" in out
+
+
 def test_verify_fails_for_a_wrong_derivative(tmp_path, capsys):
     wrong = tmp_path / "wrong.py"
     wrong.write_text(Path(CASE).read_text().replace("torch.exp(m) *", "(m.detach() + 2.0) *"))

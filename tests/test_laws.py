@@ -227,3 +227,15 @@ def test_bad_input_is_named():
         WeakForm(of_two, basis, Law(sk.Basis(bent(sk.MeshQuad().refined(1)), sk.ElementQuad1())))
     with pytest.raises(SolveError, match="not finite"):
         WeakForm(lambda u, v, k, w: k(torch.log(-u)) * v, basis, law).residual(u, m)
+
+
+@pytest.mark.parametrize(("mesh", "element", "smooth"), [
+    (sk.MeshLine(np.array([0.0, 0.5, 2.0, 3.0])), sk.ElementLineP1(), False),
+    (sk.MeshLine(np.array([0.0, 0.5, 2.0, 3.0])), sk.ElementLineP2(), False),
+    (sk.MeshLine(np.array([0.0, 0.5, 2.0, 3.0])), sk.ElementLineHermite(), True),
+    (sk.MeshLine(), sk.ElementLineP1(), True),
+    (sk.MeshQuad.init_tensor(np.array([0.0, 1.0, 3.0]), np.array([0.0, 2.0, 3.0])), sk.ElementQuadBFS(), True),
+    (sk.MeshQuad.init_tensor(np.array([0.0, 1.0, 3.0]), np.array([0.0, 2.0])), sk.ElementQuad2(), False),
+], ids=["P1", "P2", "Hermite", "one cell", "BFS", "Q2"])
+def test_slopes_that_jump_are_known(mesh, element, smooth):
+    assert Law(sk.Basis(mesh, element)).smooth is smooth

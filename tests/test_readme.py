@@ -85,6 +85,45 @@ def test_page_on_evolutions_runs():
     assert 73 < after["grown"].parameters <= 150 and after["grown"].value < 2e3  # from 6.5e4; nodal values reach 569
 
 
+EXAMPLES = {  # page and number of the block -> largest relative error; measured ones are half as large to four fifths
+    ("examples", 0): 0.35, ("examples", 1): 0.5, ("examples", 2): 0.25, ("examples", 3): 0.25, ("examples", 4): 0.35,
+    ("examples", 5): 0.5, ("boundary", 0): 0.2, ("complex", 0): 0.4, ("mesh", 0): 0.5,
+}
+
+
+@pytest.mark.search
+@pytest.mark.parametrize(("page", "number"), EXAMPLES)
+def test_problems_of_a_new_user(page, number, monkeypatch):
+    """Each a program of fifty lines at most, that finds its field and explains the data as far as their noise."""
+    monkeypatch.chdir(ROOT)
+    block = python_blocks(ROOT / "docs" / f"{page}.md")[number]
+    assert len(block.splitlines()) <= 50
+    after = executed(block, page)
+    iterate, space, truth = after["found"].iterate, after["space"], after["truth"]
+    error = iterate.m - truth
+    assert error @ (space.mass @ error) < EXAMPLES[page, number] ** 2 * (truth @ (space.mass @ truth))
+    half = 0.5 * iterate.linearization.energy.data.size
+    assert 0.6 * half < iterate.terms["misfit"] < 1.5 * half and iterate.status != "exhausted"
+
+
+@pytest.mark.search
+def test_the_weight_is_chosen_in_python():
+    (block,) = python_blocks(ROOT / "docs" / "weights.md")
+    after = executed(block, "weights")
+    choice, error, mass = after["choice"], after["m"] - after["truth"], after["space"].mass
+    assert choice.found and choice.run.misfit == pytest.approx(72.0, rel=0.01)
+    assert error @ (mass @ error) < 0.5**2 * (after["truth"] @ (mass @ after["truth"]))
+
+
+def test_the_gallery_has_every_case_and_its_picture():
+    page, cases = (ROOT / "docs" / "gallery.md").read_text(), {path.stem for path in (ROOT / "cases").glob("*.py")}
+    assert set(re.findall(r"^\(([a-z0-9_]+)\)=$", page, re.MULTILINE)) == cases
+    pictures = {path.stem: path.stat().st_size for path in (ROOT / "docs" / "figures" / "cases").glob("*.png")}
+    assert set(pictures) == cases and max(pictures.values()) < 60_000
+    assert set(re.findall(r"figures/cases/(\w+)\.png", (ROOT / "docs" / "tables" / "gallery.md").read_text())) == cases
+    assert page.count("```{math}") == len(cases) == page.count("`fem-ngf run ")
+
+
 def test_readme_table_is_what_compare_wrote():
     written = (ROOT / "docs" / "tables" / "diffusion_compare.md").read_text().strip()
     assert f"<!-- compare: begin -->\n{written}\n<!-- compare: end -->" in (ROOT / "README.md").read_text()

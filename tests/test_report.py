@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from skfem import Basis, ElementTriP1, MeshTri
+from skfem import Basis, ElementTriP1, ElementVector, MeshTri
 
 from fem_ngf.output.plots import field_figure
 from fem_ngf.output.prose import as_html
@@ -113,3 +113,11 @@ def test_fields_have_units_and_sensors():
     shown = [axes for axes in figure.axes if axes.get_title()]
     assert [axes.get_title() for axes in shown] == ["m [log S/m]", "truth [log S/m]", "u"]
     assert [len(axes.lines) for axes in shown] == [1, 0, 0] and shown[0].get_xlabel() == "[km]"
+
+
+def test_vectors_share_the_colours_of_their_lengths():
+    basis = Basis(MeshTri().refined(2), ElementVector(ElementTriP1()))
+    m, truth = np.full(basis.N, -1.0), np.full(basis.N, 2.0)
+    figure = field_figure({"m": (basis, m), "truth": (basis, truth), "error": (basis, m - truth)})
+    limits = [axes.collections[0].get_clim() for axes in figure.axes if axes.get_title()]
+    assert limits[:2] == 2 * [(0.0, pytest.approx(8**0.5))] and limits[2][0] > 0

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from fem_ngf import InputError
 from fem_ngf.output.files import replacing
 from fem_ngf.run.cli import command
 from fem_ngf.run.directory import RunDirectory
+from fem_ngf.run.loading import check_trusted, trust
 
 CASE = Path(__file__).with_name("small_case.py")
 ROOT = Path(__file__).parents[1]
@@ -133,6 +135,24 @@ def test_a_changed_case_file_needs_trust(word, tmp_path, capfd):
     assert not (tmp_path / "ran").exists()
     assert command([word, str(folder), "--trust"]) == 0 and (tmp_path / "ran").exists()
     assert command([word, str(folder)]) == 0  # trusted from now on
+
+
+@pytest.mark.parametrize("changed", ["one.py", "parts/__init__.py", "parts/two.py", "parts/deep/three.py"])
+def test_a_changed_module_of_a_case_needs_trust(changed, tmp_path):
+    """The modules beside a case are a part of it; what it does not import is not."""
+    names = ("one.py", "parts/__init__.py", "parts/two.py", "parts/deep/__init__.py", "parts/deep/three.py", "other.py")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    case = tmp_path / "case.py"
+    case.write_text("def case():\n    import numpy, one\n    from parts.two import x\n")
+    (tmp_path / "parts" / "two.py").write_text("from .deep import three\nfrom ..outside import y\n")
+    trust(case)
+    (tmp_path / "other.py").write_text("1 / 0")
+    check_trusted(case)
+    (tmp_path / changed).write_text((tmp_path / changed).read_text() + "# changed")
+    with pytest.raises(InputError, match="or a module beside it"):
+        check_trusted(case)
 
 
 def test_a_case_file_that_only_a_checkpoint_names_is_not_run(finished, tmp_path, capfd):

@@ -82,6 +82,21 @@ class Law:
         """Coefficients (cells, nb, c, p + 1, ..., p + 1) of the basis functions, lowest powers first."""
         return _polynomials(self.basis, self.grid)
 
+    @cached_property
+    def smooth(self) -> bool:
+        """Whether the slopes of its functions are continuous from cell to cell; otherwise none has a second derivative.
+        """
+        vector = np.random.default_rng(0).standard_normal(self.basis.N)
+        local = np.einsum("ebc...,eb->ec...", self.polynomials, vector[self.basis.element_dofs.T])
+        for axis, halves in enumerate(self.grid.boxes[1]):
+            powers, numbers = np.arange(local.shape[2 + axis]), np.moveaxis(self.grid.numbers, axis, 0)
+            ends = [np.tensordot(local, powers * float(side) ** (powers + 1), axes=(2 + axis, 0)) for side in (1, -1)]
+            above, below = ((each.T / halves).T for each in ends)
+            jumps = above[numbers[:-1].ravel()] - below[numbers[1:].ravel()]
+            if np.abs(jumps).max(initial=0.0) > 1e-8 * np.abs(above).max(initial=0.0):
+                return False
+        return True
+
 
 @dataclass(frozen=True, eq=False)
 class Grid:
@@ -161,6 +176,7 @@ class LawTable:
     centres: torch.Tensor
     halves: torch.Tensor
     linear: bool
+    smooth: bool
 
     @classmethod
     def of(cls, law, device):
@@ -170,7 +186,7 @@ class LawTable:
         return cls(int(law.basis.N), found.shape[3:], found.shape[2], as_tensor(flat, device),
                    np.ascontiguousarray(law.basis.element_dofs.T), tuple(as_tensor(b, device) for b in grid.breaks),
                    torch.from_numpy(grid.numbers).to(device), *(as_tensor(each, device) for each in grid.boxes),
-                   law.continuation == "linear")
+                   law.continuation == "linear", law.smooth)
 
     @property
     def device(self):

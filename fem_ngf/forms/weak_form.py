@@ -129,6 +129,11 @@ class WeakForm:
         tables = [space for space in self._assembler.integrals[0].spaces[2:] if isinstance(space, LawTable)]
         return [np.array([[float(each[0]), float(each[-1])] for each in table.breaks]) for table in tables]
 
+    @property
+    def smooth(self):
+        """Whether the slopes of all laws that the residual calls are continuous: otherwise it is not C^2 anywhere."""
+        return all(getattr(space, "smooth", True) for each in self._assembler.integrals for space in each.spaces)
+
     def at(self, t):
         """The form at a time, which its residual finds as ``w.t``; patterns are shared, so that this costs nothing."""
         return self._with_arrays(lambda arrays: arrays | {"t": torch.tensor(float(t), dtype=torch.float64)})

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+from skfem import ElementVector
 
 from ..errors import real_array, same_size
 from .film import Film, Readings
@@ -247,12 +248,16 @@ def _ticks(axes, scale: str, values: list[float]) -> None:
 
 
 def _shared_limits(fields: Mapping) -> dict[str, tuple[float, float]]:
-    """One range for ``m`` and ``truth``, and one that is symmetric about zero for ``error``."""
+    """One range for ``m`` and ``truth``, and one that is symmetric about zero for ``error``; not of vectors."""
     limits = {}
-    if "truth" in fields and "m" in fields:
+    scalar = {name for name, (basis, _) in fields.items() if not isinstance(basis.elem, ElementVector)}
+    if {"truth", "m"} <= scalar:
         both = np.concatenate([fields["m"][1].ravel(), fields["truth"][1].ravel()])
         limits = {"m": (both.min(), both.max()), "truth": (both.min(), both.max())}
-    if "error" in fields:
+    elif {"truth", "m"} <= set(fields) and fields["m"][1].ndim == 1:
+        longest = max(_nodes(*fields[name])[1].max() for name in ("m", "truth"))
+        limits = {"m": (0.0, longest), "truth": (0.0, longest)}
+    if "error" in scalar:
         largest = np.abs(fields["error"][1]).max() or 1.0
         limits["error"] = (-largest, largest)
     return limits

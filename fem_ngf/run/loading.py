@@ -14,7 +14,7 @@ import re
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -238,12 +238,46 @@ def check_trusted(path: str | Path) -> None:
     with contextlib.suppress(OSError, RuntimeError):
         if _entry(path).exists():
             return
-    raise InputError(f"case file {path} has changed since you ran it, or you never did; read it, then add --trust to "
-                     "run what it says now")
+    raise InputError(f"case file {path} has changed since you ran it, or a module beside it that it imports, or you "
+                     "never ran it; read it, then add --trust to run what it says now")
 
 
 def _entry(path: str | Path) -> Path:
-    """The note that stands for the place and the content of a file."""
+    """The note that stands for the places and the contents of a file and of the modules beside it that it imports."""
     home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    path = Path(path).resolve()
-    return home / "fem_ngf" / "cases" / hashlib.sha256(bytes(path) + b"\0" + path.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    for each, text in sorted(_sources(Path(path).resolve()).items()):
+        digest.update(bytes(each) + b"\0" + text + b"\0")
+    return home / "fem_ngf" / "cases" / digest.hexdigest()
+
+
+def _sources(path: Path) -> dict[Path, bytes]:
+    """The texts of a file and of what it imports from its own folder, directly or not, by their places."""
+    found: dict[Path, bytes] = {}
+    waiting = [path]
+    while waiting:
+        each = waiting.pop()
+        if each in found:
+            continue
+        found[each] = each.read_bytes()
+        with contextlib.suppress(SyntaxError, ValueError):
+            waiting += [place for place in _imported(ast.parse(found[each]), each, path.parent) if place.is_file()]
+    return found
+
+
+def _imported(tree: ast.Module, path: Path, root: Path) -> Iterator[Path]:
+    """Where the modules that a file imports would be, in the folder `root` or relative to the file."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules = [(root, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = path.parents[node.level - 1] if node.level else root
+            prefix = [node.module] if node.module else []
+            modules = [(base, ".".join([*prefix, alias.name])) for alias in node.names]
+        else:
+            continue
+        for folder, name in modules:
+            parts = name.split(".")
+            for length in range(1, len(parts) + 1):
+                place = folder.joinpath(*parts[:length])
+                yield from (place.with_name(f"{place.name}.py"), place / "__init__.py")

@@ -267,9 +267,9 @@ def described(ansatz) -> str:
     """An unknown in a few words: ``"MLP 2-8-8-1, tanh"``."""
     kind = type(ansatz).__name__
     if hasattr(ansatz, "inner"):
-        return f"{kind} of {described(ansatz.inner)}"
+        return described(ansatz.inner)
     if hasattr(ansatz, "parts"):
-        return ", ".join(described(part) for part in ansatz.parts)
+        return "; ".join(described(part) for part in ansatz.parts)
     if isinstance(ansatz, FiniteElement):
         return "nodal values"
     return f"{kind} {'-'.join(map(str, ansatz.widths))}, {ansatz.activation}" if isinstance(ansatz, MLP) else kind
