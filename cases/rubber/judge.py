@@ -37,7 +37,7 @@ def law_errors(found, truth, visited) -> dict:
         Slopes, functions of arrays, and, with fibres, their angle.
     visited
         Range (2,) of each slope's arguments in the data. ``P_visited`` and ``P_beyond`` are the errors of the stress on
-        the parts of the paths whose arguments are all in these ranges, and on the others.
+        the parts of the paths whose arguments are all between rest and these ranges' ends, and on the others.
     """
     errors = {"W": {}, "P": {}, "P_visited": {}, "P_beyond": {}}
     for name, (path, (i, j)) in PATHS.items():
@@ -45,7 +45,7 @@ def law_errors(found, truth, visited) -> dict:
         F = torch.stack([torch.stack([a, b]), torch.stack([0.0 * c, c])])
         ours, true = (_along(F, each, i, j) for each in (found, truth))
         called = [each[0].numpy() for each in arguments(F, _angle(found, F))]
-        inside = np.all([(low <= s) & (s <= high) for s, (low, high) in zip(called, visited, strict=True)], axis=0)
+        inside = np.all([(min(low, 0.0) <= s) & (s <= high) for s, (low, high) in zip(called, visited, strict=True)], axis=0)
         for kind, k, part in (("W", 0, slice(None)), ("P", 1, slice(None)), ("P_visited", 1, inside),
                               ("P_beyond", 1, ~inside)):
             if len(true[k][part]):
