@@ -45,7 +45,8 @@ def law_errors(found, truth, visited) -> dict:
         F = torch.stack([torch.stack([a, b]), torch.stack([0.0 * c, c])])
         ours, true = (_along(F, each, i, j) for each in (found, truth))
         called = [each[0].numpy() for each in arguments(F, _angle(found, F))]
-        inside = np.all([(min(low, 0.0) <= s) & (s <= high) for s, (low, high) in zip(called, visited, strict=True)], axis=0)
+        ends = zip(called, visited, strict=True)
+        inside = np.all([(min(low, 0.0) <= s) & (s <= high) for s, (low, high) in ends], axis=0)
         for kind, k, part in (("W", 0, slice(None)), ("P", 1, slice(None)), ("P_visited", 1, inside),
                               ("P_beyond", 1, ~inside)):
             if len(true[k][part]):
