@@ -49,8 +49,8 @@ def law_errors(found, truth, visited) -> dict:
         inside = np.all([(min(low, 0.0) <= s) & (s <= high) for s, (low, high) in ends], axis=0)
         for kind, k, part in (("W", 0, slice(None)), ("P", 1, slice(None)), ("P_visited", 1, inside),
                               ("P_beyond", 1, ~inside)):
-            if len(true[k][part]):
-                errors[kind][name] = float(np.linalg.norm((ours - true)[k][part]) / np.linalg.norm(true[k][part]))
+            if (size := np.linalg.norm(true[k][part])) > 0:
+                errors[kind][name] = float(np.linalg.norm((ours - true)[k][part]) / size)
     return {kind: each | {"mean": float(np.mean(list(each.values()))), "worst": max(each.values())}
             for kind, each in errors.items() if each}
 
