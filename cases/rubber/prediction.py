@@ -18,7 +18,7 @@ def mesh_error(test, material, m, spread: float, refinements: int, forces: str) 
     """
     mesh, guess, seen, found, changes = test.mesh, test.states, [], [], [np.inf]
     while changes[-1] > spread and len(seen) <= refinements:
-        equation = test.equation(material.residual, material.laws, mesh, guess)
+        equation = test.equation(material.residual, material.laws, mesh, guess, 1e-6)
         try:
             basis, u = equation.form.state, equation.solve(m).u
         except ngf.SolveError:

@@ -40,12 +40,30 @@ def equation_error(test, material, alpha: float) -> tuple[np.ndarray, float]:
 
 
 def started(test, fibres: str, alpha: float) -> tuple[Rubber, np.ndarray]:
-    """The material, with fibres where they are needed, and its unknowns of the least equation error."""
+    """The material, with fibres where they are needed, and its unknowns near those of the constrained problem."""
     material = Rubber(fibres == "yes")
     m, left = equation_error(test, material, alpha)
     if fibres == "auto" and left > 2.0:
         other = Rubber(True)
         found, rest = equation_error(test, other, alpha)
         if rest < 0.5 * left:
-            return other, found
-    return material, m
+            material, m = other, found
+    equation = test.equation(material.residual, material.laws, guess=test.states)
+    energy = inverse_problem(equation, test, test.values, material, 5e-4, 2e-3, 0.1 * alpha)
+    return material, corrected(energy, m, material)
+
+
+def corrected(energy, m, material, rounds: int = 2) -> np.ndarray:
+    """Unknowns after Gauss-Newton steps; one that the equation cannot take, or that raises the energy, ends them."""
+    fixed = material.known[:-1] if material.fibres else material.known
+    try:
+        value = energy(m)
+        for _ in range(rounds):
+            trial = ngf.quadratic_minimiser(energy, m, fixed, material.bounds)
+            reached = energy(trial)
+            if not reached < value:
+                break
+            m, value = trial, reached
+    except ngf.SolveError:
+        pass
+    return m

@@ -109,7 +109,7 @@ class LoadSteps:
         """Displacement (steps, r) of each set."""
         return np.stack([self.displacement[:, nodes, axis].mean(axis=1) for axis, nodes in self.sets], axis=1)
 
-    def equation(self, residual, laws, mesh=None, guess=None) -> Reactions:
+    def equation(self, residual, laws, mesh=None, guess=None, tolerance: float = 1e-8) -> Reactions:
         """The equation with its reactions, every load step an experiment.
 
         Parameters
@@ -120,6 +120,8 @@ class LoadSteps:
             Its first nodes are those of the measured one; default: that.
         guess
             States (n_u, steps) from which Newton's method starts.
+        tolerance
+            Of Newton's method.
         """
         basis = self.basis if mesh is None else _displacements(mesh)
         d, inside = self.mesh.dim(), self.prolongation(basis.mesh)
@@ -130,7 +132,7 @@ class LoadSteps:
             sets.append(np.flatnonzero(inside @ indicator > 1.0 - 1e-6))
             values[sets[-1]] = value
         problem = StationaryProblem(WeakForm(residual, basis, laws), dirichlet=np.unique(np.concatenate(sets)),
-                                    values=values, symmetric=True, tolerance=1e-8, guess=guess)
+                                    values=values, symmetric=True, tolerance=tolerance, guess=guess)
         return Reactions(problem, sets)
 
     def prolongation(self, mesh) -> sp.csr_array:
