@@ -11,11 +11,11 @@ explain the data two families of fibres join them, with a law each and an unknow
 displacements at the nodes and the reaction forces of every step.
 
 First the equation error, linear in the laws: residuals at the measured displacements, turned into displacements by a
-frozen tangent, and reactions; laws that hardly bend, the angle where the least value is least. Two Gauss-Newton steps make
-them what the networks start from, and with them the equation is solved on finer meshes, whose hole is a circle: what the measured
-mesh misses, extrapolated to the limit, is taken off the displacements, and off the reactions if they are ``measured``:
-those of a file are sums of nodal forces of its very ``mesh``. Then the equation constrains the state. In both the laws
-are held smooth by :math:`\tfrac\alpha2 \sum_i \int w_i''^2`.
+frozen tangent, and reactions; laws that hardly bend, the angle where the least value is least. Two Gauss-Newton steps
+make them what the networks start from, and with them the equation is solved on finer meshes, whose hole is a circle:
+what the measured mesh misses, extrapolated to the limit, is taken off the displacements, and off the reactions if they
+are ``measured``: those of a file are sums of nodal forces of its very ``mesh``. Then the equation constrains the state.
+In both the laws are held smooth by :math:`\tfrac\alpha2 \sum_i \int w_i''^2`.
 
 With ``--data`` a file as `fem_ngf.LoadSteps.read` takes it, of a plate whose hole has the radius 0.1 around the origin.
 
