@@ -11,11 +11,12 @@ explain the data two families of fibres join them, with a law each and an unknow
 displacements at the nodes and the reaction forces of every step.
 
 First the equation error, linear in the laws: residuals at the measured displacements, turned into displacements by a
-frozen tangent, and reactions; laws that hardly bend, the angle where the least value is least. Two Gauss-Newton steps
+frozen tangent, and reactions; laws that hardly bend, the angle where the least value is least. A few Gauss-Newton steps
 make them what the networks start from, and with them the equation is solved on finer meshes, whose hole is a circle:
 what the measured mesh misses, extrapolated to the limit, is taken off the displacements, and off the reactions if they
 are ``measured``: those of a file are sums of nodal forces of its very ``mesh``. Then the equation constrains the state.
-In both the laws are held smooth by :math:`\tfrac\alpha2 \sum_i \int w_i''^2`.
+In both the laws are held smooth by :math:`\tfrac12 \sum_i \alpha_i \int w_i''^2`, with the largest weights
+:math:`\alpha_i \le \alpha` that cost no more than a hundredth of the misfit which noise alone leaves.
 
 With ``--data`` a file as `fem_ngf.LoadSteps.read` takes it, of a plate whose hole has the radius 0.1 around the origin.
 
@@ -50,6 +51,8 @@ def case(cells: int = 10, alpha: float = 1e4, spread: float = 1e-4, force_error:
     ----------
     cells
         Across the plate, without a file.
+    alpha
+        Largest weight of the smoothness of a law.
     spread, force_error
         Standard deviation of displacements, and of reactions relative to them, with which the states are fitted.
     steps
@@ -78,16 +81,16 @@ def case(cells: int = 10, alpha: float = 1e4, spread: float = 1e-4, force_error:
         raise ngf.InputError(f"held_out is {held_out}; give less than the {len(every)} load steps of the data")
     count = len(every) - held_out
     test = every.select(np.linspace(0, count, min(steps, count) + 1)[1:].round().astype(int) - 1)
-    material, m = started(test, fibres, 100.0 * alpha)
+    material, m, weights = started(test, fibres, alpha)
     missed, guess, changes = mesh_error(test, material, m, spread, refinements, forces)
     equation = test.equation(material.residual, material.laws, guess=guess)
-    energy = inverse_problem(equation, test, test.values - missed, material, spread, force_error, alpha)
+    energy = inverse_problem(equation, test, test.values - missed, material, spread, force_error, weights)
 
     def outcome(at, folder):
         found, seen = material.functions(at.m), [ngf.Visited.at(at, law, i) for i, law in enumerate(material.laws[:5])]
         ranges = [each.range[0].tolist() for each in seen]
-        summary = fit(at.residual, test) | {"mesh_changes": changes, "law_visited": ranges,
-                                            "law_outside": [each.outside for each in seen]}
+        summary = fit(at.residual, test) | {"mesh_changes": changes, "smoothness_weights": weights.tolist(),
+                                            "law_visited": ranges, "law_outside": [each.outside for each in seen]}
         if folder is not None:
             for i, (each, band) in enumerate(zip(seen, ngf.law_bands(at), strict=False)):
                 true = None if i >= len(TRUTHS.get(truth, ())) else lambda y, i=i: TRUTHS[truth][i](y[:, 0])

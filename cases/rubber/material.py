@@ -90,11 +90,17 @@ class Rubber:
         return ddot(stress(F, w[:5], angle), grad(v))
 
     @cached_property
-    def smoothness(self) -> sp.csr_array:
-        """Matrix of ``sum int w_i''^2``, and a little of ``sum int w_i^2``."""
-        parts = [bending.assemble(part.basis) for part in self.space.spaces[:5]]
-        constant = [sp.csr_array((1, 1))] if self.fibres else []
-        return sp.csr_array(sp.block_diag([*parts, *constant], format="csr") + 1e-6 * self.space.mass)
+    def bends(self) -> list:
+        """Matrices (n_m, n_m) of ``int w_i''^2`` of the slopes."""
+        sizes, slopes = self.space.sizes, self.space.spaces[:5]
+        parts = [bending.assemble(part.basis) for part in slopes]
+        return [sp.block_diag([part if i == j else sp.csr_array((size, size)) for j, size in enumerate(sizes)],
+                              format="csr") for i, part in enumerate(parts)]
+
+    def smoothness(self, weights) -> sp.csr_array:
+        """Matrix of ``sum a_i int w_i''^2``, one weight a slope, and a little of ``int w_i^2``."""
+        return sp.csr_array(sum(a * part for a, part in zip(weights, self.bends, strict=True))
+                            + 1e-6 * max(weights) * self.space.mass)
 
     def interpolated(self, values) -> np.ndarray:
         """Vector of slopes and an angle, functions of arrays."""

@@ -6,12 +6,13 @@ from scipy.optimize import minimize_scalar
 import fem_ngf as ngf
 from rubber.material import Rubber
 
+ROUNDS = 4
 
-def inverse_problem(equation, test, values, material, spread: float, force_error: float, alpha: float):
-    """For an equation, or the error of one."""
+def inverse_problem(equation, test, values, material, spread: float, force_error: float, weights):
+    """For an equation, or the error of one; weights of the slopes' smoothness."""
     return ngf.InverseProblem(equation, test.observation(equation), values,
                               ngf.GaussianNoise.from_std(test.std(spread, force_error)),
-                              ngf.Tikhonov(material.smoothness), material.space, alpha)
+                              ngf.Tikhonov(material.smoothness(weights)), material.space)
 
 
 def equation_error(test, material, alpha: float) -> tuple[np.ndarray, float]:
@@ -21,10 +22,10 @@ def equation_error(test, material, alpha: float) -> tuple[np.ndarray, float]:
     """
     def frozen(m, steps=test):
         equation = ngf.FrozenEquation(steps.equation(material.residual, material.laws), steps.states, m)
-        return inverse_problem(equation, steps, steps.values, material, 5e-4, 5e-3, alpha)
+        return inverse_problem(equation, steps, steps.values, material, 5e-4, 5e-3, [alpha] * len(material.bends))
 
     def least(m, energy):
-        return ngf.quadratic_minimiser(energy, m, material.known, material.bounds)
+        return ngf.quadratic_minimiser(energy.linearize(m), material.known, material.bounds)
 
     m = least(material.start(), frozen(material.start()))
     if material.fibres:
@@ -39,31 +40,35 @@ def equation_error(test, material, alpha: float) -> tuple[np.ndarray, float]:
     return m, float(np.sqrt(2.0 * energy.linearize(m).terms["misfit"] / energy.data.size))
 
 
-def started(test, fibres: str, alpha: float) -> tuple[Rubber, np.ndarray]:
-    """The material, with fibres where they are needed, and its unknowns near those of the constrained problem."""
+def started(test, fibres: str, alpha: float) -> tuple[Rubber, np.ndarray, np.ndarray]:
+    """The material, with fibres where they are needed, its unknowns near those of the constrained problem, and weights.
+
+    Gauss-Newton steps; after each of them the penalty of no slope is more than a hundredth of what noise leaves.
+    """
     material = Rubber(fibres == "yes")
-    m, left = equation_error(test, material, alpha)
+    m, left = equation_error(test, material, 100.0 * alpha)
     if fibres == "auto" and left > 2.0:
         other = Rubber(True)
-        found, rest = equation_error(test, other, alpha)
+        found, rest = equation_error(test, other, 100.0 * alpha)
         if rest < 0.5 * left:
             material, m = other, found
     equation = test.equation(material.residual, material.laws, guess=test.states)
-    energy = inverse_problem(equation, test, test.values, material, 5e-4, 2e-3, 0.1 * alpha)
-    return material, corrected(energy, m, material)
+    weights, noise = np.full(len(material.bends), 10.0 * alpha), 0.01 * test.values.size
+    for _ in range(ROUNDS):
+        energy = inverse_problem(equation, test, test.values, material, 5e-4, 2e-3, weights)
+        m = stepped(energy, m, material)
+        weights = np.array([min(alpha, noise / max(m @ (part @ m), 1e-12)) for part in material.bends])
+    return material, m, weights
 
 
-def corrected(energy, m, material, rounds: int = 2) -> np.ndarray:
-    """Unknowns after Gauss-Newton steps; one that the equation cannot take, or that raises the energy, ends them."""
-    fixed = material.known[:-1] if material.fibres else material.known
-    try:
-        value = energy(m)
-        for _ in range(rounds):
-            trial = ngf.quadratic_minimiser(energy, m, fixed, material.bounds)
-            reached = energy(trial)
-            if not reached < value:
-                break
-            m, value = trial, reached
-    except ngf.SolveError:
-        pass
+def stepped(energy, m, material) -> np.ndarray:
+    """Unknowns after a Gauss-Newton step, halved where the equation does not take it or the energy does not fall."""
+    here, fixed = energy.linearize(m), material.known[:-1] if material.fibres else material.known
+    step = ngf.quadratic_minimiser(here, fixed, material.bounds) - m
+    for length in (1.0, 0.5, 0.25):
+        try:
+            if energy(m + length * step) < here.value:
+                return m + length * step
+        except ngf.SolveError:
+            continue
     return m

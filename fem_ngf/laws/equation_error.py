@@ -147,22 +147,21 @@ class FrozenState:
         return np.zeros_like(du), sum(mm @ dm for mm in seconds)
 
 
-def quadratic_minimiser(energy, m, fixed=(), bounds=(-np.inf, np.inf)) -> np.ndarray:
-    """The vector (n_m,) at which an energy that is quadratic is least, by its dense Hessian: for laws, which are small.
+def quadratic_minimiser(here, fixed=(), bounds=(-np.inf, np.inf)) -> np.ndarray:
+    """The vector (n_m,) at which an energy's quadratic model is least, by its dense Hessian: for laws, which are small.
 
     Parameters
     ----------
-    energy : InverseProblem
-        For a `FrozenEquation`, say.
-    m : vector (n_m,)
-        Where the Hessian is taken.
+    here : InverseLinearization
+        Of the energy of a `FrozenEquation`, which is quadratic, say; of others this is a Gauss-Newton step.
     fixed : int array
         Unknowns that do not change.
     bounds : pair of float or (n_m,)
         Lower and upper ones of the others, with something between them.
     """
+    m = here.m
     free = np.setdiff1d(np.arange(len(m)), fixed)
-    here, lower, upper = energy.linearize(m), *(np.broadcast_to(bound, m.shape)[free] for bound in bounds)
+    lower, upper = (np.broadcast_to(bound, m.shape)[free] for bound in bounds)
     values, vectors = np.linalg.eigh(here.hessian_action(np.eye(len(m)))[np.ix_(free, free)])
     kept = values > 1e-14 * values[-1]
     roots, vectors = np.sqrt(values[kept]), vectors[:, kept]
