@@ -1,5 +1,6 @@
 """Every symmetric operator against its dense matrix: action, inverse, Gram matrix, blocks, fixed unknowns."""
 
+import tracemalloc
 from functools import cache
 
 import numpy as np
@@ -163,3 +164,19 @@ def test_nystrom_factors():
     assert np.linalg.eigvalsh(hessian - factor @ factor.T)[0] > -1e-10
     for empty in (nystrom_factor(vectors, 0.0 * vectors), nystrom_factor(vectors[:, :0], vectors[:, :0])):
         assert empty.shape == (N, 0)
+
+
+def test_gram_matrices_of_many_large_vectors_take_no_second_array_of_their_size():
+    n, k = 30_000, 300
+    bands = [-np.ones(n - 1), 3 * np.ones(n), -np.ones(n - 1)]
+    matrix = Matrix(sp.diags_array(bands, offsets=[-1, 0, 1], format="csr"))
+    vectors = np.random.default_rng(0).standard_normal((n, k))
+    tracemalloc.start()
+    gram = matrix.gram(vectors)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.7 * vectors.nbytes
+    some = np.arange(0, k, 50)
+    exact = vectors[:, some].T @ (matrix @ vectors[:, some])
+    assert np.allclose(gram[np.ix_(some, some)], exact, rtol=1e-12, atol=1e-9)
+    assert np.array_equal(gram, gram.T)

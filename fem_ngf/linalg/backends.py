@@ -18,8 +18,8 @@ from .multigrid import Multigrid, general_solve, in_blocks, symmetric_solve
 MODULES = {"superlu": "scipy", "cholmod": "sksparse", "pardiso": "pypardiso", "amg": "pyamg"}
 
 
-MANY = 4000
-"""Unknowns above which the dimension of the mesh decides: `benchmarks/solvers.py`."""
+MANY, MANY_GENERAL = 4_000, 20_000
+"""Unknowns above which the dimension of the mesh decides, of definite matrices and others: `benchmarks/solvers.py`."""
 
 
 def choose_backend(backend, matrix, definite, dimension=None):
@@ -29,7 +29,8 @@ def choose_backend(backend, matrix, definite, dimension=None):
     matrix itself is to say.
     """
     if backend == "auto":
-        few = matrix.shape[0] < MANY or (graph_dimension(matrix) if dimension is None else dimension) <= 2.5
+        least = MANY if definite else MANY_GENERAL
+        few = matrix.shape[0] < least or (graph_dimension(matrix) if dimension is None else dimension) <= 2.5
         return "superlu" if few else "amg"
     if backend not in MODULES:
         raise InputError(f"backend is {backend!r}; choose one of auto, {', '.join(MODULES)}")

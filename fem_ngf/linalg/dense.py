@@ -14,7 +14,7 @@ ROUNDING = 1e-11
 
 
 def symmetric_product(left: np.ndarray, right: np.ndarray, block: int = 256) -> np.ndarray:
-    """``left^T right`` when it is known to be symmetric: only blocks of the upper triangle are multiplied.
+    """``left^T right`` when it, or the sum it belongs to, is symmetric: only its upper triangle is multiplied.
 
     Parameters
     ----------

@@ -20,6 +20,9 @@ from .cg import pcg
 from .dense import symmetric_product
 from .factorize import factorize
 
+STREAMED = 2**22
+"""Numbers in a block of rows, where a product is not kept whole."""
+
 
 class SymmetricOperator(ABC):
     """A symmetric positive semi-definite ``A`` on vectors of `size` unknowns.
@@ -113,6 +116,14 @@ class Matrix(SymmetricOperator):
 
     def apply(self, vector: np.ndarray) -> np.ndarray:
         return self.matrix @ vector
+
+    def gram(self, vectors: np.ndarray) -> np.ndarray:
+        """``T^T A T`` (k, k), of many large vectors by rows, so that ``A T`` is never whole beside ``T``."""
+        if self.sparse is None or vectors.size <= 2 * STREAMED:
+            return super().gram(vectors)
+        rows = max(STREAMED // vectors.shape[1], 1)
+        blocks = (slice(start, start + rows) for start in range(0, self.size, rows))
+        return sum(symmetric_product(vectors[block], self.matrix[block] @ vectors) for block in blocks)
 
     def solve(self, covector: np.ndarray) -> np.ndarray:
         if not self.definite:

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import InputError, SolveError
 from ..pde.protocol import SolveCounts
+from .launch import meet
 
 
 def share_experiments(energy, comm):
@@ -74,6 +75,7 @@ class SharedProblem:
     def solve(self, m, start=None):
         """The states of this process's experiments at the parameter of the first process, bit for bit."""
         given = np.array(m, dtype=float)
+        meet(self.comm)
         self.comm.Bcast(given, root=0)
         apart = self.comm.allreduce(int(not np.array_equal(given, m)))
         if apart:
@@ -96,6 +98,7 @@ class SharedProblem:
             result = work()
         except (SolveError, InputError) as error:
             failure = error
+        meet(self.comm)
         for solved, failed in self.comm.allgather((self.local.counts - before, failure)):
             self.counts.forward += solved.forward
             self.counts.adjoint += solved.adjoint

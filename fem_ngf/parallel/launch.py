@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import warnings
 from importlib.util import find_spec
 
@@ -43,3 +44,14 @@ def world():
         raise InputError(f"a launcher started {size} processes, but MPI sees {MPI.COMM_WORLD.size}: it belongs to "
                          "another MPI than mpi4py's; start with the mpiexec that lies beside this python")
     return MPI.COMM_WORLD
+
+
+def meet(comm, patience: float = float("inf")) -> bool:
+    """Wait, asleep and not spinning, until all processes are here; False if that takes longer than `patience` s."""
+    arrived, pause, until = comm.Ibarrier(), 1e-5, time.monotonic() + patience
+    while not arrived.Test():
+        if time.monotonic() > until:
+            return False
+        time.sleep(pause)
+        pause = min(2.0 * pause, 1e-3)
+    return True

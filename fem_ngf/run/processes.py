@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, SolveError
-from ..parallel.launch import launched, world
+from ..parallel.launch import launched, meet, world
 
 PATIENCE = 10.0
 """Seconds that a process which has failed waits for the others to fail too, before it ends them."""
@@ -59,6 +58,7 @@ class Processes:
             result = work()
         except (InputError, SolveError) as error:
             failure = error
+        meet(self.comm)
         failures = [each for each in self.comm.allgather(failure) if each is not None]
         if failures:
             raise failures[0]
@@ -90,13 +90,8 @@ class Processes:
 
     def ended(self, code: int) -> int:
         """The exit code, once all processes have failed; those that have not by then are ended."""
-        if self.comm is None or code == 0:
-            return code
-        arrived, until = self.comm.Ibarrier(), time.monotonic() + PATIENCE
-        while not arrived.Test():
-            if time.monotonic() > until:
-                self.comm.Abort(code)
-            time.sleep(0.01)
+        if self.comm is not None and code != 0 and not meet(self.comm, PATIENCE):
+            self.comm.Abort(code)
         return code
 
 
