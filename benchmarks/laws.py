@@ -105,7 +105,7 @@ def mesh(folder: Path) -> None:
         for times, snapped in ((0, False), (1, False), (1, True), (2, True)):
             on = finer(test.mesh, times, snapped)
             equation = test.equation(material.residual, material.laws, on, test.prolongation(on) @ test.states)
-            u = equation.solve(material.interpolated(TRUTHS[truth])).u[:, 0]
+            u = equation.solve(material.interpolated(*TRUTHS[truth])).u[:, 0]
             rms = [np.sqrt(np.mean((u[:len(exact)] - each) ** 2)) for each in (exact, test.states[:, 0])]
             force = np.abs(u[-4:] / test.reactions[0] - 1.0).max()
             print(f"| {name} | {times} | {'circle' if snapped else 'polygon'} | {rms[0]:.1e} | {rms[1]:.1e} | "

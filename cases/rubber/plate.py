@@ -35,14 +35,14 @@ def sides(mesh) -> tuple:
 
 
 def synthetic(truth, cells: int, steps: int, stretch: float, noise: float, seed: int) -> ngf.LoadSteps:
-    """Displacements and reactions of known slopes (with fibres, of their angle), computed on the mesh refined once."""
-    mesh, material = plate(cells), Rubber(len(truth) > 3)
+    """Displacements and reactions of known slopes and angles of fibres, computed on the mesh refined once."""
+    mesh, material = plate(cells), Rubber(len(truth[1]))
     nodes, amounts = mesh.p.shape[1], stretch * np.arange(1, steps + 1) / steps
     affine = np.stack([a * mesh.p.T * (1.0, 0.5) for a in amounts])
     test = ngf.LoadSteps(mesh, affine, np.zeros((steps, 4)), sides(mesh))
     fine = finer(mesh)
     equation = test.equation(material.residual, material.laws, fine, test.prolongation(fine) @ test.states)
-    found = equation.solve(material.interpolated(truth)).u
+    found = equation.solve(material.interpolated(*truth)).u
     u = found[:2 * nodes].T.reshape(steps, nodes, 2)
     disturbed = u + noise * ngf.noise_generator(seed).standard_normal(u.shape)
     for axis, side in test.sets:

@@ -6,7 +6,7 @@ from scipy.optimize import minimize_scalar
 import fem_ngf as ngf
 from rubber.material import Rubber
 
-ROUNDS = 4
+ROUNDS, FAMILIES = 4, ("none", "one", "two")
 
 def inverse_problem(equation, test, values, material, spread: float, force_error: float, weights):
     """For an equation, or the error of one; weights of the slopes' smoothness."""
@@ -45,11 +45,11 @@ def started(test, fibres: str, alpha: float) -> tuple[Rubber, np.ndarray, np.nda
 
     Gauss-Newton steps; after each of them the penalty of no slope is more than a hundredth of what noise leaves.
     """
-    material = Rubber(fibres == "yes")
+    material = Rubber(0 if fibres == "auto" else FAMILIES.index(fibres))
     m, left = equation_error(test, material, 100.0 * alpha)
     if fibres == "auto" and left > 2.0:
-        other = Rubber(True)
-        found, rest = equation_error(test, other, 100.0 * alpha)
+        others = [(other, *equation_error(test, other, 100.0 * alpha)) for other in (Rubber(1), Rubber(2))]
+        other, found, rest = min(others, key=lambda each: each[-1])
         if rest < 0.5 * left:
             material, m = other, found
     equation = test.equation(material.residual, material.laws, guess=test.states)
