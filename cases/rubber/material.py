@@ -20,7 +20,7 @@ import fem_ngf as ngf
 from fem_ngf import cofactor, ddot, deformation_gradient, grad, isochoric_invariants
 
 MESHES = tuple(np.linspace(a, b, cells + 1) for a, b, cells in (
-    (0.0, 10.0, 11), (0.0, 8.0, 11), (-0.8, 3.6, 11), (-0.9, 3.0, 13)))
+    (0.0, 10.0, 11), (0.0, 8.0, 11), (-0.8, 3.6, 11), (-0.9, 5.1, 20)))
 START = ((1.0, 0.0), (0.3, 0.0), (0.0, 3.0), (0.0, 0.1))
 """Value and slope of laws that are linear, to begin with."""
 SIGNS, LEAST = (1.0, -1.0), 0.02
