@@ -12,6 +12,7 @@ from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.util import logging
 
 import fem_ngf
+from fem_ngf.output.prose import spelled_out
 
 sys.path.append(str(Path(__file__).parents[1] / "cases"))  # the modules of the tank stand beside its case
 
@@ -34,6 +35,7 @@ numpydoc_show_class_members = False
 
 html_math_renderer = "mathml"
 html_theme = "furo"
+html_static_path, html_css_files = ["_static"], ["wide.css"]
 html_title = f"fem_ngf {release}"
 
 
@@ -47,7 +49,7 @@ def plain_headings(app, what, name, obj, options, lines):
 def formula(node, displayed: bool) -> str:
     """MathML, which browsers show by themselves: pages need no network."""
     try:
-        return tex2mathml(node.astext(), as_block=displayed)
+        return tex2mathml(spelled_out(node.astext()), as_block=displayed)
     except MathError as error:
         logging.getLogger(__name__).warning("formula %r: %s", node.astext(), error, location=node)
         return ""

@@ -41,7 +41,7 @@ SHOWN = {  # at most three fields; a law, or another file that the case draws, g
     "hyperelastic": ("displacement_1", "displacement_4"), "parametric_diffusion": ("m", "truth", "error"),
     "perforated_plate": ("m", "truth", "state_1"), "ritz_2d": ("m", "truth", "error"),
 }
-WIDTH = 660
+SIZE = (660, 260)
 
 
 def run(name: str) -> dict:
@@ -70,13 +70,9 @@ def pictured(name: str, level, at) -> bytes:
 
 
 def write(path: Path, picture: bytes) -> None:
-    """A small picture: `WIDTH` pixels, 128 colours."""
+    """A small picture: `SIZE` pixels at most, 128 colours."""
     image = Image.open(io.BytesIO(picture)).convert("RGB")
-    height = round(image.height * WIDTH / image.width)
-    if height > 0.7 * WIDTH:
-        image = image.resize((round(0.7 * WIDTH * image.width / image.height), round(0.7 * WIDTH)), Image.LANCZOS)
-    else:
-        image = image.resize((WIDTH, height), Image.LANCZOS)
+    image.thumbnail(SIZE, Image.LANCZOS)
     image.quantize(128).save(path, optimize=True)
 
 
@@ -88,7 +84,7 @@ def section(name: str, found: dict) -> str:
     command = " ".join(["fem-ngf run", name, FLAGS.get(name, "")]).strip()
     error = "" if found["error"] is None else f"; relative error {found['error']:.3g}"
     return f"""\
-({name})=
+(case-{name})=
 ## {name.replace("_", " ").capitalize()}
 
 {title}
@@ -118,7 +114,7 @@ def main() -> None:
     head = ("# Gallery\n\nEvery case with its equation, what its command finds, and what that takes. Written by "
             "`make gallery`, which runs them all on one thread.\n")
     (DOCS / "gallery.md").write_text("\n".join([head, *(section(name, known[name]) for name in names)]))
-    cells = [f"[![{name}](figures/cases/{name}.png)](#{name})" for name in names]
+    cells = [f"[![{name}](figures/cases/{name}.png)](#case-{name})" for name in names]
     rows = ["| | |", "|---|---|", *("| " + " | ".join(cells[i : i + 2]) + " |" for i in range(0, len(cells), 2))]
     (DOCS / "tables" / "gallery.md").write_text("\n".join(rows) + "\n")
 

@@ -117,7 +117,7 @@ def test_the_weight_is_chosen_in_python():
 
 def test_the_gallery_has_every_case_and_its_picture():
     page, cases = (ROOT / "docs" / "gallery.md").read_text(), {path.stem for path in (ROOT / "cases").glob("*.py")}
-    assert set(re.findall(r"^\(([a-z0-9_]+)\)=$", page, re.MULTILINE)) == cases
+    assert set(re.findall(r"^\(case-([a-z0-9_]+)\)=$", page, re.MULTILINE)) == cases
     pictures = {path.stem: path.stat().st_size for path in (ROOT / "docs" / "figures" / "cases").glob("*.png")}
     assert set(pictures) == cases and max(pictures.values()) < 60_000
     assert set(re.findall(r"figures/cases/(\w+)\.png", (ROOT / "docs" / "tables" / "gallery.md").read_text())) == cases

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 
 SETTINGS = {
     "math_output": "MathML", "initial_header_level": 3, "doctitle_xform": False, "report_level": 5, "halt_level": 6,
@@ -21,4 +22,17 @@ def as_html(text: str) -> str:
     """
     from docutils.core import publish_parts
 
-    return publish_parts(inspect.cleandoc(text), writer="html5", settings_overrides=SETTINGS)["body"].strip()
+    text = spelled_out(inspect.cleandoc(text))
+    return publish_parts(text, writer="html5", settings_overrides=SETTINGS)["body"].strip()
+
+
+def spelled_out(tex: str) -> str:
+    r"""TeX as docutils' conversion to MathML reads it right: ``\tfrac12`` with braces, ``\dots`` as ``\ldots``.
+
+    Examples
+    --------
+    >>> print(spelled_out(r"\tfrac12 x, \frac1h, \dots"))
+    \tfrac{1}{2} x, \frac{1}h, \ldots
+    """
+    return re.sub(r"(\\[dt]?frac)(\d)(\d)?", lambda found: "".join(
+        [found[1], *(f"{{{digit}}}" for digit in found.groups()[1:] if digit)]), tex.replace(r"\dots", r"\ldots"))
