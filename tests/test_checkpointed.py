@@ -117,7 +117,7 @@ def test_as_few_steps_as_the_binomial_optimum(steps, snapshots):
 
 
 def test_memory_stays_within_its_budget():
-    space, problem = heat(150, cells=5)
+    space, problem = heat(100, cells=6)
     m = RNG(0).standard_normal(space.N)
     state_size = 8 * int(space.N)
     observed = CheckpointedEvolution(problem, *at_the_end(problem), memory=10 * state_size)
@@ -127,7 +127,7 @@ def test_memory_stays_within_its_budget():
     state.adjoint(np.ones((3, 1)))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert observed.snapshots == 10 and peak < 30 * state_size  # the trajectory has 151 of them
+    assert observed.snapshots == 10 and peak < 30 * state_size  # the trajectory has 101 of them
 
 
 def test_an_inverse_problem_does_not_see_the_difference():
