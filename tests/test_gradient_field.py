@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from starts import end, from_starts
+from starts import end
 
 from fem_ngf import Identification, NaturalGradientFlow, RunOptions
 
@@ -40,7 +40,7 @@ def test_the_best_of_five_starts_is_ten_decibel_below_the_published_error(field,
         theta = end(flow.run(ansatz.initial(generator))).theta
         return 10.0 * np.log10(np.mean(np.sum((ansatz(theta, grid) - gradient(field, grid)) ** 2, axis=1)))
 
-    assert from_starts(decibel).min() < goal
+    assert any(decibel(np.random.default_rng(seed)) < goal for seed in range(5))
 
 
 @pytest.mark.search

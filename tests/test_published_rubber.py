@@ -1,4 +1,7 @@
-"""Laws of rubbers from the published data of NN-EUCLID: errors of the stress over six paths, the angle of fibres."""
+"""Laws of rubbers from the published data of NN-EUCLID: errors of the stress over six paths, the angle of fibres.
+
+In small, from synthetic data: test_law_energies.py.
+"""
 
 from pathlib import Path
 
@@ -22,6 +25,7 @@ def identified(name: str) -> dict:
 
 
 @needs(FOLDER)
+@pytest.mark.slow
 @pytest.mark.search
 @pytest.mark.parametrize("name, worst", [("Isihara", 0.006), ("NeoHookean", 0.01)])
 def test_published_rubbers_are_found(name, worst):
@@ -32,6 +36,7 @@ def test_published_rubbers_are_found(name, worst):
 
 
 @needs(FOLDER)
+@pytest.mark.slow
 @pytest.mark.search
 def test_published_fibres_are_found():
     """Nobody says that there are fibres; their angle is 30 degrees."""
