@@ -201,7 +201,10 @@ def test_values_are_shown_in_one_line_and_found_in_one_call():
                         repr(found.iterate))
     assert seen[-1] is found.iterate and len(seen) in (found.iterate.step + 1, found.iterate.step + 2)
     assert -1e-6 < found.excess < 0.1 and found.control.parameters == space.size
-    assert np.isnan(identify(energy, MLP((2, 6, 1)), iterations=1).excess)
+    table = found._repr_html_()
+    assert f"<td>{found.control.value:.8g}</td>" in table and table.count("<tr>") == 3
+    alone = identify(energy, MLP((2, 6, 1)), iterations=1)
+    assert np.isnan(alone.excess) and alone._repr_html_().count("<tr>") == 2
 
 
 def test_a_function_is_drawn():

@@ -34,6 +34,15 @@ class Identified:
         """How far the network's energy is above the control's, relative to it; nan without one."""
         return float("nan") if self.control is None else self.iterate.value / self.control.value - 1.0
 
+    def _repr_html_(self) -> str:
+        """A table, for notebooks."""
+        ends = {"network": self.iterate} | ({} if self.control is None else {"nodal values": self.control})
+        heads = "".join(f"<th>{name}</th>" for name in ("", "energy", "steps", "parameters", "PDE solves", "end"))
+        rows = "".join(f"<tr><th>{name}</th><td>{at.value:.8g}</td><td>{at.step}</td><td>{at.parameters}</td>"
+                       f"<td>{at.total_solves}</td><td>{at.status}: {at.stop_reason}</td></tr>"
+                       for name, at in ends.items())
+        return f"<table><tr>{heads}</tr>{rows}</table>"
+
 
 def identify(energy, network, *, seed: int = 0, control: bool = False,
              observe: Callable[[Iterate], object] | None = None, **settings) -> Identified:

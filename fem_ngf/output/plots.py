@@ -37,7 +37,7 @@ def field_figure(fields: Mapping, title: str = "", units: Mapping[str, str] = Ma
     """
     columns = 2 if len(fields) in (2, 4) else min(COLUMNS, len(fields))
     rows = -(-len(fields) // columns)
-    figure = figure_of(4.2 * columns, 3.4 * rows + 0.3)
+    figure = figure_of(4.2 * columns, (0.65 + 2.75 * _tallest(fields)) * rows + 0.3)
     limits = _shared_limits(fields)
     for number, (name, (basis, vector)) in enumerate(fields.items()):
         axes = figure.add_subplot(rows, columns, number + 1)
@@ -48,9 +48,21 @@ def field_figure(fields: Mapping, title: str = "", units: Mapping[str, str] = Ma
         axes.locator_params(nbins=5)
         if "x" in units:
             axes.set_xlabel(f"[{units['x']}]", loc="right", labelpad=-2, fontsize="small")
-        if name == "m" and sensors is not None and basis.mesh.p.shape[0] == sensors.shape[1] == 2:
-            axes.plot(*sensors.T, "o", ms=2.2, mfc="w", mec="k", mew=0.4)
+        if name == "m":
+            _mark(axes, basis, sensors)
     return _headed(figure, title)
+
+
+def _tallest(fields: Mapping) -> float:
+    """Height over width of the tallest domain among the planes, between 0.3 and 1; 1 where there are others."""
+    sizes = [np.ptp(basis.mesh.p, axis=1) for basis, _ in fields.values()]
+    return float(np.clip(max((size[1] / size[0] if len(size) == 2 else 1.0 for size in sizes), default=1.0), 0.3, 1.0))
+
+
+def _mark(axes, basis, sensors: np.ndarray | None) -> None:
+    """Draw the sensors, where a field lives on their plane."""
+    if sensors is not None and basis.mesh.p.shape[0] == sensors.shape[1] == 2:
+        axes.plot(*np.unique(sensors, axis=0).T, "o", ms=2.2, mfc="w", mec="k", mew=0.4)
 
 
 def _with_unit(name: str, units: Mapping[str, str]) -> str:
@@ -58,7 +70,7 @@ def _with_unit(name: str, units: Mapping[str, str]) -> str:
     return f"{name} [{unit}]" if unit else name
 
 
-def film_figure(film: Film, title: str = "", frames: int = 5) -> Figure:
+def film_figure(film: Film, title: str = "", frames: int = 5, sensors: np.ndarray | None = None) -> Figure:
     """A strip of pictures for each field that changes, at times evenly spread; colours stay through a strip.
 
     Parameters
@@ -67,6 +79,8 @@ def film_figure(film: Film, title: str = "", frames: int = 5) -> Figure:
         On a plane domain or a solid, whose middle plane is shown.
     frames
         Largest number of pictures in a strip. There are `STRIPS` of them at most: the first fields have one.
+    sensors
+        Points ``(n, d)``, drawn in the first picture of each strip but truth and error.
     """
     chosen = np.unique(np.linspace(0, len(film.times) - 1, frames + 1)[1:].round().astype(int))
     shown, number = dict(list(film.moving.items())[:STRIPS]), len(film.moving)
@@ -79,6 +93,8 @@ def film_figure(film: Film, title: str = "", frames: int = 5) -> Figure:
             picture = _DRAW[basis.mesh.p.shape[0]](axes, basis, vectors[i], both)
             axes.set_title(f"{name}, t = {film.times[i]:.3g}", y=1.0, fontsize="small")
             axes.locator_params(nbins=3)
+        if name not in ("truth", "error"):
+            _mark(strip[0], basis, sensors)
         if picture is not None:
             figure.colorbar(picture, ax=strip, shrink=0.85, fraction=0.03, pad=0.02).ax.tick_params(labelsize="small")
     return _headed(figure, title + (f" ({STRIPS} of {number} fields)" if number > STRIPS else ""))
