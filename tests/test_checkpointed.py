@@ -1,6 +1,7 @@
 """Evolutions with snapshots: bitwise the derivatives of the kept trajectory, at the least number of steps."""
 
 import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from fem_ngf import (
     SampleSpace,
     State,
     Tikhonov,
+    Visited,
     WeakForm,
     dot,
     grad,
@@ -89,6 +91,17 @@ def test_second_derivatives_are_bitwise_those_of_the_kept_trajectory(name, snaps
     assert np.array_equal(found, expected) and on_state.shape == (9, problem.experiments, 2) and not on_state.any()
     del state  # and its own snapshots, for the adjoint that nobody asked for
     assert (observed.counts - before).adjoint == 0 and not list(tmp_path.iterdir())
+
+
+def test_a_law_is_visited_at_all_times():
+    """Its arguments over a whole evolution, whether that is kept or not."""
+    problem = test_evolution.cooling()
+    m = test_evolution.directions(problem)[0]
+    seen = [Visited.at(SimpleNamespace(energy=SimpleNamespace(pde=pde), state=pde.solve(m), m=m), None)
+            for pde in (problem, CheckpointedEvolution(problem, *random_observation(problem), snapshots=1))]
+    assert np.array_equal(seen[0].arguments, seen[1].arguments)
+    first, *_, last = np.split(seen[0].arguments, len(problem.times))
+    assert np.allclose(first, 1.5) and last.min() < 1.5 - 1e-3
 
 
 def heat(steps, method="euler", cells=4):

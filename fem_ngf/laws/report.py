@@ -49,8 +49,8 @@ class Visited:
     @classmethod
     def at(cls, linearization, law, number: int = 0) -> Visited:
         """Of a linearisation of an inverse problem; the law is the parameter of that number among the laws."""
-        form, state = linearization.energy.pde.form, linearization.state
-        states = getattr(state, "film", state.u[None])  # of an evolution at all times
+        pde, state = linearization.energy.pde, linearization.state
+        form, states = pde.form, state.frames(range(len(pde.times))) if hasattr(state, "frames") else state.u[None]
         calls = [form.visited(column[:form.state_size], linearization.m)[number]
                  for columns in states for column in columns.T]
         arguments, weights = (np.concatenate(part) for part in zip(*calls, strict=True))

@@ -52,7 +52,7 @@ class CheckpointedEvolution:
 
     Attributes
     ----------
-    counts, evolutions
+    form, times, counts, evolutions
         Of the problem; `counts` has the steps that were recomputed too.
     recomputed : int
         Steps computed again, of all experiments at once.
@@ -86,6 +86,8 @@ class CheckpointedEvolution:
 
     counts = property(lambda self: self.problem.counts)
     evolutions = property(lambda self: self.problem.evolutions)
+    form = property(lambda self: self.problem.form)
+    times = property(lambda self: self.problem.times)
     experiments = property(lambda self: self.problem.experiments)
     parameter_size = property(lambda self: self.problem.parameter_size)
     work_per_solve = property(lambda self: self.problem.work_per_solve)
