@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from skfem import AbstractBasis, Basis, Element, ElementLineP1, FacetBasis, LinearForm, MeshLine
 
+from .data.measurements import Measurements, TimeSeries, WholeField
 from .data.observation import MatrixObservation, point_values, time_weights
 from .energies.inverse_problem import InverseProblem
 from .errors import InputError, check_counts, check_function, check_has, real_array
@@ -339,6 +340,9 @@ class Discretization:
             See `InverseProblem`: ``bounds=(1e-3, 1.0)`` keeps the unknown between two numbers.
         """
         equation, times = self.equation, getattr(self.equation, "times", None)
+        if isinstance(data, TimeSeries if times is None else Measurements | WholeField):
+            fit = "Measurements or a WholeField: this is stationary" if times is None else "a TimeSeries: this evolves"
+            raise InputError(f"data is a {type(data).__name__}; give {fit}")
         observation, values, noise = data.on(self.state) if times is None else data.on(self.state, times)
         if self.evolution is not None and self.evolution.memory is not None:
             check_has("data of an evolution with a budget of memory", data, "a TimeSeries", "points", "times")

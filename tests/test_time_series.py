@@ -10,6 +10,7 @@ from test_measurements import csv, npz
 from fem_ngf import (
     Evolution,
     InputError,
+    Measurements,
     Model,
     Tikhonov,
     TimeSeries,
@@ -196,6 +197,11 @@ def test_an_evolution_that_cannot_be_is_told(change, message):
 
 def test_a_stationary_model_has_no_time_series():
     model = Model(lambda u, v, m, w: (u - m) * v, ElementTriP1(), ElementTriP1(), linear=True)
+    with pytest.raises(InputError, match="data is a TimeSeries; give Measurements or a WholeField: this is stationary"):
+        model.on(unit_square(2)).inverse_problem(TimeSeries(POINTS, TIMES, VALUES, 0.5), Tikhonov)
+    moving = replace(model, evolution=Evolution(lambda u, v, m, w: u * v, TIMES))
+    with pytest.raises(InputError, match="data is a Measurements; give a TimeSeries: this evolves"):
+        moving.on(unit_square(2)).inverse_problem(Measurements(POINTS, VALUES[0], 0.5), Tikhonov)
     with pytest.raises(InputError, match="this one is stationary, use point_data"):
         time_data(None, POINTS, TIMES, lambda x: x[0], model, unit_square(2), noise=0.1, seed=0)
 
