@@ -272,7 +272,7 @@ def evolution(method, times):
 @pytest.mark.parametrize("uneven", [0.0, 0.7])
 def test_order_of_convergence(method, order, uneven):
     errors = []
-    for count in (20, 40):
+    for count in (20, 40) if uneven else (10, 20):
         t = np.linspace(0, 1, count + 1)
         t += uneven * np.sin(2 * np.pi * t) / (2 * np.pi)
         x, problem = evolution(method, t)
