@@ -15,12 +15,14 @@ import numpy as np
 
 from ..ansatz.finite_element import FiniteElement
 from ..errors import SolveError
-from ..linalg.dense import damped_inverse, levenberg_shift
+from ..linalg.dense import damped_inverse, levenberg_shift, marquardt_shift
 from ..tangent.tangent_space import realize, tangent_vectors
-from .quadratic_model import QuadraticModel
+from .quadratic_model import QuadraticModel, attainable
 from .search import damping_after, gain_ratio
 
 LEAST_GAIN, LARGEST_DAMPING = 1e-3, 1e12
+LIMITED, BEGIN = 0.3, 1e-4
+"""Share of what the tangent space promises below which Marquardt's damping holds it up; Levenberg's at first."""
 PROBE, BENT = 0.1, 0.75
 """Share of a step at which its acceleration is measured, and the largest relative one that is trusted."""
 
@@ -36,7 +38,7 @@ class Retraction:
     m, value, derivative
         The vector (n,) that they realise, and the model's value and derivative (n,) there.
     damping
-        To go on with.
+        Marquardt's, to go on with.
     iterations
         How many it took.
     """
@@ -53,6 +55,10 @@ def retract(model: QuadraticModel, ansatz, theta: np.ndarray, space, *, damping:
             fit: float = 0.0, paying: float = 3e-3, least: float = 0.0, floor: float = 1e-12) -> Retraction:
     r"""Parameters near `theta` whose function minimises a model: Levenberg and Marquardt with geodesic acceleration.
 
+    Damping by the diagonal of the Gram matrix is first: it lets a network use parameters on which its function hardly
+    depends yet. In the end they run away, and the damping that stops them stops all others; then each is held by what
+    the median one weighs.
+
     Values and tangent vectors are sampled alike, as `space` says (METHOD section 3d: where they are not, the end of
     a search is bound by the difference). For finite elements it is the model's minimiser.
 
@@ -61,7 +67,7 @@ def retract(model: QuadraticModel, ansatz, theta: np.ndarray, space, *, damping:
     theta
         Start (P,).
     damping
-        Start value, relative to the diagonal of the Gram matrix.
+        Marquardt's at the start, relative to the diagonal of the Gram matrix.
     iterations
         Largest number.
     fit
@@ -86,20 +92,29 @@ def retract(model: QuadraticModel, ansatz, theta: np.ndarray, space, *, damping:
     m = realize(ansatz, theta, space)
     here = Retraction(theta, m, *model.at(m), damping)
     near = (1.0 - fit) * model(model.minimiser) if fit else -np.inf
-    pays = True
+    rule, pays = marquardt_shift, True
     while pays and here.iterations < iterations and here.value > near:
-        before = here
-        here, accepted = _iterated(model, ansatz, here, space, iterations, floor)
-        pays = accepted and before.value - here.value >= max(paying * abs(here.value), least)
-    return replace(here, damping=min(max(here.damping, floor), 1.0))
+        before = here.value
+        here, possible = _iterated(model, ansatz, here, space, rule, iterations, floor)
+        gained = before - here.value
+        if rule is marquardt_shift and gained < LIMITED * possible:
+            rule, damping, here = levenberg_shift, here.damping, replace(here, damping=max(BEGIN, floor))
+        else:
+            pays = gained > 0.0 and gained >= max(paying * abs(here.value), least)
+    damping = here.damping if rule is marquardt_shift else damping
+    return replace(here, damping=min(max(damping, floor), 1.0))
 
 
-def _iterated(model: QuadraticModel, ansatz, here: Retraction, space, limit: int, floor: float):
-    """The first trial of larger and larger damping that gains enough, and whether there is one."""
+def _iterated(model: QuadraticModel, ansatz, here: Retraction, space, rule: Callable, limit: int, floor: float):
+    """The first trial of larger and larger damping that gains enough, and what no damping at all promises.
+
+    Without one, what there was.
+    """
     tangents = tangent_vectors(ansatz, here.theta, space)
     gram, slope, damping = model.curvature.gram(tangents), tangents.T @ here.derivative, here.damping
+    possible = attainable(gram, slope) if rule is marquardt_shift else 0.0
     for count in range(here.iterations + 1, limit + 1):
-        shift = levenberg_shift(np.diag(gram), damping)
+        shift = rule(np.diag(gram), damping)
         inverse = damped_inverse(gram, shift)
         step = inverse(slope)
         bend = _acceleration(model, ansatz, here, space, tangents, step, inverse)
@@ -108,11 +123,11 @@ def _iterated(model: QuadraticModel, ansatz, here: Retraction, space, limit: int
         trial = _tried(model, ansatz, here.theta - step + 0.5 * bend, space)
         gain = gain_ratio(here.value - trial.value, float(slope @ step - 0.5 * step @ (gram @ step)))
         if gain > LEAST_GAIN:
-            return replace(trial, damping=damping_after(damping, gain, floor), iterations=count), True
+            return replace(trial, damping=damping_after(damping, gain, floor), iterations=count), possible
         damping *= 4.0
         if damping > LARGEST_DAMPING:
             break
-    return replace(here, damping=damping, iterations=count), False
+    return replace(here, damping=damping, iterations=count), possible
 
 
 def _acceleration(model: QuadraticModel, ansatz, here: Retraction, space, tangents: np.ndarray, step: np.ndarray,
