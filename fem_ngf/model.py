@@ -16,6 +16,7 @@ from .data.observation import MatrixObservation, point_values, time_weights
 from .energies.inverse_problem import InverseProblem
 from .errors import InputError, check_counts, check_function, check_has, real_array
 from .forms.laws import Law
+from .forms.shapes import thrifty
 from .forms.weak_form import WeakForm
 from .meshes import boundary
 from .pde.protocol import State
@@ -170,7 +171,7 @@ class Model:
                              "the same kind of cells")
         if self.intorder is not None:
             check_counts(intorder=self.intorder)
-        state = Basis(mesh, self.state, intorder=self.intorder)
+        state = thrifty(Basis(mesh, self.state, intorder=self.intorder))
         form = self._form(state, self.residual, self.boundary)
         dofs, values = self._given(state)
         how = {"dirichlet": dofs, "linear": self.linear, "symmetric": self.definite or self.symmetric,
@@ -180,7 +181,7 @@ class Model:
         else:
             equation = self._evolution(state, form, how)
         entries = self.parameter if isinstance(self.parameter, tuple) else (self.parameter,)
-        bases = tuple(each.basis if isinstance(each, Law) else state.with_element(each) for each in entries)
+        bases = tuple(each.basis if isinstance(each, Law) else thrifty(state.with_element(each)) for each in entries)
         return Discretization(state, bases if isinstance(self.parameter, tuple) else bases[0], equation, self.evolution)
 
     @property

@@ -146,7 +146,7 @@ def reference_element(basis):
     return (element, components) if plain and not isinstance(basis, FacetBasis) and basis.X.ndim == 2 else None
 
 
-def shapes(basis, device="cpu", reference=True):
+def shapes(basis, device="cpu", reference=True, geometry=None):
     """Tables of a scikit-fem basis.
 
     Parameters
@@ -155,6 +155,8 @@ def shapes(basis, device="cpu", reference=True):
     device : str
     reference : bool
         False forces tables in physical space.
+    geometry : Geometry, optional
+        That of another basis with the same points.
 
     Raises
     ------
@@ -171,8 +173,9 @@ def shapes(basis, device="cpu", reference=True):
         table = np.stack([np.vstack([np.broadcast_to(phi, (1, points)), np.broadcast_to(dphi, (d, points))])
                           for phi, dphi in tables], axis=1)
         layout = dofs.reshape(-1, max(components, 1), dofs.shape[1]).transpose(1, 2, 0)
-        return ReferenceShapes(int(basis.N), (components,) if components else (),
-                               np.ascontiguousarray(layout), as_tensor(table, device), Geometry.of(basis, device))
+        geometry = Geometry.of(basis, device) if geometry is None else geometry
+        return ReferenceShapes(int(basis.N), (components,) if components else (), np.ascontiguousarray(layout),
+                               as_tensor(table, device), geometry)
     return _physical(basis, dofs, device)
 
 
@@ -190,8 +193,18 @@ def _physical(basis, dofs, device):
                           as_tensor(basis.dx, device))
 
 
+def thrifty(basis):
+    """The scikit-fem basis itself, with gradients that are constant on every element (P1) kept once an element."""
+    for field in (field for fields in basis.basis for field in fields):
+        grad = field.grad
+        if grad is not None and grad.shape[-1] > 1 and np.array_equal(grad, np.broadcast_to(grad[..., :1], grad.shape)):
+            field.grad = np.broadcast_to(grad[..., :1].copy(), grad.shape)
+    return basis
+
+
 def tables_of(bases, device="cpu"):
     """Tables of bases that share their points, all on the reference element or else all in physical space; of laws."""
     reference = all(isinstance(basis, Law) or reference_element(basis) is not None for basis in bases)
-    return [LawTable.of(basis, device) if isinstance(basis, Law) else shapes(basis, device, reference)
+    geometry = Geometry.of(bases[0], device) if reference and not isinstance(bases[0], Law) else None
+    return [LawTable.of(basis, device) if isinstance(basis, Law) else shapes(basis, device, reference, geometry)
             for basis in bases]
