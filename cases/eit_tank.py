@@ -52,7 +52,7 @@ def case(data: Path | None = None, reference: Path | None = None, mesh: Path | N
     found = reconstruction(measured, level, spread, correlation, bound, robust)
     tank = ngf.Level("tank", found.energy, found.energy.space.basis, fields=found.fields)
     network = ngf.MLP((2, neurons, neurons, 1), box=(2 * (-found.grid.half,), 2 * (found.grid.half,)))
-    return ngf.Case("eit_tank", (tank,), network, length=correlation, defaults={"sampling": "nodal"},
+    return ngf.Case("eit_tank", (tank,), network, length=correlation, units={"x": "m"}, defaults={"sampling": "nodal"},
                     outcome=found.outcome)
 
 
