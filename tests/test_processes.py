@@ -53,6 +53,7 @@ def launched_run(processes, *words):
 
 
 @needs_mpi
+@pytest.mark.slow
 def test_more_processes_than_experiments_end_with_one_line():
     run = launched_run(3, "run", PLATE, "--refinements", "0")
     said = run.communicate(timeout=100)[0]
@@ -60,6 +61,7 @@ def test_more_processes_than_experiments_end_with_one_line():
 
 
 @needs_mpi
+@pytest.mark.slow
 def test_a_killed_process_ends_the_run_which_can_be_resumed(tmp_path):
     folder = tmp_path / "run"
     run = launched_run(2, "run", PLATE, "--refinements", "0", "--out", str(folder), "--bare", "--tolerance", "1e-9")
