@@ -3,6 +3,7 @@
 In small, from synthetic data: test_law_energies.py.
 """
 
+import time
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,15 @@ FOLDER = DATA / "nn_euclid"
 CASE = Path(__file__).resolve().parents[1] / "cases" / "hyperelastic.py"
 
 
-def identified(name: str) -> dict:
+def identified(name: str, seeds: int = 1) -> list[dict]:
     """What the case concludes with its own settings."""
-    case = load_function(CASE)(data=FOLDER / f"{name}_high.npz", truth=name.lower())
-    *_, stage = Identification.of(case, RunOptions.merged(case.defaults, {})).stages()
-    found = case.outcome(stage.iterate.linearization, None)
-    print(name, {key: found[key] for key in found if key != "law_errors"}, found["law_errors"], sep="\n")
+    begin = time.process_time()
+    case, found = load_function(CASE)(data=FOLDER / f"{name}_high.npz", truth=name.lower()), []
+    for seed in range(seeds):
+        *_, stage = Identification.of(case, RunOptions.merged(case.defaults, {"seed": seed})).stages()
+        found.append(case.outcome(stage.iterate.linearization, None))
+        P = found[-1]["law_errors"]["P"]
+        print(f"{name} {seed}: P {P['mean']:.5f}, worst {P['worst']:.5f}, {time.process_time() - begin:.1f} s")
     return found
 
 
@@ -29,10 +33,10 @@ def identified(name: str) -> dict:
 @pytest.mark.search
 @pytest.mark.parametrize("name, worst", [("Isihara", 0.006), ("NeoHookean", 0.01)])
 def test_published_rubbers_are_found(name, worst):
-    """Mean error of the stress; reactions are met to the accuracy that the settings ask for."""
-    found = identified(name)
-    assert found["law_errors"]["P"]["mean"] < worst
-    assert max(found["reaction_misfit"]) < 4e-3 and found["displacement_misfit"] < 1.5e-4
+    """Mean error of the stress, three seeds; reactions are met to the accuracy that the settings ask for."""
+    for found in identified(name, seeds=3):
+        assert found["law_errors"]["P"]["mean"] < worst
+        assert max(found["reaction_misfit"]) < 4e-3 and found["displacement_misfit"] < 1.5e-4
 
 
 @needs(FOLDER)
@@ -40,6 +44,6 @@ def test_published_rubbers_are_found(name, worst):
 @pytest.mark.search
 def test_published_fibres_are_found():
     """Nobody says that there are fibres; their angle is 30 degrees."""
-    found = identified("Holzapfel")
+    (found,) = identified("Holzapfel")
     assert found["fibre_angle"] == pytest.approx(30.0, abs=1.0)
-    assert found["law_errors"]["P_visited"]["mean"] < 0.05
+    assert found["fibre_families"] == 2 and found["law_errors"]["P_visited"]["mean"] < 0.05
