@@ -24,7 +24,8 @@ def identified(name: str, seeds: int = 1) -> list[dict]:
         *_, stage = Identification.of(case, RunOptions.merged(case.defaults, {"seed": seed})).stages()
         found.append(case.outcome(stage.iterate.linearization, None))
         P = found[-1]["law_errors"]["P"]
-        print(f"{name} {seed}: P {P['mean']:.5f}, worst {P['worst']:.5f}, {time.process_time() - begin:.1f} s")
+        print(f"{name} {seed}: P {P['mean']:.5f}, worst {P['worst']:.5f}, {time.process_time() - begin:.1f} s,",
+              *(f"{key} {found[-1][key]}" for key in ("displacement_misfit", "reaction_misfit", "smoothness_weights")))
     return found
 
 
