@@ -36,7 +36,6 @@ def identified(name: str, seeds: int = 1) -> list[dict]:
 def test_published_rubbers_are_found(name, worst):
     """Mean error of the stress, three seeds; reactions are met to the accuracy that the settings ask for."""
     for found in identified(name, seeds=3):
-    for found in identified(name, seeds=3):
         assert found["law_errors"]["P"]["mean"] < worst
         assert max(found["reaction_misfit"]) < 4e-3 and found["displacement_misfit"] < 1.5e-4
 
