@@ -6,7 +6,7 @@ import fem_ngf as ngf
 from rubber.plate import finer
 
 
-def mesh_error(test, material, m, spread: float, refinements: int, forces: str) -> tuple[np.ndarray, np.ndarray, list]:
+def mesh_error(test, material, m, spread: float, refinements: int, forces: str, guess=None) -> tuple:
     """What the measured mesh misses of the observations of laws m, by Richardson's extrapolation (order 2).
 
     The mesh is refined until that changes displacements by less than their `spread`. Nothing is missed of forces of the
@@ -16,7 +16,7 @@ def mesh_error(test, material, m, spread: float, refinements: int, forces: str) 
     -------
     error (n_obs, steps), states (n_u, steps) on the measured mesh, root mean squares of the changes
     """
-    mesh, guess, seen, found, changes = test.mesh, test.states, [], [], [np.inf]
+    mesh, guess, seen, found, changes = test.mesh, test.states if guess is None else guess, [], [], [np.inf]
     while changes[-1] > spread and len(seen) <= refinements:
         equation = test.equation(material.residual, material.laws, mesh, guess, 1e-6)
         try:
