@@ -42,7 +42,7 @@ ARGUMENTS = ("$I_1 - 3$, isochoric", "$I_2 - 3$, isochoric", "$J - 1$", "$I_a - 
 ENERGIES = Literal["", "isihara", "neohookean", "holzapfel"]
 
 
-def case(cells: int = 10, alpha: float = 1e4, spread: float = 1e-4, force_error: float = 2e-4, noise: float = 1e-4,
+def case(cells: int = 10, alpha: float = 1e4, spread: float = 4e-4, force_error: float = 2e-4, noise: float = 1e-4,
          noise_seed: int = 1, steps: int = 8, held_out: int = 0, stretch: float = 0.6, neurons: int = 6,
          refinements: int = 2, fibres: Literal["auto", "none", "one", "two"] = "auto",
          forces: Literal["", "mesh", "measured"] = "", truth: ENERGIES = "", data: Path | None = None) -> ngf.Case:
