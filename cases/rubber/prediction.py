@@ -9,8 +9,8 @@ from rubber.plate import finer
 def mesh_error(test, material, m, spread: float, refinements: int, forces: str, guess=None) -> tuple:
     """What the measured mesh misses of the observations of laws m, by Richardson's extrapolation (order 2).
 
-    The mesh is refined until that changes displacements by less than a quarter of their `spread`. Nothing is missed of forces of the
-    mesh.
+    The mesh is refined until that changes displacements by less than a quarter of their `spread`. Nothing is missed of
+    forces of the mesh.
 
     Returns
     -------
