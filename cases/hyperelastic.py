@@ -16,7 +16,7 @@ networks start from, after a few Gauss-Newton steps if they must bend, and with 
 meshes, whose hole is a circle: what the measured mesh misses, extrapolated to the limit, is taken off the
 displacements, and off the reactions if they are ``measured``: those of a file are sums of nodal forces of its very
 ``mesh``. Then the equation constrains the state. In both the laws are held smooth by :math:`\tfrac12 \sum_i \alpha_i
-\int w_i''^2`, with the largest weights :math:`\alpha_i \le \alpha` that cost no more than a hundredth of the misfit
+\int w_i''^2`, with the largest weights :math:`\alpha_i \le \alpha` that cost no more than a few thousandths of the misfit
 which noise alone leaves.
 
 With ``--data`` a file as `fem_ngf.LoadSteps.read` takes it, of a plate whose hole has the radius 0.1 around the origin.
@@ -42,7 +42,7 @@ ARGUMENTS = ("$I_1 - 3$, isochoric", "$I_2 - 3$, isochoric", "$J - 1$", "$I_a - 
 ENERGIES = Literal["", "isihara", "neohookean", "holzapfel"]
 
 
-def case(cells: int = 10, alpha: float = 1e4, spread: float = 4e-4, force_error: float = 2e-4, noise: float = 1e-4,
+def case(cells: int = 10, alpha: float = 1e6, spread: float = 4e-4, force_error: float = 2e-4, noise: float = 1e-4,
          noise_seed: int = 1, steps: int = 8, held_out: int = 0, stretch: float = 0.6, neurons: int = 6,
          refinements: int = 2, fibres: Literal["auto", "none", "one", "two"] = "auto",
          forces: Literal["", "mesh", "measured"] = "", truth: ENERGIES = "", data: Path | None = None) -> ngf.Case:

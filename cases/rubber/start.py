@@ -43,19 +43,20 @@ def equation_error(test, material, alpha: float) -> tuple[np.ndarray, float]:
 def started(test, fibres: str, alpha: float) -> tuple[Rubber, np.ndarray, np.ndarray]:
     """The material, with fibres where they are needed, its unknowns near those of the constrained problem, and weights.
 
-    Gauss-Newton steps; after each of them the penalty of no slope is more than a hundredth of what noise leaves. Where
+    Gauss-Newton steps; after each of them the penalty of no slope is more than a few thousandths of what
+    noise leaves. Where
     that asks for no smaller weight, laws that hardly bend are good to start from: they carry no error of the mesh.
     """
     material = Rubber(0 if fibres == "auto" else FAMILIES.index(fibres))
-    m, left = equation_error(test, material, 100.0 * alpha)
+    m, left = equation_error(test, material, alpha)
     if fibres == "auto" and left > 2.0:
-        others = [(other, *equation_error(test, other, 100.0 * alpha)) for other in (Rubber(1), Rubber(2))]
+        others = [(other, *equation_error(test, other, alpha)) for other in (Rubber(1), Rubber(2))]
         other, found, rest = min(others, key=lambda each: each[-1])
         if rest < 0.5 * left:
             material, m = other, found
     test = test.select(np.arange(len(test))[1 - len(test) % 2::2])  # every second step is enough for what follows
     equation = test.equation(material.residual, material.laws, guess=test.states)
-    weights, noise = np.full(len(material.bends), 10.0 * alpha), 0.01 * test.values.size
+    weights, noise = np.full(len(material.bends), alpha), 0.003 * test.values.size
     stiff = m
     for number in range(ROUNDS):
         energy = inverse_problem(equation, test, test.values, material, 5e-4, 2e-3, weights)
