@@ -16,8 +16,8 @@ networks start from, after a few Gauss-Newton steps if they must bend, and with 
 meshes, whose hole is a circle: what the measured mesh misses, extrapolated to the limit, is taken off the
 displacements, and off the reactions if they are ``measured``: those of a file are sums of nodal forces of its very
 ``mesh``. Then the equation constrains the state. In both the laws are held smooth by
-:math:`\tfrac12 \sum_i \alpha_i \int w_i''^2`, with the largest weights :math:`\alpha_i \le \alpha` that cost no more than
-a few thousandths of the misfit which noise alone leaves.
+:math:`\tfrac12 \sum_i \alpha_i \int w_i''^2`, with the largest weights :math:`\alpha_i \le \alpha` that cost no
+more than a few thousandths of the misfit which noise alone leaves.
 
 With ``--data`` a file as `fem_ngf.LoadSteps.read` takes it, of a plate whose hole has the radius 0.1 around the origin.
 

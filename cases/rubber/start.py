@@ -44,7 +44,7 @@ def started(test, fibres: str, alpha: float) -> tuple[Rubber, np.ndarray, np.nda
     """The material, with fibres where they are needed, its unknowns near those of the constrained problem, and weights.
 
     Gauss-Newton steps; after each of them the penalty of no slope is more than a few thousandths of what noise leaves.
-    Where that asks for no smaller weight, laws that hardly bend are good to start from: they carry no error of the mesh.
+    Where that asks for no smaller weight, laws that hardly bend are the start: they carry no error of the mesh.
     """
     material = Rubber(0 if fibres == "auto" else FAMILIES.index(fibres))
     m, left = equation_error(test, material, alpha)
