@@ -113,7 +113,7 @@ def manufactured(state: Callable, conductivity: Callable | None = None) -> tuple
         (flux,) = torch.autograd.grad(state(at).sum(), at, create_graph=True)
         flux = flux if conductivity is None else conductivity(at) * flux
         slopes = [torch.autograd.grad(row.sum(), at, retain_graph=True)[0][i] for i, row in enumerate(flux)]
-        return -sum(slopes).numpy()
+        return -torch.stack(slopes).sum(0).numpy()
 
     return lambda x: state(torch.as_tensor(x, dtype=torch.float64)).numpy(), source
 

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
-from skfem import Basis, ElementVector, MeshTri
+from skfem import Basis, ElementVector, Mesh, MeshTri
 
 from ..data.files import read_arrays
 from ..data.observation import MatrixObservation
@@ -41,7 +41,7 @@ class LoadSteps:
         inside out.
     """
 
-    mesh: object
+    mesh: Mesh
     displacement: np.ndarray
     reactions: np.ndarray
     sets: tuple
