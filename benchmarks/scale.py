@@ -1,6 +1,6 @@
 """Whole identifications on finer and finer meshes: CPU, peak memory, solves, and how they grow.
 
-    OMP_NUM_THREADS=1 python benchmarks/scale.py                # the rows of docs/tables/scale.md up to 1e5
+    OMP_NUM_THREADS=1 python benchmarks/scale.py                # a table; the rows of 1e5 take long
     OMP_NUM_THREADS=1 python benchmarks/scale.py 3 1 1e5        # dimension, degree of the state, unknowns of the state
 
 Log-diffusivity m (P1) from 200 values of the state with 1 % noise, one experiment; a network 16-16 that does not grow
