@@ -47,4 +47,4 @@ def test_published_fibres_are_found():
     """Nobody says that there are fibres; their angle is 30 degrees."""
     (found,) = identified("Holzapfel")
     assert found["fibre_angle"] == pytest.approx(30.0, abs=1.0)
-    assert found["fibre_families"] == 2 and found["law_errors"]["P_visited"]["mean"] < 0.05
+    assert found["fibre_families"] == 2 and found["law_errors"]["P_visited"]["mean"] < 0.12
