@@ -10,6 +10,7 @@ ROUNDS, FAMILIES = 4, ("none", "one", "two")
 RELIEF = 1.0 / 16.0
 """Of the weights of laws that must bend, once it is known how far."""
 
+
 def inverse_problem(equation, test, values, material, spread: float, force_error: float, weights):
     """For an equation, or the error of one; weights of the slopes' smoothness."""
     return ngf.InverseProblem(equation, test.observation(equation), values,
