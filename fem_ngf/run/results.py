@@ -164,7 +164,7 @@ m - truth. Vectors are shown by their length, solids by their middle plane."""
 def _sensors(at) -> np.ndarray | None:
     """Points (n, d) at which the data of a linearisation were measured; None of a whole field, or without points."""
     energy = getattr(at, "energy", None)
-    if not getattr(getattr(energy, "noise", None), "is_likelihood", False):
+    if energy is None or not getattr(getattr(energy, "noise", None), "is_likelihood", False):
         return None
     return getattr(energy.observation, "points", None)
 
