@@ -59,7 +59,7 @@ def search(case, unknown: str, seed: int | None, levels: int, budget: int) -> It
             expansion = Expansion(neurons=6, max_parameters=budget, seed=seed)
             flows.append(NewtonFlow(level.energy, seedling(case.ansatz, 8), space, expansion=expansion))
     norm, start = replace(flows[-1].space, product=None).norm, time.process_time()  # of L2
-    for stage in Continuation(tuple(flows), probe=0.0, finish=0.0).run(
+    for stage in Continuation(tuple(flows), probe=0.0).run(
             flows[0].ansatz.initial(np.random.default_rng(seed))):
         iterate, spent = stage.iterate, time.process_time() - start
         work = stage.work / (len(used[-1].energy.pde.times) - 1)

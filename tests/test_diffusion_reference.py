@@ -95,8 +95,8 @@ def test_network_on_one_mesh(seed):
 @pytest.mark.slow  # in small: test_cases.py
 @pytest.mark.search
 def test_continuation():
-    """Five starts end within 0.2 % of the minimum (0.04 % to 0.07 %), and are within 0.1 % of it after less than a third
-    of hIPPYlib's work (6.7 to 9.2).
+    """Five starts end within 0.2 % of the minimum (0.04 % to 0.07 %), and are within 0.1 % of it after less than a
+    third of hIPPYlib's work (6.7 to 9.2).
     """
     ends, works = [], []
     for seed in range(5):

@@ -83,7 +83,7 @@ def test_what_is_known_on_a_coarse_mesh_of_space_and_time_serves_on_the_finer_on
     start = np.zeros(spaces[0].size)
     *_, alone = flows[1].run(np.zeros(spaces[1].size))
     first = fine.energy.pde.evolutions.total
-    both = list(Continuation(flows, probe=0.0, finish=0.0).run(start))
+    both = list(Continuation(flows, probe=0.0).run(start))
     coarse, stages = [stage for stage in both if stage.level == 0], [stage for stage in both if stage.level == 1]
     left = (1 / 13**2) / (1 / 9**2 - 1 / 13**2)  # of a change of order h^2, what is still to come
     assert stages[0].change == pytest.approx(left * (stages[0].iterate.value - coarse[-1].iterate.value))

@@ -10,7 +10,7 @@ from problems import inverse_problem, plain_residual
 from fem_ngf import MLP, Expansion, FiniteElement, InputError, NewtonFlow, TorchModule, realize
 from fem_ngf.flows.certificate import negligible
 from fem_ngf.flows.curvature import Curvature
-from fem_ngf.flows.iterate import CERTIFIED, EXHAUSTED, STALLED, solve_kinds
+from fem_ngf.flows.iterate import CERTIFIED, EXHAUSTED, STALLED, TOO_SMALL, solve_kinds
 from fem_ngf.flows.quadratic_model import QuadraticModel
 from fem_ngf.flows.retraction import retract
 from fem_ngf.tangent.tangent_space import tangent_vectors
@@ -103,7 +103,7 @@ def test_descent_accounting_and_sampling(sampling):
     assert values[0][0] == "nodal"
     for (one, first), (other, second) in zip(values[:-1], values[1:], strict=True):
         assert second <= first or one != other
-    assert iterate.stop_reason in (CERTIFIED, STALLED, EXHAUSTED)
+    assert iterate.stop_reason in (CERTIFIED, STALLED, TOO_SMALL, EXHAUSTED)
 
 
 def test_the_gain_ratio_compares_actual_and_predicted_decrease():

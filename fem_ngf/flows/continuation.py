@@ -10,8 +10,8 @@ import numpy as np
 from ..ansatz.finite_element import FiniteElement, prolongate
 from ..errors import InputError, SolveError
 from ..tangent.tangent_space import realize
-from .certificate import certified, negligible
-from .iterate import DURATION, EXHAUSTED, LEVEL, RESOLUTION, UNREACHABLE, Iterate, solve_kinds
+from .certificate import certified
+from .iterate import DURATION, EXHAUSTED, LEVEL, UNREACHABLE, Iterate, solve_kinds
 from .newton_flow import NewtonFlow
 
 
@@ -58,8 +58,7 @@ class Continuation:
     A level is left when a step lowers the energy by less than the discretisation change expected from the next mesh, or
     when a Newton flow expects no more: ``|E_next - E|`` at the same parameters, measured once on the first level (as
     soon as a step lowers the energy by less than the fraction `probe`) and extrapolated from there with the order
-    `rate` of the mesh width; or when the level's flow stops. On the finest level the flow's own rules decide; a Newton
-    flow ends there too when a step gains less than the mesh's own discretisation error and little is expected. Where a
+    `rate` of the mesh width; or when the level's flow stops. On the finest level the flow's own rules decide. Where a
     flow does not know what it could still gain, the end of a run says it (`certified`).
 
     Parameters
@@ -70,14 +69,11 @@ class Continuation:
         Relative decrease below which the change to the next mesh is measured.
     rate
         Order in which the energy's discretisation error falls with the mesh width.
-    finish
-        Share of the finest mesh's own discretisation error that a step of a Newton flow must gain; 0 switches it off.
     """
 
     flows: tuple
     probe: float = 0.05
     rate: float = 2.0
-    finish: float = 1.0
 
     def __post_init__(self):
         if not self.flows:
@@ -117,9 +113,7 @@ class Continuation:
         if iterate.stop_reason:
             return self._certified(moved)
         if stage.level == len(self.flows) - 1:
-            gained = decrease <= self.finish * abs(moved.change)
-            finished = gained and iterate.expected_decrease - decrease <= negligible(iterate)
-            return replace(moved, iterate=iterate.stopped(RESOLUTION)) if finished else moved
+            return moved
         searches = iterate.space.sampling != flow.space.sampling  # at nodes, between which a network may do anything
         if searches or decrease > self.probe * abs(before.value) and np.isnan(moved.change):
             return moved

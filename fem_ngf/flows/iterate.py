@@ -21,12 +21,11 @@ UNREACHABLE = "energy not defined on the next mesh"
 EXHAUSTED = "iterations exhausted"
 DURATION = "end of the flow's duration"
 BLOCKED = "no step along the direction lowers the energy"
-RESOLUTION = "energy decrease below the discretisation error of the finest mesh"
 CERTIFIED = "expected decrease below tolerance"
 STALLED = "no step gains what the model still expects; let the network grow or take a larger one"
 TOO_SMALL = "the network can gain no more, but other functions could; let it grow or take a larger one"
 FLAT = "the data do not feel the unknown here, and do not fit; start elsewhere"
-CONVERGED = (GRADIENT, STAGNATION, RESOLUTION, CERTIFIED)
+CONVERGED = (GRADIENT, STAGNATION, CERTIFIED)
 
 
 @dataclass(frozen=True, eq=False)
