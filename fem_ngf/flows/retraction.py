@@ -136,18 +136,25 @@ def _acceleration(model: QuadraticModel, ansatz, here: Retraction, space, tangen
 
     The second derivative of the function is a difference quotient, at the price of one realisation.
     """
-    near = _tried(model, ansatz, here.theta - PROBE * step, space)
-    if near.m is None:
+    near = _realized(ansatz, here.theta - PROBE * step, space)
+    if near is None:
         return np.zeros_like(step)
-    second = 2.0 / PROBE * ((near.m - here.m) / PROBE + tangents @ step)
+    second = 2.0 / PROBE * ((near - here.m) / PROBE + tangents @ step)
     return -inverse(tangents.T @ model.curvature.apply(second))
 
 
 def _tried(model: QuadraticModel, ansatz, theta: np.ndarray, space) -> Retraction:
     """What parameters realise, of infinite value where the network overflows."""
-    try:
-        with np.errstate(over="ignore", invalid="ignore"):
-            m = realize(ansatz, theta, space)
-    except SolveError:
+    m = _realized(ansatz, theta, space)
+    if m is None:
         return Retraction(theta, None, np.inf, None, np.nan)
     return Retraction(theta, m, *model.at(m), np.nan)
+
+
+def _realized(ansatz, theta: np.ndarray, space) -> np.ndarray | None:
+    """Vector (n,) of parameters; None where the network overflows."""
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return realize(ansatz, theta, space)
+    except SolveError:
+        return None

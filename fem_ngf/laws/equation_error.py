@@ -17,7 +17,7 @@ from scipy.optimize import lsq_linear
 
 from ..errors import InputError, SolveError
 from ..pde.operator import FreeOperator
-from .report import warn_beyond
+from .report import share_beyond, warn_beyond
 
 
 class FrozenEquation:
@@ -61,9 +61,8 @@ class FrozenEquation:
         calls = zip(*(self.form.visited(u, m) for u in self.measured.T), strict=True)
         for number, (box, parts) in enumerate(zip(self.form.law_boxes, calls, strict=True), 1):
             y, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
-            beyond = np.any((y < box[:, 0]) | (y > box[:, 1]), axis=1)
-            if beyond.any():
-                warn_beyond(f"law {number} is called by measured states", box, y, weights[beyond].sum() / weights.sum())
+            if (share := share_beyond(box, y, weights)) > 0:
+                warn_beyond(f"law {number} is called by measured states", box, y, share)
 
     form = property(lambda self: self.reactions.form, doc="Weak form of the problem.")
     parameter_size = property(lambda self: self.reactions.parameter_size, doc="Number n_m of parameter unknowns.")

@@ -28,6 +28,12 @@ def warn_beyond(called: str, box: np.ndarray, arguments: np.ndarray, share: floa
                   "take a larger mesh", BeyondLawWarning, stacklevel=3)
 
 
+def share_beyond(box: np.ndarray, arguments: np.ndarray, weights: np.ndarray) -> float:
+    """Share of quadrature points, by their weights (q,), whose arguments (q, d) lie outside the bounds (d, 2)."""
+    beyond = np.any((arguments < box[:, 0]) | (arguments > box[:, 1]), axis=1)
+    return float(weights[beyond].sum() / weights.sum())
+
+
 @dataclass(frozen=True, eq=False)
 class Visited:
     """What a law is called with at a solution.
@@ -64,20 +70,20 @@ class Visited:
     @property
     def outside(self) -> float:
         """Share of the quadrature points, by their weights, at which the law is continued beyond its mesh."""
-        mesh = self.law.basis.mesh.p
-        beyond = np.any((self.arguments < mesh.min(axis=1)) | (self.arguments > mesh.max(axis=1)), axis=1)
-        return float(self.weights[beyond].sum() / self.weights.sum())
+        return share_beyond(self._box, self.arguments, self.weights)
 
     def summary(self) -> dict:
         """Entries of a summary; a `BeyondLawWarning` where the law is called outside its mesh."""
-        if self.outside > 0:
-            warn_beyond("the law is called", np.transpose(self._mesh_box), self.arguments, self.outside)
-        return {"law_visited": self.range.tolist(), "law_outside": self.outside}
+        outside = self.outside
+        if outside > 0:
+            warn_beyond("the law is called", self._box, self.arguments, outside)
+        return {"law_visited": self.range.tolist(), "law_outside": outside}
 
     @property
-    def _mesh_box(self):
+    def _box(self):
+        """Bounds (d, 2) of the law's mesh."""
         mesh = self.law.basis.mesh.p
-        return mesh.min(axis=1), mesh.max(axis=1)
+        return np.stack([mesh.min(axis=1), mesh.max(axis=1)], axis=1)
 
 
 def law_figure(found: Callable, visited: Visited, truth: Callable | None = None, band: Callable | None = None,
@@ -127,7 +133,7 @@ def write_law(path: Path, found: Callable, visited: Visited, truth: Callable | N
 
 def _arguments(visited: Visited) -> np.ndarray:
     """Arguments (400, 1) over the law's mesh and what was visited beyond it."""
-    (lower,), (upper,) = visited._mesh_box
+    lower, upper = visited._box[0]
     first, last = visited.range[0]
     return np.linspace(min(lower, first), max(upper, last), 400)[:, None]
 

@@ -24,7 +24,7 @@ import scipy.sparse as sp
 from checkpoint_schedules import Copy, EndForward, EndReverse, Forward, Move, MultistageCheckpointSchedule, StorageType
 
 from ...errors import InputError, SolveError, check_has, check_not_negative, real_array
-from ..protocol import checked_direction
+from ..protocol import checked_block, checked_direction
 from .recursion import Moving, PullBack, Recursion
 from .terms import Tangents
 
@@ -222,9 +222,7 @@ class ObservedEvolution:
         return np.zeros((evolution.weights.shape[0], evolution.observation.shape[0], evolution.experiments, *columns))
 
     def _in_time(self, array):
-        array = np.asarray(array, dtype=float)
-        if array.ndim not in (2, 3) or array.shape[:2] != self.u.shape:
-            raise InputError(f"the array has shape {array.shape}; give {self.u.shape}, or one more axis for a block")
+        array = checked_block("the array", array, self.u.shape)
         return array.reshape(self.evolution.weights.shape[0], -1, *array.shape[1:])
 
 
