@@ -15,9 +15,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..errors import InputError, SolveError
+from ..errors import InputError
 from ..pde.protocol import SolveCounts
-from .launch import meet
+from .launch import attempted, meet
 
 
 def share_experiments(energy, comm):
@@ -93,17 +93,12 @@ class SharedProblem:
 
     def together(self, work):
         """The result of a piece of work on every process; the first failure of any is an error on all."""
-        before, result, failure = self.local.counts.copy(), None, None
-        try:
-            result = work()
-        except (SolveError, InputError) as error:
-            failure = error
-        meet(self.comm)
-        for solved, failed in self.comm.allgather((self.local.counts - before, failure)):
+        before = self.local.counts.copy()
+        result, failure = attempted(self.comm, work)
+        for solved in self.comm.allgather(self.local.counts - before):
             self.counts.forward += solved.forward
             self.counts.adjoint += solved.adjoint
             self.counts.incremental += solved.incremental
-            failure = failure if failed is None else failed
         if failure is not None:
             raise failure
         return result

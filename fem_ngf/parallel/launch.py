@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import time
 import warnings
+from collections.abc import Callable
 from importlib.util import find_spec
 
-from ..errors import InputError
+from ..errors import InputError, SolveError
 
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_NUM_TASKS")
 RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "MPI_LOCALRANKID", "SLURM_PROCID")
@@ -55,3 +56,14 @@ def meet(comm, patience: float = float("inf")) -> bool:
         time.sleep(pause)
         pause = min(2.0 * pause, 1e-3)
     return True
+
+
+def attempted(comm, work: Callable[[], object]) -> tuple:
+    """What a piece of work gives here, and the failure of the first process on which it fails: the same on all."""
+    result, failure = None, None
+    try:
+        result = work()
+    except (InputError, SolveError) as error:
+        failure = error
+    meet(comm)
+    return result, next((each for each in comm.allgather(failure) if each is not None), None)

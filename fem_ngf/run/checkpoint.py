@@ -111,7 +111,7 @@ def _of_kind(words: str, *kinds: type) -> Check:
 INTEGER, NUMBER, TEXT = _of_kind("an integer", int), _of_kind("a number", int, float), _of_kind("text", str)
 TABLE, LIST = _of_kind("a table", dict), _of_kind("a list", list, tuple)
 PLAIN = _of_kind("a number or text", int, float, str)
-SETTING = _of_kind("a number or text", int, float, str, bool, type(None))
+SETTING = _of_kind("a number, text or a list of them", int, float, str, bool, list, type(None))
 VECTOR = _of_kind("an array", np.ndarray)
 STATE = _of_kind("an array", np.ndarray, type(None))
 

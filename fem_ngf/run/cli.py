@@ -175,6 +175,7 @@ def prepare(path: str, flags: Sequence[str], function: Callable[..., Case] | Non
 
     from .identification import Identification
     from .record import Origin
+    from .results import jsonable
 
     function = function or load_function(path)
     if processes.first:
@@ -185,14 +186,8 @@ def prepare(path: str, flags: Sequence[str], function: Callable[..., Case] | Non
         options = RunOptions.merged(case.defaults, given)
         identification = Identification.of(case, options)
     seconds, defaults = time.process_time() - before, defaults_of(function)
-    return identification, Origin(str(path), os.getcwd(), tuple(flags), _plain(arguments), seconds,
-                                  defaults=_plain({name: defaults[name] for name in arguments if name in defaults}))
-
-
-def _plain(values: dict) -> dict:
-    """The same as numbers and text."""
-    return {name: value if isinstance(value, int | float | str | None) else str(value)
-            for name, value in values.items()}
+    defaults = jsonable({name: defaults[name] for name in arguments if name in defaults})
+    return identification, Origin(str(path), os.getcwd(), tuple(flags), jsonable(arguments), seconds, defaults=defaults)
 
 
 def _run(processes: Processes, path: str, flags: list[str], function: Callable[..., Case] | None = None) -> int:

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, SolveError
-from ..parallel.launch import launched, meet, world
+from ..errors import InputError
+from ..parallel.launch import attempted, launched, meet, world
 
 PATIENCE = 10.0
 """Seconds that a process which has failed waits for the others to fail too, before it ends them."""
@@ -53,15 +53,9 @@ class Processes:
         """What a piece of work gives here; what fails for its input on one process fails on all."""
         if self.comm is None:
             return work()
-        result, failure = None, None
-        try:
-            result = work()
-        except (InputError, SolveError) as error:
-            failure = error
-        meet(self.comm)
-        failures = [each for each in self.comm.allgather(failure) if each is not None]
-        if failures:
-            raise failures[0]
+        result, failure = attempted(self.comm, work)
+        if failure is not None:
+            raise failure
         return result
 
     @contextlib.contextmanager

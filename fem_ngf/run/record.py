@@ -21,7 +21,7 @@ class Origin:
     flags
         Command-line flags.
     arguments
-        The case function's arguments, as text or numbers.
+        The case function's arguments, as `results.jsonable` makes them.
     setup_cpu_seconds
         Process CPU seconds to build the case and its spaces.
     weight_choice

@@ -94,7 +94,7 @@ def _conclusions(case: Case, stage: Stage, folder: Path, summary: dict) -> dict:
     if taken := sorted(set(map(str, found)) & set(summary)):
         raise InputError(f"outcome() of case {case.name} returned {taken[0]!r}, which summary.json already has; choose "
                          "another name")
-    return _jsonable(dict(found))
+    return jsonable(dict(found))
 
 
 def _film(identification: Identification, stage: Stage):
@@ -260,7 +260,7 @@ def summarize(identification: Identification, stage: Stage, rows: list[dict], cl
         result["weight_choice"] = settings["weight_choice"]
     if settings.get("control"):
         result["control"] = settings["control"]
-    return _jsonable(result)
+    return jsonable(result)
 
 
 def described(ansatz) -> str:
@@ -328,12 +328,12 @@ def _solves(levels) -> dict[str, int]:
     return {**kinds, "total": sum(kinds.values())}
 
 
-def _jsonable(value):
+def jsonable(value):
     """The same without numpy, paths and numbers that JSON does not know."""
     if isinstance(value, dict):
-        return {str(key): _jsonable(part) for key, part in value.items()}
+        return {str(key): jsonable(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_jsonable(part) for part in value]
+        return [jsonable(part) for part in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float):
