@@ -62,6 +62,7 @@ MUTANTS = [
     Mutant("forms/linearity.py", "without.abs().max() > bound", "False", "test_constructors.py -k residual"),
     Mutant("forms/linearity.py", "(one + two - both).abs().max() > bound", "False", "test_constructors.py -k residual"),
     Mutant("verify.py", "KINK = 1e-2", "KINK = 1e2", "test_verify.py -k kink"),
+    Mutant("verify.py", "16), 2e-3", "16), 1e-1", "test_laws.py -k verify_finds"),
     Mutant("errors.py", "if number * each > held:", "if False:", "test_constructors.py -k absurd"),
     Mutant("ansatz/checks.py", 'return "hardly fill" if', 'return "" if', "test_constructors.py -k unknown"),
 ]

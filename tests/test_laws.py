@@ -21,6 +21,7 @@ from fem_ngf import (
     point_values,
     unit_square,
 )
+from fem_ngf.forms.laws import LocalLaw
 from fem_ngf.verify import adjoint_error, verify_energy
 
 STATES = {"P1": sk.ElementTriP1(), "P2": sk.ElementTriP2()}
@@ -208,6 +209,33 @@ def test_an_inverse_problem_for_a_law(element, pieces):
                          rng.standard_normal(linearization.state.u.shape)) < 1e-11
     rates = verify_energy(energy, FiniteElement(space), 1.1 * m, space, rng)
     assert all(check.passed for check in rates), "\n".join(map(str, rates))
+
+
+def failed(energy, space, m, seed):
+    checks = verify_energy(energy, FiniteElement(space), 1.1 * m, space, np.random.default_rng(seed))
+    return [str(check) for check in checks if not check.passed]
+
+
+@pytest.mark.parametrize("pieces", [2, 7, 40])
+def test_no_false_alarm_where_slopes_jump(pieces):
+    """On uneven cells, of which few or many are crossed along the directions, by few quadrature points."""
+    assert [failed(*problem(sk.ElementLineP1(), pieces), seed) for seed in range(2)] == [[], []]
+
+
+@pytest.mark.parametrize(("variable", "share"), [("law", 5e-3), ("argument", 0.05)])
+def test_verify_finds_wrong_derivatives_where_slopes_jump(variable, share, monkeypatch):
+    """Values are right, and a small share of the derivative in the law's coefficients, or in its argument, is missing.
+    """
+    right = LocalLaw._continued
+
+    def wrong(self, polynomial, y, cells):
+        part = ((polynomial, [each.detach() for each in y]) if variable == "law" else (polynomial.detach(), y))
+        missing = right(self, *part, cells)
+        return right(self, polynomial, y, cells) - share * (missing - missing.detach())
+
+    monkeypatch.setattr(LocalLaw, "_continued", wrong)
+    found = failed(*problem(sk.ElementLineP1(), 7), 0)
+    assert [name for name in found if name.startswith("FAILED  integral of the energy")]
 
 
 def test_bad_input_is_named():
