@@ -14,7 +14,7 @@ from skfem import AbstractBasis, Basis, Element, ElementLineP1, FacetBasis, Line
 from .data.measurements import Measurements, TimeSeries, WholeField
 from .data.observation import MatrixObservation, point_values, time_weights
 from .energies.inverse_problem import InverseProblem
-from .errors import InputError, check_counts, check_function, check_has, real_array
+from .errors import InputError, check_counts, check_function, check_has, check_not_negative, real_array
 from .forms.laws import Law
 from .forms.shapes import thrifty
 from .forms.weak_form import WeakForm
@@ -81,6 +81,10 @@ class Evolution:
         for name in ("start", "damping", "pulse"):
             if (given := getattr(self, name)) is not None:
                 check_function(name, given)
+        check_not_negative(disk=self.disk)
+        if self.memory is None and self.disk:
+            raise InputError(f"disk is {self.disk}, but without memory all states are kept; give memory in bytes, 0 "
+                             "for snapshots on disk alone")
 
 
 @dataclass(frozen=True, eq=False)

@@ -193,6 +193,9 @@ def test_a_film_has_a_strip_a_field_in_colours_of_its_own():
     readings = readings_figure(film().readings)
     assert [axes.get_title()[:8] for axes in readings.axes] == ["sensor 0", "sensor 1"]
     assert "4 squared" in readings.axes[0].get_title()
+    measured = film_figure(film(), frames=1, units={"m": "W", "t": "h"})
+    titles = [axes.get_title() for axes in measured.axes if axes.get_title()]
+    assert titles == ["m [W], t = 0.3 h", "truth [W], t = 0.3 h"]
     shots = readings_figure(replace(film().readings, experiments=2))
     assert [axes.get_title()[:22] for axes in shots.axes] == ["sensor 0, experiment 1", "sensor 0, experiment 2"]
 

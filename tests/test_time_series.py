@@ -246,6 +246,14 @@ def test_a_model_with_a_budget_of_memory_is_the_same_problem(memory):
     assert np.array_equal(kept.exports(one)["state"][1], short.exports(other)["state"][1])
 
 
+def test_observations_and_snapshots_that_are_not_used_are_refused():
+    times = np.linspace(0.0, 1.0, 11)
+    with pytest.raises(InputError, match=r"when has shape \(0,\); give times"):
+        time_weights(times, np.array([]))
+    with pytest.raises(InputError, match="disk is 3, but without memory all states are kept"):
+        Evolution(lambda u, v, m, w: u * v, times, disk=3)
+
+
 def test_nothing_is_interpolated_at_the_times_of_the_scheme():
     """Rounding of the times does not make two states of one."""
     times = np.linspace(0.0, 1.0, 11)

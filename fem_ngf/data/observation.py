@@ -117,9 +117,11 @@ def time_weights(times: np.ndarray, when: np.ndarray) -> sp.csr_array:
     Raises
     ------
     InputError
-        If one of these is before the first or after the last state.
+        If one of these is before the first or after the last state, or there is none.
     """
     times, when = checked_times(times, least=2), real_array("when", when)
+    if when.ndim != 1 or not when.size:
+        raise InputError(f"when has shape {when.shape}; give times (T,), one at least")
     slack = 1e-12 * (times[-1] - times[0])
     outside = np.flatnonzero(~((when >= times[0] - slack) & (when <= times[-1] + slack)))
     if outside.size:

@@ -70,7 +70,8 @@ def _with_unit(name: str, units: Mapping[str, str]) -> str:
     return f"{name} [{unit}]" if unit else name
 
 
-def film_figure(film: Film, title: str = "", frames: int = 5, sensors: np.ndarray | None = None) -> Figure:
+def film_figure(film: Film, title: str = "", frames: int = 5, sensors: np.ndarray | None = None,
+                units: Mapping[str, str] = MappingProxyType({})) -> Figure:
     """A strip of pictures for each field that changes, at times evenly spread; colours stay through a strip.
 
     Parameters
@@ -81,6 +82,8 @@ def film_figure(film: Film, title: str = "", frames: int = 5, sensors: np.ndarra
         Largest number of pictures in a strip. There are `STRIPS` of them at most: the first fields have one.
     sensors
         Points ``(n, d)``, drawn in the first picture of each strip but truth and error.
+    units
+        As in `field_figure`; ``"t"`` is that of the time.
     """
     chosen = np.unique(np.linspace(0, len(film.times) - 1, frames + 1)[1:].round().astype(int))
     shown, number = dict(list(film.moving.items())[:STRIPS]), len(film.moving)
@@ -91,7 +94,8 @@ def film_figure(film: Film, title: str = "", frames: int = 5, sensors: np.ndarra
         both = limits.get(name, (vectors[chosen].min(), vectors[chosen].max()))
         for axes, i in zip(strip, chosen, strict=True):
             picture = _DRAW[basis.mesh.p.shape[0]](axes, basis, vectors[i], both)
-            axes.set_title(f"{name}, t = {film.times[i]:.3g}", y=1.0, fontsize="small")
+            when = f"t = {film.times[i]:.3g} {units.get('t', '')}".rstrip()
+            axes.set_title(f"{_with_unit(name, units)}, {when}", y=1.0, fontsize="small")
             axes.locator_params(nbins=3)
         if name not in ("truth", "error"):
             _mark(strip[0], basis, sensors)
@@ -111,6 +115,7 @@ def readings_figure(readings: Readings, sensors: int = 6) -> Figure:
         (sensor, experiment), mean = divmod(j, readings.experiments), misfit[j] / len(readings.times)
         where = f"sensor {sensor}" + (f", experiment {experiment + 1}" if readings.experiments > 1 else "")
         axes.set_title(f"{where}: {mean:.2g} squared deviations a datum", y=1.0, fontsize="small")
+        axes.set_xlabel("t", loc="right", labelpad=-2, fontsize="small")
         axes.grid(alpha=0.3)
     figure.axes[0].legend(fontsize="small")
     return _headed(figure, "over time, at the sensors of the largest misfit")

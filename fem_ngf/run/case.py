@@ -297,7 +297,8 @@ class Case:
         The problem in words and formulas, as reStructuredText, for the report; the command line takes the documentation
         of the case file.
     units
-        Name of a field -> its unit, and ``"x"`` -> that of the coordinates, for pictures and files.
+        Name of a field -> its unit, ``"x"`` -> that of the coordinates and ``"t"`` -> that of the time, for pictures
+        and files.
     outcome
         ``outcome(linearization, folder)`` draws the case's own conclusions from the result: it may write files into the
         run directory, and what it returns joins ``summary.json`` (numbers, strings, lists).

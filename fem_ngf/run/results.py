@@ -130,7 +130,7 @@ def _pictures(identification: Identification, record, summary: dict, folder: Pat
     if still := {name: each for name, each in fields.items() if film is None or name not in film.moving}:
         found.append(Picture("Fields", png(field_figure(still, title, case.units, _sensors(at))), _CAPTION))
     if film is not None:
-        found.append(Picture("Over time", png(film_figure(film, title, sensors=_sensors(at)))))
+        found.append(Picture("Over time", png(film_figure(film, title, sensors=_sensors(at), units=case.units))))
         if film.readings is not None:
             found.append(Picture("Sensors over time", png(readings_figure(film.readings))))
     for path in sorted(set(folder.glob("*.png")) - {folder / "picture.png"}):
