@@ -201,6 +201,27 @@ def test_a_checkpoint_of_another_format_is_told(found, finished, tmp_path, capfd
     one_line(capfd, "has format")
 
 
+@pytest.mark.parametrize(("change", "told"), [
+    (lambda content: content["rows"][0].update(event=10), r"rows\[0\].event is 10; it must be text"),
+    (lambda content: content["rows"][-1].update(energy="low"), "energy is 'low'; it must be a number"),
+    (lambda content: content.update(rows=[]), "has no rows"),
+])
+@pytest.mark.parametrize("word", ["resume", "report"])
+def test_a_history_that_was_edited_is_told(word, change, told, finished, tmp_path, capfd):
+    folder = copied(finished, tmp_path / "run")
+    edited(folder, change)
+    assert command([word, str(folder)]) == 2
+    one_line(capfd, told)
+
+
+def test_fields_that_a_run_has_not_written_yet_are_written_by_a_report(finished, tmp_path):
+    folder = copied(finished, tmp_path / "run")
+    edited(folder, lambda content: content.update(series=[]))
+    (folder / "fields.pvd").unlink()
+    assert command(["report", str(folder)]) == 0
+    assert (folder / "fields.pvd").is_file()
+
+
 PATHS = ["origin", "origin.path", "origin.flags", "origin.folder", "origin.arguments", "origin.setup_cpu_seconds",
          "stage", "stage.level", "stage.solves", "stage.change", "rows", "series", "cpu", "wall", "evolutions",
          *(f"stage.iterate.{name}" for name in (

@@ -115,7 +115,7 @@ def readings_figure(readings: Readings, sensors: int = 6) -> Figure:
         (sensor, experiment), mean = divmod(j, readings.experiments), misfit[j] / len(readings.times)
         where = f"sensor {sensor}" + (f", experiment {experiment + 1}" if readings.experiments > 1 else "")
         axes.set_title(f"{where}: {mean:.2g} squared deviations a datum", y=1.0, fontsize="small")
-        axes.set_xlabel("t", loc="right", labelpad=-2, fontsize="small")
+        axes.set_xlabel("t", labelpad=0, fontsize="small")
         axes.grid(alpha=0.3)
     figure.axes[0].legend(fontsize="small")
     return _headed(figure, "over time, at the sensors of the largest misfit")

@@ -110,7 +110,6 @@ def _of_kind(words: str, *kinds: type) -> Check:
 
 INTEGER, NUMBER, TEXT = _of_kind("an integer", int), _of_kind("a number", int, float), _of_kind("text", str)
 TABLE, LIST = _of_kind("a table", dict), _of_kind("a list", list, tuple)
-PLAIN = _of_kind("a number or text", int, float, str)
 SETTING = _of_kind("a number, text or a list of them", int, float, str, bool, list, type(None))
 VECTOR = _of_kind("an array", np.ndarray)
 STATE = _of_kind("an array", np.ndarray, type(None))
@@ -125,10 +124,9 @@ def _list_of(part: Check) -> Check:
     return check
 
 
-def _table_of(part: Check, needed: Sequence[str] = ()) -> Check:
+def _table_of(part: Check) -> Check:
     def check(value, place: str) -> None:
         TABLE(value, place)
-        _has_entries(value, place, needed)
         for name, each in value.items():
             part(each, f"{place}.{name}")
 
@@ -150,6 +148,17 @@ def _has_entries(value: dict, place: str, needed: Sequence[str]) -> None:
         raise InputError(f"{place} has no entry {missing[0]!r}")
 
 
+def _row(value, place: str) -> None:
+    """A row of the history: text where a column is text, elsewhere a number, or empty where there is none."""
+    TABLE(value, place)
+    _has_entries(value, place, COLUMNS)
+    for name, each in value.items():
+        if name in ("mesh", "event"):
+            TEXT(each, f"{place}.{name}")
+        elif not (isinstance(each, str) and each == ""):
+            (INTEGER if name in ("step", "level", "parameters") else NUMBER)(each, f"{place}.{name}")
+
+
 def _dated_files(value, place: str) -> None:
     LIST(value, place)
     if len(value) != 2:
@@ -168,7 +177,7 @@ RUN = _record_of(
         iterate=_record_of(step=INTEGER, theta=VECTOR, start_value=NUMBER, start_gradient=NUMBER, alignment=NUMBER,
                            fit=NUMBER, step_size=NUMBER, solves=COUNTS, idle=INTEGER, events=_list_of(TEXT),
                            stop_reason=TEXT, memory=TABLE, ansatz=TABLE, warm_start=STATE)),
-    rows=_list_of(_table_of(PLAIN, COLUMNS)), series=_list_of(_dated_files), cpu=NUMBER, wall=NUMBER,
+    rows=_list_of(_row), series=_list_of(_dated_files), cpu=NUMBER, wall=NUMBER,
     evolutions=_record_of(forward=INTEGER, adjoint=INTEGER, incremental=INTEGER), control=_table_of(NUMBER))
 
 

@@ -126,7 +126,7 @@ def report(identification: Identification, origin: Origin, folder: Path, record:
     """Write fields, pictures, report and summary of a checkpoint."""
     stage = record.reached
     finished = stage.iterate.stop_reason and stage.level == len(identification.levels) - 1
-    if not stage.iterate.stop_reason:
+    if not stage.iterate.stop_reason or float(stage.level) not in dict(record.series):
         record.series.append((float(stage.level), write_fields_of(identification, stage, folder)))
     reason = None if finished else "not finished"
     with threadpool_limits(identification.options.threads):

@@ -179,7 +179,7 @@ EDITS = {
     "state.get_dofs().all()": ["'lift'", "[0.5]", "[10**9]", "[-1]", "[True, False]"],
     "skfem.ElementTriP1()": ["skfem.ElementTetP1()", "skfem.ElementTriP1", "None"],
     "MLP((2, 6, 1))": ["MLP((3, 6, 1))", "MLP((2, 6, 3))", "None", "MLP((2, 6, 1), activation='abs')",
-                       "MLP((2, 10**9, 10**9, 1))", "MLP((2, 10**5, 1))", "MLP((2, 6, 1), start=float('nan'))",
+                       "MLP((2, 10**9, 10**9, 1))", "MLP((2, 6, 1), start=float('nan'))",
                        "MLP((2, 6, 1), box=((0, 0), (0, 1)))", "MLP((2, 6, 1), box=((5, 5), (6, 6)))",
                        "MLP((2, 6, 1), start=1e308)", "MLP((2, 6, 1), start=1e5)", "torch.nn.Linear(2, 1)"],
     "Tikhonov(space.stiffness, gamma)": ["Tikhonov(space.stiffness.toarray()[:3], gamma)", "None",
@@ -214,6 +214,8 @@ def cases(random) -> Iterator[Attack]:
         assert old in text, old
         for new in edits:
             yield Attack(f"case: {new}", edited(text.replace(old, new, 1)), (1, 2))
+    wide = text.replace("MLP((2, 6, 1))", "MLP((2, 10**5, 1))")  # it grows from a few neurons unless told otherwise
+    yield Attack("case: a wide network", lambda folder: [*edited(wide)(folder), "--no-grow"])
     lines = text.split("\n")
     last = lines.index("def signalling(pde, number, name):")  # what follows is for tests that interrupt
     for number in range(90):
