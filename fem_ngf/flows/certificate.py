@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from ..ansatz.finite_element import FiniteElement
 from ..errors import SolveError
-from ..tangent.tangent_space import tangent_vectors
+from ..tangent.rows import tangents
 from .curvature import Curvature, krylov_pairs
 from .iterate import CONVERGED, Iterate, solve_kinds, solves_since
 from .quadratic_model import QuadraticModel, attainable
@@ -37,15 +39,16 @@ def expected_decrease(iterate: Iterate) -> float:
     """
     linearization = iterate.linearization
     nodal = isinstance(iterate.ansatz, FiniteElement)
-    tangents = None if nodal else tangent_vectors(iterate.ansatz, iterate.theta, iterate.space)
+    vectors = None if nodal else tangents(iterate.ansatz, iterate.theta, iterate.space)
     if hasattr(linearization, "residual"):
         curvature = Curvature.of(linearization)
         curvature = curvature.with_pairs(*krylov_pairs(linearization, curvature, share=0.01))
         limits = linearization.energy.limits
-        return QuadraticModel(iterate.m, linearization.derivative, curvature, limits).expected_decrease(tangents)
+        return QuadraticModel(iterate.m, linearization.derivative, curvature, limits).expected_decrease(vectors)
     if nodal:
         return 0.5 * float(linearization.derivative @ linearization.preconditioner.solve(linearization.derivative))
-    return attainable(tangents.T @ linearization.hessian_action(tangents), tangents.T @ linearization.derivative)
+    vectors = np.asarray(vectors)
+    return attainable(vectors.T @ linearization.hessian_action(vectors), vectors.T @ linearization.derivative)
 
 
 def certified(iterate: Iterate) -> Iterate:

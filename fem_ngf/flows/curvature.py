@@ -28,6 +28,7 @@ from ..linalg.cg import conjugate_gradients
 from ..linalg.dense import orthonormalize, symmetric_product
 from ..linalg.low_rank import LowRankPlus, nystrom_factor
 from ..linalg.operators import Matrix, SymmetricOperator
+from ..tangent.rows import TangentRows, gram_and_image
 
 NEGLIGIBLE = 1e-2
 """Ritz value below which the data say nothing beside the regularisation."""
@@ -104,10 +105,10 @@ class Curvature(SymmetricOperator):
         vector = self.base.solve(covector)
         return (vector - modes @ (shares * (modes.T @ covector).T).T) / (1.0 + self.mu)
 
-    def gram(self, vectors: np.ndarray) -> np.ndarray:
+    def gram(self, vectors: np.ndarray | TangentRows) -> np.ndarray:
         """``T^T H_mu T`` (k, k)."""
-        low = self._lifted.T @ vectors
-        return (1.0 + self.mu) * self.base.gram(vectors) + symmetric_product(low, low)
+        gram, low = gram_and_image(self.base, self._lifted, vectors)
+        return (1.0 + self.mu) * gram + symmetric_product(low, low)
 
     def restricted(self, free: np.ndarray) -> LowRankPlus:
         """``H_mu`` with its inverse on the unknowns numbered `free` only.

@@ -27,7 +27,7 @@ from ..growth.expansion import Expansion
 from ..growth.grow import check_growing
 from ..linalg.bounded import held
 from ..spaces.hilbert import HilbertSpace
-from ..tangent.tangent_space import tangent_vectors
+from ..tangent.rows import tangents
 from .certificate import negligible
 from .curvature import Curvature, krylov_pairs, misfit_factor
 from .growing import grown
@@ -248,15 +248,15 @@ class NewtonFlow:
 
         Before the search ends the model looks once more, and longer: what it has not met yet it does not expect.
         """
-        tangents, model = self._tangents(iterate), QuadraticModel.of(iterate)
-        expected = model.expected_decrease(tangents) if state.carried or state.learnt else np.nan
+        vectors, model = self._tangents(iterate), QuadraticModel.of(iterate)
+        expected = model.expected_decrease(vectors) if state.carried or state.learnt else np.nan
         suffices = state.carried and expected > self._least(iterate)
         if not (state.learnt or suffices):
             model = replace(model, curvature=self._learnt(iterate, model.curvature, state, self.share))
-            expected = model.expected_decrease(tangents)
+            expected = model.expected_decrease(vectors)
             if expected <= self._least(iterate) and iterate.space is not self.space:
                 model = replace(model, curvature=self._learnt(iterate, model.curvature, state, LONGER * self.share))
-                expected = model.expected_decrease(tangents)
+                expected = model.expected_decrease(vectors)
         return model, replace(state, factor=model.curvature.factor, learnt=not suffices, expected_decrease=expected,
                               expected_beyond=model.expected_decrease(None))
 
@@ -379,7 +379,7 @@ class NewtonFlow:
     def _tangents(self, iterate: Iterate):
         if isinstance(iterate.ansatz, FiniteElement):
             return None
-        return tangent_vectors(iterate.ansatz, iterate.theta, iterate.space)
+        return tangents(iterate.ansatz, iterate.theta, iterate.space)
 
 
 def misfit_derivative(linearization) -> np.ndarray:

@@ -18,6 +18,7 @@ import numpy as np
 from ..linalg.bounded import bounded_minimiser
 from ..linalg.dense import damped_solve, marquardt_shift
 from ..linalg.operators import SymmetricOperator
+from ..tangent.rows import TangentRows
 from .curvature import Curvature
 
 CUTOFF = 1e-8
@@ -76,7 +77,7 @@ class QuadraticModel:
             return bounded_minimiser(self.curvature, self.derivative, self.m, self.bounds)
         return self.m - self.curvature.solve(self.derivative)
 
-    def expected_decrease(self, tangents: np.ndarray | None) -> float:
+    def expected_decrease(self, tangents: np.ndarray | TangentRows | None) -> float:
         """What the model loses by the best step along tangent vectors ``T`` (n, P); None: along all functions.
 
         Between bounds no network gains more than the best of all functions there.

@@ -16,7 +16,8 @@ import numpy as np
 from ..ansatz.finite_element import FiniteElement
 from ..errors import SolveError
 from ..linalg.dense import damped_inverse, levenberg_shift, marquardt_shift
-from ..tangent.tangent_space import realize, tangent_vectors
+from ..tangent.rows import TangentRows, tangents
+from ..tangent.tangent_space import realize
 from .quadratic_model import QuadraticModel, attainable
 from .search import damping_after, gain_ratio
 
@@ -110,14 +111,14 @@ def _iterated(model: QuadraticModel, ansatz, here: Retraction, space, rule: Call
 
     Without one, what there was.
     """
-    tangents = tangent_vectors(ansatz, here.theta, space)
-    gram, slope, damping = model.curvature.gram(tangents), tangents.T @ here.derivative, here.damping
+    vectors = tangents(ansatz, here.theta, space)
+    gram, slope, damping = model.curvature.gram(vectors), vectors.T @ here.derivative, here.damping
     possible = attainable(gram, slope) if rule is marquardt_shift else 0.0
     for count in range(here.iterations + 1, limit + 1):
         shift = rule(np.diag(gram), damping)
         inverse = damped_inverse(gram, shift)
         step = inverse(slope)
-        bend = _acceleration(model, ansatz, here, space, tangents, step, inverse)
+        bend = _acceleration(model, ansatz, here, space, vectors, step, inverse)
         if 2.0 * np.sqrt(bend @ (shift * bend)) > BENT * np.sqrt(step @ (shift * step)):
             bend = np.zeros_like(bend)
         trial = _tried(model, ansatz, here.theta - step + 0.5 * bend, space)
@@ -130,8 +131,8 @@ def _iterated(model: QuadraticModel, ansatz, here: Retraction, space, rule: Call
     return replace(here, damping=damping, iterations=count), possible
 
 
-def _acceleration(model: QuadraticModel, ansatz, here: Retraction, space, tangents: np.ndarray, step: np.ndarray,
-                  inverse: Callable) -> np.ndarray:
+def _acceleration(model: QuadraticModel, ansatz, here: Retraction, space, vectors: np.ndarray | TangentRows,
+                  step: np.ndarray, inverse: Callable) -> np.ndarray:
     """Second derivative (P,) of the geodesic along minus the step; zero where the network overflows on the way.
 
     The second derivative of the function is a difference quotient, at the price of one realisation.
@@ -139,8 +140,8 @@ def _acceleration(model: QuadraticModel, ansatz, here: Retraction, space, tangen
     near = _realized(ansatz, here.theta - PROBE * step, space)
     if near is None:
         return np.zeros_like(step)
-    second = 2.0 / PROBE * ((near - here.m) / PROBE + tangents @ step)
-    return -inverse(tangents.T @ model.curvature.apply(second))
+    second = 2.0 / PROBE * ((near - here.m) / PROBE + vectors @ step)
+    return -inverse(vectors.T @ model.curvature.apply(second))
 
 
 def _tried(model: QuadraticModel, ansatz, theta: np.ndarray, space) -> Retraction:

@@ -50,6 +50,23 @@ def nested_dissection(matrix, points):
     return np.lexsort((*points, key))
 
 
+def bisected(points, most):
+    """Compact parts of points (d, n) of about `most` at most: halves along the longest axes, and halves of them.
+
+    Returns
+    -------
+    list of int arrays
+        Increasing numbers of the points; parts that follow each other lie beside each other, more or less.
+    """
+    everything = np.arange(points.shape[1])
+    group = np.zeros(len(everything), dtype=np.int64)
+    depth = max(0, int(np.ceil(np.log2(max(len(everything), 1) / most))))
+    for level in range(depth):
+        group = 2 * group + _halves(points, everything, group, 2**level)
+    parts = np.split(np.argsort(group, kind="stable"), np.searchsorted(np.sort(group), np.arange(1, 2**depth)))
+    return [part for part in parts if len(part)]
+
+
 def _halves(points, active, group, groups):
     """Side (0 or 1) of each active unknown: each group is cut at the median of its longest axis; 2 elsewhere."""
     order = active[np.argsort(group[active], kind="stable")]

@@ -16,11 +16,15 @@ from skfem import BilinearForm, ElementVector
 
 from ..errors import InputError, is_number, same_size
 from ..linalg.operators import Matrix, SymmetricOperator
+from ..linalg.ordering import bisected
 from ..linalg.sobolev import SobolevPower
 from . import protocol
 from .locate import interpolation
 from .matrices import components_of, gradient_matrix, mass_matrix, stiffness_form
 from .sampling import Sampling, active_dofs, chosen_unknowns, quadrature_sampling
+
+PATCH = 8192
+"""Nodes of which the rows of tangent vectors are made at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +42,8 @@ class HilbertSpace:
     sampling
         Where a function is sampled to enter the space: ``"quadrature"``
         (L2 projection) or ``"nodal"`` (interpolation, Lagrange elements only).
+    team
+        Processes that share the work of tangent vectors (`parallel.team`); None: each does all of it.
 
     Notes
     -----
@@ -49,6 +55,7 @@ class HilbertSpace:
     inner_product: SymmetricOperator
     fixed: np.ndarray
     sampling: str = "quadrature"
+    team: object = None
 
     # ---- constructors -------------------------------------------------------------------------------------------
 
@@ -98,7 +105,7 @@ class HilbertSpace:
 
     def with_inner_product(self, inner_product: SymmetricOperator) -> HilbertSpace:
         """The same functions and sampling, measured by another inner product."""
-        return HilbertSpace(self.basis, inner_product, self.fixed, self.sampling)
+        return replace(self, inner_product=inner_product)
 
     def __post_init__(self):
         components_of(self.basis)
@@ -178,6 +185,16 @@ class HilbertSpace:
     def nodes(self) -> np.ndarray:
         """Nodes ``(n / c, d)`` of a Lagrange element; unknown ``i c + j`` is component j at node i."""
         return self.basis.doflocs.T[::self.components]
+
+    @cached_property
+    def patches(self) -> list[np.ndarray] | None:
+        """Numbers of neighbouring nodes, patch by patch, in a team those of this process; None without nodal sampling.
+        """
+        if self.sampling != "nodal":
+            return None
+        if self.team is None:
+            return bisected(self.nodes.T, PATCH)
+        return self.team.own(bisected(self.nodes.T, min(PATCH, max(len(self.nodes) // (4 * self.team.size), 1))))
 
     @property
     def points(self) -> np.ndarray:

@@ -1,0 +1,128 @@
+r"""Tangent vectors that are never stored: their rows are made where they are used, and on several processes shared.
+
+At nodes, row i of ``T`` (n, P) is the network's derivative at the node of unknown i. A Gram matrix takes one patch of
+neighbouring nodes at a time,
+
+.. math:: T^T A T = \sum_r T_r^T (A T)_r,
+
+and the rows around it that ``(A T)_r`` needs; products with ``T`` and its transpose take one pass of the network. The
+processes of a space's team make the rows of their own patches and add up ``P x P`` numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..ansatz.protocol import Linearization
+from ..errors import InputError
+from ..linalg.dense import symmetric_product
+from ..linalg.operators import SymmetricOperator
+from ..spaces.hilbert import HilbertSpace
+from ..spaces.protocol import Space
+from .tangent_space import tangent_vectors
+
+STORED = 2**25
+"""Numbers in tangent vectors that are stored on one process: a quarter of a GB."""
+
+
+def tangents(ansatz, theta: np.ndarray, space: Space) -> np.ndarray | TangentRows:
+    """``T`` (n, P): an array, or where it is large or shared, and sampled at nodes, `TangentRows`."""
+    if getattr(space, "patches", None) is None or space.team is None and ansatz.size * space.size <= STORED:
+        return tangent_vectors(ansatz, theta, space)
+    return TangentRows(ansatz, theta, space)
+
+
+def gram_and_image(metric: SymmetricOperator, factor: np.ndarray, vectors) -> tuple[np.ndarray, np.ndarray]:
+    """``T^T A T`` (P, P) and ``F^T T`` (r, P) of tangent vectors, stored or not, and a factor (n, r)."""
+    if isinstance(vectors, TangentRows) and metric.sparse is not None:
+        return vectors.gram_and_image(metric.sparse, factor)
+    vectors = np.asarray(vectors)
+    return metric.gram(vectors), factor.T @ vectors
+
+
+@dataclass(frozen=True, eq=False)
+class TangentRows:
+    """Tangent vectors ``T`` (n, P) of a network in a space that samples at nodes.
+
+    ``T @ d`` and ``T.T @ g`` are what they are for an array. In a team every operation is collective.
+    """
+
+    ansatz: object
+    theta: np.ndarray
+    space: HilbertSpace
+
+    __array_ufunc__ = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, P)."""
+        return self.space.size, self.ansatz.size
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return tangent_vectors(self.ansatz, self.theta, self.space)
+
+    def __matmul__(self, dtheta: np.ndarray) -> np.ndarray:
+        """Vector ``T d`` (n,)."""
+        moved = np.zeros(self.space.size)
+        for nodes in self.space.patches:
+            moved[self._unknowns(nodes)] = self._at(nodes).jvp(dtheta).ravel()
+        moved[self.space.fixed] = 0.0
+        return self._summed(moved)
+
+    @property
+    def T(self) -> TransposedRows:
+        """The transpose."""
+        return TransposedRows(self)
+
+    def pull_back(self, covector: np.ndarray) -> np.ndarray:
+        """``T^T g`` (P,) of a covector (n,)."""
+        free, slope = covector.copy(), np.zeros(self.ansatz.size)
+        free[self.space.fixed] = 0.0
+        shape = (-1,) if self.space.components == 1 else (-1, self.space.components)
+        for nodes in self.space.patches:
+            slope += self._at(nodes).vjp(free[self._unknowns(nodes)].reshape(shape))
+        return self._summed(slope)
+
+    def gram_and_image(self, matrix, factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """``T^T A T`` (P, P) of a sparse matrix and ``F^T T`` (r, P) of a factor (n, r), in one pass."""
+        columns, both = self.ansatz.size, np.zeros((self.ansatz.size + factor.shape[1], self.ansatz.size))
+        held = np.zeros(self.space.size, dtype=bool)
+        held[self.space.fixed] = True
+        for nodes in self.space.patches:
+            rows = self._unknowns(nodes)
+            part = matrix[rows]
+            around = np.setdiff1d(part.indices // self.space.components, nodes)
+            unknowns = np.concatenate([rows, self._unknowns(around)])
+            tangents = self._at(np.concatenate([nodes, around])).jacobian().reshape(len(unknowns), columns)
+            tangents[held[unknowns]] = 0.0
+            own = tangents[:len(rows)]
+            both[:columns] += symmetric_product(own, part[:, unknowns] @ tangents, 128)
+            both[columns:] += factor[rows].T @ own
+        both = self._summed(both)
+        return both[:columns], both[columns:]
+
+    def _at(self, nodes: np.ndarray) -> Linearization:
+        return self.ansatz.linearize(self.theta, self.space.points[nodes])
+
+    def _unknowns(self, nodes: np.ndarray) -> np.ndarray:
+        """Unknown ``i c + j`` is component j at node i."""
+        components = self.space.components
+        return nodes if components == 1 else (components * nodes[:, None] + np.arange(components)).ravel()
+
+    def _summed(self, array: np.ndarray) -> np.ndarray:
+        return array if self.space.team is None else self.space.team.summed(array)
+
+
+@dataclass(frozen=True, eq=False)
+class TransposedRows:
+    """The transpose of `TangentRows`: ``T.T @ g``."""
+
+    rows: TangentRows
+
+    def __matmul__(self, covector: np.ndarray) -> np.ndarray:
+        """``T^T g`` (P,)."""
+        if covector.ndim != 1:
+            raise InputError(f"covector has shape {covector.shape}; rows that are not stored take one (n,) at a time")
+        return self.rows.pull_back(covector)
