@@ -7,7 +7,7 @@ CORES ?= 2
 # One thread: reproducible numbers, and no BLAS threads that fight each other on a busy machine.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test test-slow test-mpi test-kernels fuzz mutants lint docs clean
+.PHONY: run test test-slow test-mpi petsc test-petsc test-kernels fuzz mutants lint docs clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -24,6 +24,19 @@ test-slow: $(VENV)/.installed
 test-mpi: $(VENV)/.installed-mpi
 	timeout 300 $(BIN)/mpiexec -n 2 $(BIN)/python -m pytest -q tests/mpi
 	timeout 300 $(BIN)/mpiexec -n 3 $(BIN)/python -m pytest -q tests/mpi
+	timeout 300 $(BIN)/python -m pytest -q tests/test_processes.py
+
+# PETSc for meshes on several processes: Debian's, and the petsc4py that fits it and this environment's numpy. Both have
+# Open MPI, whose mpiexec starts such runs.
+PETSC := /usr/lib/petscdir/petsc3.18/x86_64-linux-gnu-real
+PETSC_MPIEXEC ?= /usr/bin/mpiexec
+petsc: $(VENV)/.installed-petsc
+
+test-petsc: export OMPI_ALLOW_RUN_AS_ROOT = 1
+test-petsc: export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1
+test-petsc: $(VENV)/.installed-petsc
+	timeout 600 $(PETSC_MPIEXEC) --oversubscribe -n 2 $(BIN)/python -m pytest -q tests/mpi
+	timeout 600 $(PETSC_MPIEXEC) --oversubscribe -n 3 $(BIN)/python -m pytest -q tests/mpi
 	timeout 300 $(BIN)/python -m pytest -q tests/test_processes.py
 
 test-kernels: $(VENV)/.installed
@@ -67,6 +80,15 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-mpi: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,mpi]'
+	@touch $@
+
+$(VENV)/.installed-petsc: $(VENV)/.installed-mpi
+	test -d $(PETSC) || apt-get install -y --no-install-recommends libpetsc-real-dev
+	$(BIN)/python -m venv build/petsc
+	build/petsc/bin/python -m pip install --quiet -c constraints.txt 'setuptools<80' wheel 'cython<3' numpy
+	PETSC_DIR=$(PETSC) PETSC_ARCH= CFLAGS='-O0 -g0' build/petsc/bin/python -m pip wheel --quiet --no-deps \
+		--no-build-isolation --wheel-dir build/petsc 'petsc4py==3.18.*'
+	$(BIN)/python -m pip install --quiet --no-deps build/petsc/petsc4py-*.whl
 	@touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed

@@ -47,9 +47,9 @@ def problem(cells: int) -> InverseProblem:
 def main() -> None:
     """Print one line a process."""
     torch.set_num_threads(1)
-    comm, energy = world(), problem(int(sys.argv[1]) if len(sys.argv) > 1 else 48)
-    rank = 0 if comm is None else comm.rank
-    energy = energy if comm is None else share_experiments(energy, comm)
+    team, energy = world(), problem(int(sys.argv[1]) if len(sys.argv) > 1 else 48)
+    rank = 0 if team is None else team.rank
+    energy = energy if team is None else share_experiments(energy, team)
     m, times = 0.1 * np.sin(np.arange(energy.space.size)), [time.process_time()]
     at = energy.linearize(m)
     times.append(time.process_time())

@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "fem_ngf"
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sorted(PACKAGE.rglob("*.py"))}
-OPTIONAL = {"vtk", "pyvista", "sksparse", "pypardiso", "mpi4py"}  # their absence is handled
+OPTIONAL = {"vtk", "pyvista", "sksparse", "pypardiso", "mpi4py", "petsc4py"}  # their absence is handled
 
 
 @pytest.mark.parametrize("name", [name for name, path in MODULES.items() if ">>> " in path.read_text()])

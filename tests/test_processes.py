@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from fem_ngf import InputError
-from fem_ngf.parallel.launch import launched, world
+from fem_ngf.parallel.launch import launched, start_petsc, world
+from fem_ngf.run.cli import command
 from fem_ngf.run.processes import Processes
 
 PLATE = str(Path(__file__).resolve().parents[1] / "cases" / "perforated_plate.py")
 MPIEXEC = Path(sys.executable).parent / "mpiexec"
+DIFFUSION = str(Path(PLATE).with_name("diffusion.py"))
+needs_petsc = pytest.mark.skipif(find_spec("petsc4py") is None, reason="petsc4py is not installed: make petsc")
 needs_mpi = pytest.mark.skipif(find_spec("mpi4py") is None or not MPIEXEC.exists(), reason="mpi4py is not installed")
 
 
@@ -76,5 +79,51 @@ def test_a_killed_process_ends_the_run_which_can_be_resumed(tmp_path):
     assert run.returncode != 0 and not (folder / "summary.json").exists()
     again = launched_run(2, "resume", str(folder), "--quiet", "--iterations", "6")
     said = again.communicate(timeout=100)[0]
+    assert again.returncode == 0, said
+    assert json.loads((folder / "summary.json").read_text())["iterations"] > 2
+
+
+def test_petsc_that_is_not_there_or_has_another_mpi_is_refused(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fem_ngf.parallel.launch.find_spec", lambda name: None)
+    assert command(["run", PLATE, "--refinements", "0", "--backend", "petsc"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "needs the packages petsc4py" in said and not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    monkeypatch.setattr("fem_ngf.parallel.launch._petsc_fits", lambda: False)
+    with pytest.raises(InputError, match="petsc4py"):
+        start_petsc()
+
+
+def petsc_run(processes, *words):
+    """Under the launcher of the MPI that PETSc has."""
+    asked = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(["/usr/bin/mpiexec", "--oversubscribe", "-n", str(processes), sys.executable, "-m",
+                             "fem_ngf", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                            env=os.environ | asked)
+
+
+@needs_petsc
+@pytest.mark.slow
+def test_the_wrong_launcher_of_petsc_ends_with_one_line(tmp_path):
+    run = launched_run(2, "run", DIFFUSION, "--cells", "8", "--backend", "petsc", "--out", str(tmp_path / "run"))
+    said = run.communicate(timeout=100)[0]
+    assert run.returncode == 2 and said.count("another MPI than the launcher") == 1
+
+
+@needs_petsc
+@pytest.mark.slow
+def test_a_killed_process_of_a_distributed_mesh_ends_the_run_which_can_be_resumed(tmp_path):
+    folder, flags = tmp_path / "run", ("--cells", "16", "--bare", "--backend", "petsc", "--tolerance", "1e-9")
+    run = petsc_run(2, "run", DIFFUSION, "--out", str(folder), *flags)
+    until = time.monotonic() + 200
+    while not (folder / "history.csv").exists() or (folder / "history.csv").read_text().count("\n") < 3:
+        assert run.poll() is None and time.monotonic() < until
+        time.sleep(0.02)
+    os.kill(int(Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()[-1]), 9)
+    run.communicate(timeout=60)
+    assert run.returncode != 0 and not (folder / "summary.json").exists()
+    again = petsc_run(2, "resume", str(folder), "--quiet", "--iterations", "4")
+    said = again.communicate(timeout=200)[0]
     assert again.returncode == 0, said
     assert json.loads((folder / "summary.json").read_text())["iterations"] > 2

@@ -32,6 +32,13 @@ class Integral:
         return [Argument(space, None if vector is None else space.coefficients(vector), i in tracked)
                 for i, (space, vector) in enumerate(zip(self.spaces, vectors, strict=True))]
 
+    def restricted(self, cells):
+        """The integral over the elements that are cells of a mask (cells of the mesh,), or are facets of these."""
+        chosen = np.flatnonzero(cells[self.density.cells])
+        tables = {id(space): space.restricted(chosen) for space in self.spaces}  # the first serves state and test
+        return replace(self, density=self.density.restricted(chosen), pairs={},
+                       spaces=tuple(tables[id(space)] for space in self.spaces))
+
 
 @dataclass(frozen=True)
 class Block:

@@ -10,7 +10,7 @@ this size: `torch.set_num_threads(1)` or OMP_NUM_THREADS=1).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -46,19 +46,27 @@ class Argument:
 class Density:
     """A pointwise torch function ``function(fields, w)`` on the quadrature points of one basis.
 
-    elements and points are the numbers of elements and of points in each; dx are the weights (ne, nq).
+    dx are the weights (ne, nq), cells the numbers (ne,) of the mesh's cells that the elements are, or are facets of.
     """
 
     function: Callable
     arrays: dict
     dx: torch.Tensor
     dimension: int
+    cells: np.ndarray
 
     @classmethod
     def on(cls, basis, function, arrays, device):
         """The density on the quadrature points of a scikit-fem basis."""
         dx = np.broadcast_to(basis.dx, (basis.nelems, basis.X.shape[-1]))
-        return cls(function, arrays, as_tensor(dx, device), basis.mesh.dim())
+        cells = np.arange(basis.nelems) if basis.tind is None else np.asarray(basis.tind)
+        return cls(function, arrays, as_tensor(dx, device), basis.mesh.dim(), cells)
+
+    def restricted(self, chosen):
+        """The density on some of its elements (int array)."""
+        return replace(self, dx=self.dx[chosen], cells=self.cells[chosen],
+                       arrays={name: array[..., chosen, :] if isinstance(array, torch.Tensor) and array.ndim > 1 else
+                               array for name, array in self.arrays.items()})
 
     def blocks(self):
         """Slices of elements, each with about BLOCK_POINTS points."""

@@ -188,6 +188,10 @@ class LawTable:
                    torch.from_numpy(grid.numbers).to(device), *(as_tensor(each, device) for each in grid.boxes),
                    law.continuation == "linear", law.smooth)
 
+    def restricted(self, chosen):
+        """A law has no elements of the state's mesh: itself."""
+        return self
+
     @property
     def device(self):
         """Where the tables are."""

@@ -48,6 +48,8 @@ def is_linear(integrals, vectors) -> bool:
     with torch.no_grad():
         for integral in integrals:
             density, arguments = integral.density, integral.arguments(vectors, ())
+            if not density.blocks():
+                continue
             _check_type(density, arguments)
             for block in density.blocks():
                 finite &= _check_block(density, arguments, block)

@@ -8,7 +8,7 @@ global elements - from scikit-fem's own values at the quadrature points.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -38,6 +38,10 @@ class Geometry:
         if isinstance(basis.mapping, MappingAffine):
             inverse, determinant = inverse[..., :1], determinant[..., :1]
         return cls(*(as_tensor(array, device) for array in (inverse, determinant, basis.W)))
+
+    def restricted(self, chosen):
+        """Of some elements (int array)."""
+        return replace(self, inverse=self.inverse[:, :, chosen], determinant=self.determinant[chosen])
 
     @cached_property
     def scaled(self):
@@ -71,6 +75,11 @@ class ReferenceShapes:
     def device(self):
         """Where the tables are."""
         return self.table.device
+
+    def restricted(self, chosen):
+        """The tables on some elements (int array)."""
+        return replace(self, layout=np.ascontiguousarray(self.layout[:, chosen]),
+                       geometry=self.geometry.restricted(chosen))
 
     def point_table(self, kind, block):
         """Shape functions at the points (ne, nq, nb, J) in physical space, those of one component."""
@@ -116,6 +125,11 @@ class PhysicalShapes:
     def device(self):
         """Where the tables are."""
         return self.dx.device
+
+    def restricted(self, chosen):
+        """As `ReferenceShapes.restricted`."""
+        return replace(self, layout=np.ascontiguousarray(self.layout[:, chosen]), dx=self.dx[chosen],
+                       tables={kind: (table[chosen], shape) for kind, (table, shape) in self.tables.items()})
 
     def point_table(self, kind, block):
         """As `ReferenceShapes.point_table`, all components together."""

@@ -138,6 +138,18 @@ class WeakForm:
         """The form at a time, which its residual finds as ``w.t``; patterns are shared, so that this costs nothing."""
         return self._with_arrays(lambda arrays: arrays | {"t": torch.tensor(float(t), dtype=torch.float64)})
 
+    def restricted(self, cells):
+        """The part of the form over some cells of the mesh, and over facets of these.
+
+        Parameters
+        ----------
+        cells : bool array (cells of the mesh,)
+            Unknowns keep their numbers; the parts over the cells and over all others add up to the form.
+        """
+        form = copy(self)
+        form._assembler = Assembler(each.restricted(cells) for each in self._assembler.integrals)
+        return form
+
     def depends_on_time(self, u, m):
         """Whether the residual asks for ``w.t``, at u and m on the first element."""
         asked = []

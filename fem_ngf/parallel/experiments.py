@@ -17,17 +17,17 @@ import numpy as np
 
 from ..errors import InputError
 from ..pde.protocol import SolveCounts
-from .launch import attempted, meet
+from .team import Team
 
 
-def share_experiments(energy, comm):
-    """The energy of an `InverseProblem` with its experiments distributed over the processes of a communicator.
+def share_experiments(energy, team: Team):
+    """The energy of an `InverseProblem` with its experiments distributed over the processes of a team.
 
     Parameters
     ----------
     energy : InverseProblem
         The same on all processes, of a `StationaryProblem`.
-    comm : mpi4py.MPI.Comm
+    team
         One process an experiment at most.
 
     Raises
@@ -38,27 +38,27 @@ def share_experiments(energy, comm):
     problem = getattr(energy, "pde", None)
     if not hasattr(problem, "of_experiments"):
         what = type(energy).__name__ if problem is None else type(problem).__name__
-        raise InputError(f"{comm.size} processes share the experiments of a StationaryProblem; a {what} has none that "
+        raise InputError(f"{team.size} processes share the experiments of a StationaryProblem; a {what} has none that "
                          "can be taken apart: start one process")
-    if problem.experiments < comm.size:
-        raise InputError(f"{comm.size} processes share {problem.experiments} experiment"
+    if problem.experiments < team.size:
+        raise InputError(f"{team.size} processes share {problem.experiments} experiment"
                          f"{'s' * (problem.experiments > 1)}; start as many processes as experiments at most")
-    shared = SharedProblem(problem, comm)
+    shared = SharedProblem(problem, team)
     return replace(energy, pde=shared, observation=SharedObservation(energy.observation, shared))
 
 
 class SharedProblem:
     """A problem of which each process solves a share of the experiments, consecutive ones; a `PDE`."""
 
-    def __init__(self, problem, comm):
-        self.comm, self.counts, self.experiments = comm, SolveCounts(), problem.experiments
-        bounds = np.linspace(0, problem.experiments, comm.size + 1).round().astype(int)
-        self.widths = np.diff(bounds)
-        self.mine = slice(int(bounds[comm.rank]), int(bounds[comm.rank + 1]))
+    def __init__(self, problem, team):
+        self.team, self.counts, self.experiments = team, SolveCounts(), problem.experiments
+        shares = team.shares(problem.experiments)
+        self.widths = np.array([share.stop - share.start for share in shares])
+        self.mine = shares[team.rank]
         self.local = problem.of_experiments(np.arange(problem.experiments)[self.mine])
 
     def __repr__(self):
-        return f"SharedProblem({self.local!r} on process {self.comm.rank} of {self.comm.size})"
+        return f"SharedProblem({self.local!r} on process {self.team.rank} of {self.team.size})"
 
     @property
     def state_size(self):
@@ -74,41 +74,27 @@ class SharedProblem:
 
     def solve(self, m, start=None):
         """The states of this process's experiments at the parameter of the first process, bit for bit."""
-        given = np.array(m, dtype=float)
-        meet(self.comm)
-        self.comm.Bcast(given, root=0)
-        apart = self.comm.allreduce(int(not np.array_equal(given, m)))
-        if apart:
-            raise InputError(f"{apart} processes search elsewhere than the first: their processors, or their numerical "
-                             "libraries, round differently; start the run on nodes of one kind")
+        given = self.team.same(m)
         local = getattr(start, "local", None if start is None else np.atleast_2d(start.T).T[:, self.mine])
         state = self.together(lambda: self.local.solve(given, start=local))
         return SharedState(self, state, None if self.local.linear else self._at_first(state.u))
 
     def _at_first(self, u):
         """All states (n_u, k) on the first process, from which a resumed run starts; None on the others."""
-        every = np.empty((self.experiments, len(u))) if self.comm.rank == 0 else None
-        self.comm.Gatherv(np.ascontiguousarray(u.T), (every, self.widths * len(u)), root=0)
+        every = np.empty((self.experiments, len(u))) if self.team.rank == 0 else None
+        self.team.comm.Gatherv(np.ascontiguousarray(u.T), (every, self.widths * len(u)), root=0)
         return None if every is None else every.T
 
     def together(self, work):
-        """The result of a piece of work on every process; the first failure of any is an error on all."""
+        """The result of a piece of work on every process, its solves counted; the first failure is an error on all."""
         before = self.local.counts.copy()
-        result, failure = attempted(self.comm, work)
-        for solved in self.comm.allgather(self.local.counts - before):
-            self.counts.forward += solved.forward
-            self.counts.adjoint += solved.adjoint
-            self.counts.incremental += solved.incremental
-        if failure is not None:
-            raise failure
-        return result
-
-    def summed(self, covector: np.ndarray) -> np.ndarray:
-        """The sum over the processes, the same bits on all."""
-        total = np.empty_like(covector)
-        self.comm.Reduce(np.ascontiguousarray(covector), total, root=0)
-        self.comm.Bcast(total, root=0)
-        return total
+        try:
+            return self.team.agreed(work)
+        finally:
+            for solved in self.team.comm.allgather(self.local.counts - before):
+                self.counts.forward += solved.forward
+                self.counts.adjoint += solved.adjoint
+                self.counts.incremental += solved.incremental
 
 
 class SharedState:
@@ -131,14 +117,14 @@ class SharedState:
         return self.problem.together(lambda: self.local.adjoint_state(covector, kind))
 
     def pull_back(self, p):
-        return self.problem.summed(self.local.pull_back(p))
+        return self.problem.team.summed(self.local.pull_back(p))
 
     def adjoint(self, covector, kind="adjoint"):
         return self.pull_back(self.adjoint_state(covector, kind))
 
     def second_order(self, du, dm, p):
         on_state, on_parameter = self.local.second_order(du, dm, p)
-        return on_state, self.problem.summed(on_parameter)
+        return on_state, self.problem.team.summed(on_parameter)
 
 
 class SharedObservation:
@@ -157,11 +143,7 @@ class SharedObservation:
 
     def __call__(self, u):
         """Observations (n_obs, k, ...) of all experiments from the states (n_u, mine, ...) of some."""
-        mine = np.ascontiguousarray(np.moveaxis(self.local(u), 1, 0))
-        widths = self._problem.widths
-        every = np.empty((widths.sum(), *mine.shape[1:]))
-        sizes = widths * (every[0].size if len(every) else 0)
-        self._problem.comm.Allgatherv(mine, (every, sizes))
+        every = self._problem.team.joined(np.moveaxis(self.local(u), 1, 0), self._problem.widths)
         return np.ascontiguousarray(np.moveaxis(every, 0, 1))
 
     def transpose(self, r):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-import time
+import sys
 import warnings
-from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..errors import InputError, SolveError
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from .team import Team
 
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_NUM_TASKS")
 RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "MPI_LOCALRANKID", "SLURM_PROCID")
@@ -21,8 +25,10 @@ def launched() -> tuple[int, int]:
     return max(sizes, default=1), max(ranks, default=0)
 
 
-def world():
-    """The communicator of all processes (mpi4py), or None where there is one process only.
+def world() -> Team | None:
+    """All processes (mpi4py), or None where there is one process only.
+
+    Where PETSc is installed and has the launcher's MPI it goes first: mpi4py then takes that.
 
     Raises
     ------
@@ -37,6 +43,8 @@ def world():
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is refused below
+            if _petsc_fits():
+                start_petsc()
             from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         raise InputError(f"{size} processes were started, but MPI cannot be loaded ({error}); pip install "
@@ -44,26 +52,54 @@ def world():
     if size != MPI.COMM_WORLD.size:
         raise InputError(f"a launcher started {size} processes, but MPI sees {MPI.COMM_WORLD.size}: it belongs to "
                          "another MPI than mpi4py's; start with the mpiexec that lies beside this python")
-    return MPI.COMM_WORLD
+    return _team(MPI.COMM_WORLD)
 
 
-def meet(comm, patience: float = float("inf")) -> bool:
-    """Wait, asleep and not spinning, until all processes are here; False if that takes longer than `patience` s."""
-    arrived, pause, until = comm.Ibarrier(), 1e-5, time.monotonic() + patience
-    while not arrived.Test():
-        if time.monotonic() > until:
-            return False
-        time.sleep(pause)
-        pause = min(2.0 * pause, 1e-3)
-    return True
+def single() -> Team:
+    """This process alone, for PETSc."""
+    start_petsc()
+    from mpi4py import MPI
+
+    return _team(MPI.COMM_SELF)
 
 
-def attempted(comm, work: Callable[[], object]) -> tuple:
-    """What a piece of work gives here, and the failure of the first process on which it fails: the same on all."""
-    result, failure = None, None
+def _team(comm) -> Team:
+    from .team import Team  # here, so that wrong flags are told without numpy
+
+    return Team(comm)
+
+
+def start_petsc() -> None:
+    """Load PETSc, and the MPI that it has.
+
+    Raises
+    ------
+    InputError
+        Where petsc4py is not installed, or has another MPI than the launcher: two in one process would crash it.
+    """
+    if find_spec("petsc4py") is None or find_spec("mpi4py") is None:
+        raise InputError("backend 'petsc' needs the packages petsc4py and mpi4py; make petsc installs them, with "
+                         "Debian's PETSc")
+    if not _petsc_fits():
+        raise InputError("petsc4py belongs to another MPI than the launcher; start with the mpiexec of the MPI that "
+                         "PETSc was built with (Debian: /usr/bin/mpiexec)")
     try:
-        result = work()
-    except (InputError, SolveError) as error:
-        failure = error
-    meet(comm)
-    return result, next((each for each in comm.allgather(failure) if each is not None), None)
+        import petsc4py
+
+        petsc4py.init(["fem-ngf", "-no_signal_handler"])  # signals are the run's
+        import petsc4py.PETSc
+    except (ImportError, RuntimeError) as error:
+        raise InputError(f"PETSc cannot be loaded ({error}); make petsc installs one that fits") from None
+
+
+def _petsc_fits() -> bool:
+    """Whether petsc4py is installed, and links the kind of MPI that launched, or is loaded already."""
+    found = find_spec("petsc4py")
+    if found is None or found.origin is None:
+        return False
+    libraries = Path(found.origin).parent.glob("lib/**/PETSc*.so")
+    open_mpi = any(b"libmpi.so.40" in each.read_bytes() for each in libraries)
+    loaded = sys.modules.get("mpi4py.MPI")
+    if loaded is not None:
+        return open_mpi == ("Open MPI" in loaded.Get_library_version())
+    return ("PMI_SIZE" if open_mpi else "OMPI_COMM_WORLD_SIZE") not in os.environ

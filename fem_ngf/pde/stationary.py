@@ -62,6 +62,7 @@ class StationaryProblem:
         check_positive(tolerance=tolerance)
         check_counts(max_iterations=max_iterations)
         self.form, self.linear, self.counts = form, linear, SolveCounts()
+        self.symmetric, self.definite = symmetric, definite
         self.tolerance, self.max_iterations = tolerance, max_iterations
         self.state_size = form.state_size
         self.dirichlet = chosen_unknowns("dirichlet", dirichlet, getattr(form, "state", None), self.state_size)
@@ -99,6 +100,13 @@ class StationaryProblem:
         other = copy(self)
         other.loads, other.lift, other.experiments = self.loads[:, chosen], self.lift[:, chosen], len(chosen)
         other.counts, other._last = SolveCounts(), None
+        return other
+
+    def assembled_by(self, form, operator):
+        """The problem with another form of the same equation, whose tangents `operator` factorises; counts of its own.
+        """
+        other = copy(self)
+        other.form, other._operator, other.counts, other._last = form, operator, SolveCounts(), None
         return other
 
     def solve(self, m, start=None):
@@ -154,7 +162,7 @@ class StationaryProblem:
 
     def _check_linear(self, u, m, matrix, constant):
         expected = matrix @ u + constant
-        scale = np.abs(matrix) @ np.abs(u) + np.abs(constant)
+        scale = abs(matrix) @ np.abs(u) + np.abs(constant)
         if np.abs(self.form.residual(u, m) - expected).max() > 1e-9 * scale.max():
             raise InputError("linear is True but the form is not linear in the state; pass linear=False")
         self._checked_linear = True

@@ -160,7 +160,7 @@ def _new(words: list[str]) -> int:
 
 def prepare(path: str, flags: Sequence[str], function: Callable[..., Case] | None = None, prog: str = "fem-ngf run",
             processes: Processes | None = None):
-    """The identification that a command line describes, and its origin; on several processes with shared experiments.
+    """The identification that a command line describes, and its origin; on several processes what they share.
 
     Raises
     ------
@@ -182,9 +182,9 @@ def prepare(path: str, flags: Sequence[str], function: Callable[..., Case] | Non
         trust(path)
     before = time.process_time()
     with threadpool_limits(given.get("threads", 1)):
-        case = processes.shared(build(function, arguments, path))
+        case = build(function, arguments, path)
         options = RunOptions.merged(case.defaults, given)
-        identification = Identification.of(case, options)
+        identification = processes.spread(Identification.of(processes.shared(case, options.backend), options))
     seconds, defaults = time.process_time() - before, defaults_of(function)
     defaults = jsonable({name: defaults[name] for name in arguments if name in defaults})
     return identification, Origin(str(path), os.getcwd(), tuple(flags), jsonable(arguments), seconds, defaults=defaults)

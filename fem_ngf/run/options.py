@@ -20,6 +20,7 @@ TRIGGER = Literal["either", "alignment", "stagnation"]
 SAMPLING = Literal["quadrature", "nodal"]
 ACTIVATION = Literal["tanh", "sigmoid", "softplus", "gelu", "silu", "sine", "relu", "relu2", "relu3", "gauss"]
 RULE = Literal["discrepancy", "lcurve", "gcv"]
+BACKEND = Literal["auto", "petsc"]
 
 # What --help shows together; the other options steer the search.
 NETWORK = ("ansatz", "seed", "sampling", "device", "width", "depth", "activation", "grow", "growth", "trigger",
@@ -94,6 +95,8 @@ class RunOptions:
         Weight of the regularisation: a number, or the rule that finds it: discrepancy, lcurve, gcv.
     device
         Where the network is evaluated: cpu, cuda, cuda:0.
+    backend
+        What solves the equations: auto, or petsc: PETSc, on the meshes distributed over the processes of mpiexec.
     threads
         Threads of the linear algebra; more than one pays on large problems and idle machines only.
     control
@@ -128,6 +131,7 @@ class RunOptions:
     max_parameters: int = 800
     weight: str | None = None
     device: str = "cpu"
+    backend: BACKEND = "auto"
     threads: int = 1
     control: bool = False
     kappa: bool = False

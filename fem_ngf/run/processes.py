@@ -12,10 +12,14 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from ..parallel.launch import attempted, launched, meet, world
+from ..parallel.launch import launched, world
+
+if TYPE_CHECKING:
+    from ..parallel.team import Team
+    from .identification import Identification
 
 PATIENCE = 10.0
 """Seconds that a process which has failed waits for the others to fail too, before it ends them."""
@@ -27,11 +31,11 @@ class Processes:
 
     Parameters
     ----------
-    comm
-        The communicator (mpi4py), or None where there is one process.
+    team
+        All of them, or None where there is one process.
     """
 
-    comm: Any = None
+    team: Team | None = None
 
     @classmethod
     def started(cls) -> Processes:
@@ -47,16 +51,11 @@ class Processes:
     @property
     def first(self) -> bool:
         """Whether this one writes."""
-        return self.comm is None or self.comm.rank == 0
+        return self.team is None or self.team.rank == 0
 
     def agreed(self, work: Callable[[], Any]) -> Any:
         """What a piece of work gives here; what fails for its input on one process fails on all."""
-        if self.comm is None:
-            return work()
-        result, failure = attempted(self.comm, work)
-        if failure is not None:
-            raise failure
-        return result
+        return work() if self.team is None else self.team.agreed(work)
 
     @contextlib.contextmanager
     def folder(self, path: Path):
@@ -67,25 +66,43 @@ class Processes:
         with tempfile.TemporaryDirectory(prefix="fem_ngf_", ignore_cleanup_errors=True) as scratch:
             yield Path(scratch)
 
-    def shared(self, case):
-        """The case with the experiments of its energies distributed."""
-        if self.comm is None:
+    def shared(self, case, backend: str = "auto"):
+        """The case with the meshes of its equations distributed (backend "petsc"), or else their experiments.
+
+        Raises
+        ------
+        InputError
+            If they cannot be.
+        """
+        if self.team is None and backend != "petsc":
             return case
         from ..parallel.experiments import share_experiments
+        from ..parallel.launch import single, start_petsc
+        from ..parallel.mesh import share_mesh
 
-        levels = [replace(level, energy=share_experiments(level.energy, self.comm)) for level in case.levels]
-        return replace(case, levels=tuple(levels))
+        if backend == "petsc":
+            start_petsc()
+        team, share = self.team or single(), share_mesh if backend == "petsc" else share_experiments
+        return replace(case, levels=tuple(replace(level, energy=share(level.energy, team)) for level in case.levels))
+
+    def spread(self, identification: Identification) -> Identification:
+        """The identification with the tangent vectors of its searches distributed, where they are sampled at nodes."""
+        if self.team is None:
+            return identification
+        flows = tuple(replace(flow, space=replace(flow.space, team=self.team)) if hasattr(flow.space, "team") else flow
+                      for flow in identification.continuation.flows)
+        return replace(identification, continuation=replace(identification.continuation, flows=flows))
 
     def alone(self, command: str) -> None:
         """InputError if there are several."""
-        if self.comm is not None:
-            raise InputError(f"fem-ngf {command} runs on one process, not on {self.comm.size}; start it without a "
+        if self.team is not None:
+            raise InputError(f"fem-ngf {command} runs on one process, not on {self.team.size}; start it without a "
                              "launcher")
 
     def ended(self, code: int) -> int:
         """The exit code, once all processes have failed; those that have not by then are ended."""
-        if self.comm is not None and code != 0 and not meet(self.comm, PATIENCE):
-            self.comm.Abort(code)
+        if self.team is not None and code != 0 and not self.team.meet(PATIENCE):
+            self.team.comm.Abort(code)
         return code
 
 

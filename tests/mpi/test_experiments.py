@@ -25,14 +25,17 @@ from fem_ngf import (
     grad,
     point_values,
 )
-from fem_ngf.flows.curvature import misfit_factor, random_pairs
+from fem_ngf.flows.curvature import Curvature, misfit_factor, random_pairs
 from fem_ngf.parallel.experiments import share_experiments
 from fem_ngf.parallel.launch import world
 from fem_ngf.run.cli import command
+from fem_ngf.tangent.rows import tangents
+from fem_ngf.tangent.tangent_space import tangent_vectors
 
-COMM = world()
-if COMM is None:
+TEAM = world()
+if TEAM is None:
     pytest.skip("these tests are for several processes: make test-mpi", allow_module_level=True)
+COMM = TEAM.comm
 PLATE = Path(__file__).resolve().parents[2] / "cases" / "perforated_plate.py"
 
 
@@ -65,7 +68,7 @@ def same_everywhere(array):
 def test_value_derivatives_and_counts_are_those_of_one_process(linear, noise):
     serial = energy(linear, noise)
     serial = replace(serial, pde=serial.pde.of_experiments(np.arange(5)))  # which has not seen the data
-    shared = share_experiments(serial, COMM)
+    shared = share_experiments(serial, TEAM)
     m = 0.2 * np.sin(3 * serial.space.basis.doflocs[1])
     v = np.random.default_rng(1).standard_normal((len(m), 3))
     one, many = serial.linearize(m), shared.linearize(m)
@@ -86,13 +89,13 @@ def test_value_derivatives_and_counts_are_those_of_one_process(linear, noise):
 
 
 def test_the_whole_curvature_is_that_of_one_process():
-    one, many = (each.linearize(np.zeros(81)) for each in (energy(), share_experiments(energy(), COMM)))
+    one, many = (each.linearize(np.zeros(81)) for each in (energy(), share_experiments(energy(), TEAM)))
     close(misfit_factor(many) @ misfit_factor(many).T, misfit_factor(one) @ misfit_factor(one).T)
 
 
 @pytest.mark.parametrize("first", [0, COMM.size - 1])
 def test_a_solve_that_fails_on_one_process_fails_on_all(first):
-    shared = share_experiments(energy(False), COMM)
+    shared = share_experiments(energy(False), TEAM)
     solve = shared.pde.local.solve
 
     def failing(m, start=None):
@@ -107,20 +110,20 @@ def test_a_solve_that_fails_on_one_process_fails_on_all(first):
 
 
 def test_processes_that_drift_apart_are_stopped():
-    shared = share_experiments(energy(), COMM)
+    shared = share_experiments(energy(), TEAM)
     with pytest.raises(InputError, match="round differently"):
         shared(np.full(81, 1e-16 * COMM.rank))
 
 
 def test_more_processes_than_experiments_are_refused():
     with pytest.raises(InputError, match=f"{COMM.size} processes share {COMM.size - 1} experiment"):
-        share_experiments(energy(experiments=COMM.size - 1), COMM)
+        share_experiments(energy(experiments=COMM.size - 1), TEAM)
     with pytest.raises(InputError, match="none that can be taken apart"):
-        share_experiments(object(), COMM)
+        share_experiments(object(), TEAM)
 
 
 def test_a_search_has_the_same_parameters_everywhere():
-    shared = share_experiments(energy(), COMM)
+    shared = share_experiments(energy(), TEAM)
     flow = NewtonFlow(shared, MLP((2, 6, 1)), shared.space, iterations=3)
     *_, last = flow.run(flow.ansatz.initial(np.random.default_rng(0)))
     same_everywhere(last.theta)
@@ -150,8 +153,23 @@ def test_one_run_directory_that_can_be_resumed(tmp_path):
     assert command(["run", *flags]) == 2  # the first process alone sees a directory that is not ours
 
 
+@pytest.mark.parametrize("element", [sk.ElementTriP1(), sk.ElementVector(sk.ElementTriP1())])
+def test_shared_tangent_vectors_are_those_of_one_process(element):
+    whole = HilbertSpace.h1(sk.Basis(sk.MeshTri().refined(4), element, intorder=2), sampling="nodal")
+    space, ansatz = replace(whole, team=TEAM), MLP((2, 7, whole.components), output_scale=1.0)
+    theta, random = ansatz.initial(np.random.default_rng(0)), np.random.default_rng(1)
+    stored, shared = tangent_vectors(ansatz, theta, whole), tangents(ansatz, theta, space)
+    curvature, covector = Curvature(space.inner_product, random.standard_normal((space.size, 4)), 0.1), np.sin(
+        np.arange(space.size))
+    for mine, other in ((curvature.gram(shared), curvature.gram(stored)), (shared.T @ covector, stored.T @ covector),
+                        (shared @ theta, stored @ theta)):
+        close(mine, other)
+        same_everywhere(mine)
+    assert sum(map(len, space.patches)) < 0.6 * len(space.nodes)
+
+
 def test_energies_keep_their_share_when_they_are_changed():
-    shared = share_experiments(energy(), COMM)
+    shared = share_experiments(energy(), TEAM)
     heavier = replace(shared, weight=10 * shared.weight)
     m = 0.1 * np.ones(81)
     assert heavier.linearize(m).terms["misfit"] == shared.linearize(m).terms["misfit"]
