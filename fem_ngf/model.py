@@ -81,7 +81,7 @@ class Evolution:
         for name in ("start", "damping", "pulse"):
             if (given := getattr(self, name)) is not None:
                 check_function(name, given)
-        check_not_negative(disk=self.disk)
+        check_not_negative(disk=self.disk, **({} if self.memory is None else {"memory": self.memory}))
         if self.memory is None and self.disk:
             raise InputError(f"disk is {self.disk}, but without memory all states are kept; give memory in bytes, 0 "
                              "for snapshots on disk alone")

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from skfem import Basis, ElementLineP1, LinearForm, MeshLine
 
-from ..errors import InputError, checked_times, real_array
+from ..errors import InputError, check_has, checked_times, real_array
 from ..meshes import boundary, subdomain
 from ..spaces.locate import interpolation, locate
 
@@ -106,6 +106,7 @@ def at_times(observation: MatrixObservation, times: np.ndarray, when: np.ndarray
     InputError
         If an observation is before the first or after the last state.
     """
+    check_has("observation", observation, "an observation of one state, such as point_values", "matrix", "points")
     hats = time_weights(times, when)
     points = None if observation.points is None else np.tile(observation.points, (len(when), 1))
     return MatrixObservation(sp.csr_array(sp.kron(hats, observation.matrix, format="csr")), points)

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 
-from ..errors import InputError, check_positive, same_size
+from ..errors import InputError, check_has, check_positive, same_size
 from ..linalg.kronecker import Kronecker, KroneckerSum, each_way
 from ..linalg.operators import Matrix, SymmetricOperator
 from . import protocol
@@ -70,11 +70,15 @@ class TensorSpace:
             Length scales l and :math:`\tau` in space and in time.
         """
         check_positive(time=time)
+        _check_spaces(spatial, temporal)
         in_space = HilbertSpace.h1(spatial.basis, length, fixed=spatial.fixed).inner_product
         in_time = Matrix(temporal.mass, temporal.free), Matrix(sp.csr_array(time**2 * gradient_matrix(temporal.basis)))
         return cls(spatial, temporal, KroneckerSum(in_time, (in_space, Matrix(spatial.mass))))
 
     def __post_init__(self):
+        _check_spaces(self.spatial, self.temporal)
+        if self.product is not None:
+            check_has("product", self.product, "a SymmetricOperator, or None", "size", "apply", "solve")
         if self.temporal.dimension != 1 or self.temporal.components != 1:
             raise InputError(f"temporal has {self.temporal.components} components on a mesh of dimension "
                              f"{self.temporal.dimension}; scalar functions on an interval are needed")
@@ -233,6 +237,11 @@ class TensorSpace:
 
     apply, riesz, gram = protocol.apply, protocol.riesz, protocol.gram
     inner, norm, dual_norm = protocol.inner, protocol.norm, protocol.dual_norm
+
+
+def _check_spaces(spatial, temporal) -> None:
+    for name, space in (("spatial", spatial), ("temporal", temporal)):
+        check_has(name, space, "a HilbertSpace", "basis", "sampling", "inner_product")
 
 
 def _points(x: np.ndarray, t: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import scipy.sparse as sp
 import torch
-from skfem import Basis, ElementTriP1, ElementTriP2, MeshTet
+from skfem import Basis, ElementLineP1, ElementTriP1, ElementTriP2, MeshTet
 
 import fem_ngf as ngf
 from fem_ngf import dot, grad
@@ -35,6 +35,13 @@ NOISE, PRIOR = ngf.GaussianNoise.from_std(0.1), ngf.Tikhonov(SPACE)
 ENERGY = ngf.InverseProblem(PDE, SENSORS, VALUES, NOISE, PRIOR, SPACE)
 OTHER = Basis(ngf.unit_square(4), ElementTriP1())
 
+TIMES = np.linspace(0.0, 1.0, 5)
+MASS = ngf.WeakForm(lambda u, v, m, w: u * v, STATE, BASIS)
+HEAT = ngf.WeakForm(lambda u, v, m, w: dot(grad(u), grad(v)) - m * v, STATE, BASIS)
+WARMED = ngf.EvolutionProblem(MASS, HEAT, TIMES, dirichlet="left", linear=True)
+IN_TIME = ngf.HilbertSpace.l2(Basis(ngf.interval(4), ElementLineP1()))
+ARGUMENTS = Basis(ngf.interval(4), ElementLineP1())
+
 NUMBER = ["x", None, 1j, [1.0, 2.0], float("nan"), True]
 POSITIVE = [*NUMBER, 0, -1.0, float("inf")]
 COUNT = ["x", None, 1.5, 0, -3, float("nan"), [2]]
@@ -43,6 +50,8 @@ VECTOR = ["x", None, 1j, VALUES[:2], VALUES * 1j, VALUES.astype(object), [[1], [
 UNKNOWNS = ["nowhere", ["left", "nowhere"], [-1], [10**6], [0.5], [1j], np.ones(3, bool), [None], "", [["left"]]]
 COORDINATES = [POINTS.T, POINTS[:, :1], POINTS + 5, POINTS * np.nan, POINTS * 1j, "x", None, POINTS[:0], POINTS[0],
                np.zeros((4, 3)), POINTS.astype(object)]
+
+MOMENTS = ["x", None, 1j, [0.0], [0.0, 0.0], [1.0, 0.0], [0.0, np.nan], [0.0, np.inf], [[0.0, 1.0]], []]
 
 # name -> (what is called, its good arguments, argument -> what it cannot be)
 CALLS: dict[str, tuple[Callable, dict, dict[str, list]]] = {
@@ -85,6 +94,37 @@ CALLS: dict[str, tuple[Callable, dict, dict[str, list]]] = {
         "mesh": [None, 3, MeshTet()], "dirichlet": ["nowhere", ["left", "no"], {"no": 0.0}, 1j],
         "neumann": [{"no": 1.0}, {"left": "x"}, 3], "boundary": [{"no": residual}, {"left": 3}],
         "data": [{"f": 1j}, {"x": 1.0}, 3], "intorder": [-1, "x"]}),
+    "EvolutionProblem": (ngf.EvolutionProblem, {"mass": MASS, "form": HEAT, "times": TIMES, "linear": True}, {
+        "mass": [None, 3, residual], "form": [None, 3, residual], "times": MOMENTS, "method": WORD,
+        "initial": ["x", 1j, np.ones(3), np.full(STATE.N, np.nan), FORM.residual], "velocity": [1.0],
+        "damping": [MASS, 3], "parameter_times": [["x"], [0.0, 0.0], [0.5, 1.0], [0.0, 0.5]], "dirichlet": UNKNOWNS,
+        "values": ["x", 1j, np.ones(3), float("nan"), lambda t: np.ones(3)],
+        "loads": ["x", 1j, np.ones(3), float("inf"), lambda t: "x"], "tolerance": POSITIVE, "max_iterations": COUNT}),
+    "evolution.solve": (WARMED.solve, {"m": np.zeros(16)}, {"m": VECTOR, "start": ["x", 1j, np.ones(3)]}),
+    "CheckpointedEvolution": (ngf.CheckpointedEvolution, {
+        "problem": WARMED, "observation": SENSORS, "weights": ngf.time_weights(TIMES, [0.5]), "snapshots": 2}, {
+        "problem": [None, PDE, 3], "observation": [None, 3, ngf.point_values(OTHER, POINTS)],
+        "weights": [None, "x", np.ones((1, 3)), 1j], "snapshots": [0, -1, "x", float("nan"), None, 1.5],
+        "memory": [1e6, -1], "disk": [-1, "x", None]}),
+    "Evolution": (lambda times=TIMES, **more: ngf.Model(
+        lambda u, v, m, w: dot(grad(u), grad(v)) - m * v, ElementTriP2(), ElementTriP1(), linear=True,
+        evolution=ngf.Evolution(**{"mass": lambda u, v, m, w: u * v, "times": times, **more})).on(MESH), {}, {
+        "mass": [None, 3], "times": [*MOMENTS, lambda mesh: "x"], "method": WORD,
+        "initial": ["x", 1j, np.ones(3), float("nan")], "start": [3, "x"], "damping": [3], "pulse": [3, "x"],
+        "absorbing": [3, {"no": residual}, {"left": 3}], "parameter_times": [["x"], [0.0, 0.0], [0.5, 1.0]],
+        "memory": ["x", -1.0, float("nan"), 1j], "disk": [-1, "x", None, 3]}),
+    "at_times": (ngf.at_times, {"observation": SENSORS, "times": TIMES, "when": [0.5]}, {
+        "observation": [None, 3, VALUES], "times": MOMENTS, "when": ["x", 1j, None, [], [2.0], [-0.1], [np.nan], 0.5]}),
+    "TimeSeries": (lambda std=1.0, **more: ngf.TimeSeries(**{
+        "points": POINTS, "times": [0.2, 0.6], "values": np.ones((2, 4)), "std": std, **more}).on(STATE, TIMES), {}, {
+        "points": COORDINATES, "times": [*MOMENTS, [0.2, 3.0], [-1.0, 0.2]],
+        "values": ["x", None, 1j, np.ones((4, 2)), np.ones(4), np.ones((2, 4, 1, 1))],
+        "std": ["x", 1j, None, 0.0, -1.0, np.nan, np.ones(2), np.zeros((2, 4))]}),
+    "TensorSpace": (ngf.TensorSpace, {"spatial": SPACE, "temporal": IN_TIME}, {
+        "spatial": [None, 3, BASIS], "temporal": [None, SPACE, 3, IN_TIME.nodal_twin], "product": [3, SPACE, "x"]}),
+    "TensorSpace.h1": (ngf.TensorSpace.h1, {"spatial": SPACE, "temporal": IN_TIME}, {
+        "spatial": [None, 3], "temporal": [None, SPACE, 3], "length": POSITIVE, "time": POSITIVE}),
+    "Law": (ngf.Law, {"basis": ARGUMENTS}, {"basis": [None, BASIS, 3, ngf.interval(3)], "continuation": WORD}),
     "point_values": (ngf.point_values, {"basis": STATE, "points": POINTS}, {"points": COORDINATES}),
     "boundary_trace": (ngf.boundary_trace, {"basis": STATE, "name": "left"}, {
         "name": ["no", 3, None, ["left", "no"], ""]}),

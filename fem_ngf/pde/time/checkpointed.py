@@ -75,6 +75,8 @@ class CheckpointedEvolution:
             raise InputError("give one of memory (bytes) and snapshots (their number)")
         self.depth = 2 if any(term.weights[:, 2].any() for term in problem.terms) else 1
         check_not_negative(disk=disk, **({"memory": memory} if snapshots is None else {"snapshots": snapshots}))
+        if disk % 1 or (snapshots or 0) % 1:
+            raise InputError(f"snapshots is {snapshots} and disk {disk}; give whole numbers")
         if snapshots is None:
             each = 8 * self.depth * problem.size * problem.experiments
             snapshots = int(memory // each)
