@@ -8,6 +8,7 @@ from problems import inverse_problem, parameter_space
 
 from fem_ngf import MLP, InputError, StudentNoise, TangentSpace
 from fem_ngf.flows.curvature import Curvature, krylov_pairs, metric_space, misfit_factor, random_pairs
+from fem_ngf.linalg.operators import Actions
 
 RNG = np.random.default_rng
 
@@ -70,6 +71,22 @@ def test_a_sketch_counts_its_solves_and_stays_below_the_hessian(linearization, p
     misfit = linearization.misfit_action(np.eye(len(linearization.m)))
     rest = np.linalg.eigvalsh(misfit - curvature.factor @ curvature.factor.T)
     assert rest[0] > -1e-10 * np.abs(misfit).max()
+
+
+def test_what_has_been_solved_for_is_not_solved_for_again(linearization):
+    base, size, columns = linearization.preconditioner, len(linearization.m), []
+
+    def solve(covectors):
+        columns.append(covectors.shape[1])
+        return base.solve(covectors)
+
+    old = replace(known(linearization), base=Actions(size, base.apply, solve))
+    assert old.smallest > 0
+    grown = old.with_pairs(*random_pairs(linearization, RNG(5), 3))
+    fresh, g = Curvature(base, grown.factor), RNG(6).standard_normal(size)
+    assert np.allclose(grown.ritz_values, fresh.ritz_values, rtol=1e-9)
+    assert sum(columns) == old.rank + 3
+    assert np.allclose(replace(grown, base=base).solve(g), fresh.solve(g), rtol=1e-9, atol=1e-9 * np.abs(g).max())
 
 
 def test_pairs_are_exact_whatever_was_known_before(linearization):

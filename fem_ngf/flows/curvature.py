@@ -138,10 +138,14 @@ class Curvature(SymmetricOperator):
     @cached_property
     def _spectrum(self) -> tuple[np.ndarray, np.ndarray]:
         """Positive eigenvalues and ``A'``-orthonormal eigenvectors (n, r) of the factor's part."""
-        solved = self.base.solve(self.factor)
-        values, rotation = np.linalg.eigh(symmetric_product(self.factor, solved))
+        values, rotation = np.linalg.eigh(symmetric_product(self.factor, self._solved))
         keep = values > 1e-14 * max(values.max(initial=0.0), 1e-300)
-        return values[keep], solved @ (rotation[:, keep] / np.sqrt(values[keep]))
+        return values[keep], self._solved @ (rotation[:, keep] / np.sqrt(values[keep]))
+
+    @cached_property
+    def _solved(self) -> np.ndarray:
+        """``A'^-1 F`` (n, r)."""
+        return self.base.solve(self.factor)
 
     @property
     def smallest(self) -> float:
@@ -189,7 +193,12 @@ class Curvature(SymmetricOperator):
         replaced = known > 1.0 - AGREES
         factor = _without(self.factor, low[:, replaced])
         missing = (images - self.factor @ low)[:, ~replaced] / np.sqrt(1.0 - known[~replaced])
-        return Curvature(self.base, np.column_stack([factor, missing, images[:, replaced]]), self.mu).compressed()
+        new = np.column_stack([missing, images[:, replaced]])
+        grown = Curvature(self.base, np.column_stack([factor, new]), self.mu)
+        if "_solved" in self.__dict__:
+            solved = _without(self._solved, low[:, replaced])
+            grown.__dict__["_solved"] = np.column_stack([solved, self.base.solve(new)])
+        return grown.compressed()
 
     def compressed(self) -> Curvature:
         """The factor without directions of negligible Ritz value; its columns become M-orthogonal."""
@@ -197,7 +206,10 @@ class Curvature(SymmetricOperator):
         keep = values > NEGLIGIBLE
         if keep.sum() == self.rank:
             return self
-        return replace(self, factor=self.base.apply(modes[:, keep]) * np.sqrt(values[keep]))
+        values, modes = values[keep], modes[:, keep]
+        left = replace(self, factor=self.base.apply(modes) * np.sqrt(values))
+        left.__dict__.update(_spectrum=(values, modes), _solved=modes * np.sqrt(values))
+        return left
 
     def prolonged(self, old_space, new_space, base: SymmetricOperator) -> Curvature:
         """The curvature on another mesh: its modes are carried there as functions, its Ritz values stay.
