@@ -176,7 +176,9 @@ class Model:
         if self.intorder is not None:
             check_counts(intorder=self.intorder)
         state = thrifty(Basis(mesh, self.state, intorder=self.intorder))
-        form = self._form(state, self.residual, self.boundary)
+        entries = self.parameter if isinstance(self.parameter, tuple) else (self.parameter,)
+        fields = tuple(each if isinstance(each, Law) else thrifty(state.with_element(each)) for each in entries)
+        form = self._form(state, self.residual, self.boundary, fields)
         dofs, values = self._given(state)
         how = {"dirichlet": dofs, "linear": self.linear, "symmetric": self.definite or self.symmetric,
                "definite": self.definite, "backend": self.backend}
@@ -184,8 +186,7 @@ class Model:
             equation = StationaryProblem(form, values=values, loads=self._loads(state), **how)
         else:
             equation = self._evolution(state, form, how)
-        entries = self.parameter if isinstance(self.parameter, tuple) else (self.parameter,)
-        bases = tuple(each.basis if isinstance(each, Law) else thrifty(state.with_element(each)) for each in entries)
+        bases = tuple(each.basis if isinstance(each, Law) else each for each in fields)
         return Discretization(state, bases if isinstance(self.parameter, tuple) else bases[0], equation, self.evolution)
 
     @property
@@ -199,8 +200,14 @@ class Model:
         given = self.dirichlet.values() if isinstance(self.dirichlet, Mapping) else [self.dirichlet]
         return [*given, *self.neumann.values()]
 
-    def _form(self, state: Basis, residual: Callable | None, boundary: Mapping[str, Callable]) -> WeakForm | None:
-        forms = [] if residual is None else [WeakForm(residual, state, self.parameter, **self._data(state))]
+    def _form(self, state: Basis, residual: Callable | None, boundary: Mapping[str, Callable],
+              fields: tuple | None = None) -> WeakForm | None:
+        """The form with its parts on boundaries; `fields` are the parameters on the cells, where they are made already.
+        """
+        parameter = self.parameter
+        if fields is not None:
+            parameter = fields if isinstance(parameter, tuple) else fields[0]
+        forms = [] if residual is None else [WeakForm(residual, state, parameter, **self._data(state))]
         for name, each in boundary.items():
             facets = self._facets(state.mesh, name)
             forms.append(WeakForm(each, facets, self.parameter, **self._data(facets)))
