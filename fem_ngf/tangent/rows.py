@@ -5,13 +5,15 @@ neighbouring nodes at a time,
 
 .. math:: T^T A T = \sum_r T_r^T (A T)_r,
 
-and the rows around it that ``(A T)_r`` needs; products with ``T`` and its transpose take one pass of the network. The
-processes of a space's team make the rows of their own patches and add up ``P x P`` numbers.
+and the rows around it that ``(A T)_r`` needs. Products with ``T`` and its transpose are passes of the network, of which
+what its neurons do at the nodes is kept: two numbers a neuron, where a row of ``T`` has ``P``. The processes of a
+space's team make the rows of their own patches and add up ``P x P`` numbers.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -23,8 +25,8 @@ from ..spaces.hilbert import HilbertSpace
 from ..spaces.protocol import Space
 from .tangent_space import tangent_vectors
 
-STORED = 2**25
-"""Numbers in tangent vectors that are stored on one process: a quarter of a GB."""
+STORED = 2**22
+"""Numbers in tangent vectors up to which one process stores them: beyond its cache they are made faster than read."""
 
 
 def tangents(ansatz, theta: np.ndarray, space: Space) -> np.ndarray | TangentRows:
@@ -66,8 +68,8 @@ class TangentRows:
     def __matmul__(self, dtheta: np.ndarray) -> np.ndarray:
         """Vector ``T d`` (n,)."""
         moved = np.zeros(self.space.size)
-        for nodes in self.space.patches:
-            moved[self._unknowns(nodes)] = self._at(nodes).jvp(dtheta).ravel()
+        for nodes, network in self._linearized:
+            moved[self._unknowns(nodes)] = network.jvp(dtheta).ravel()
         moved[self.space.fixed] = 0.0
         return self._summed(moved)
 
@@ -80,9 +82,9 @@ class TangentRows:
         """``T^T g`` (P,) of a covector (n,)."""
         free, slope = covector.copy(), np.zeros(self.ansatz.size)
         free[self.space.fixed] = 0.0
-        shape = (-1,) if self.space.components == 1 else (-1, self.space.components)
-        for nodes in self.space.patches:
-            slope += self._at(nodes).vjp(free[self._unknowns(nodes)].reshape(shape))
+        shape = self._samples[:-1]
+        for nodes, network in self._linearized:
+            slope += network.vjp(free[self._unknowns(nodes)].reshape(shape))
         return self._summed(slope)
 
     def gram_and_image(self, matrix, factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -90,18 +92,30 @@ class TangentRows:
         columns, both = self.ansatz.size, np.zeros((self.ansatz.size + factor.shape[1], self.ansatz.size))
         held = np.zeros(self.space.size, dtype=bool)
         held[self.space.fixed] = True
-        for nodes in self.space.patches:
+        for nodes, network in self._linearized:
             rows = self._unknowns(nodes)
             part = matrix[rows]
             around = np.setdiff1d(part.indices // self.space.components, nodes)
             unknowns = np.concatenate([rows, self._unknowns(around)])
-            tangents = self._at(np.concatenate([nodes, around])).jacobian().reshape(len(unknowns), columns)
+            tangents = np.empty((len(unknowns), columns))
+            for each, place in ((network, slice(len(rows))), (self._at(around), slice(len(rows), None))):
+                each.jacobian(out=tangents[place].reshape(self._samples))
             tangents[held[unknowns]] = 0.0
             own = tangents[:len(rows)]
             both[:columns] += symmetric_product(own, part[:, unknowns] @ tangents, 128)
             both[columns:] += factor[rows].T @ own
         both = self._summed(both)
         return both[:columns], both[columns:]
+
+    @cached_property
+    def _linearized(self) -> list[tuple[np.ndarray, Linearization]]:
+        """The patches with the network there."""
+        return [(nodes, self._at(nodes)) for nodes in self.space.patches]
+
+    @property
+    def _samples(self) -> tuple[int, ...]:
+        """Shape of tangent samples: (q, P) or (q, c, P)."""
+        return (-1, *((self.space.components,) if self.space.components > 1 else ()), self.ansatz.size)
 
     def _at(self, nodes: np.ndarray) -> Linearization:
         return self.ansatz.linearize(self.theta, self.space.points[nodes])
