@@ -1,7 +1,7 @@
 """A field of space and time on cases/heat_source.py: nodal values against a network of x, y, t that grows itself.
 
 Both minimise the same energy by the same Newton flow, directly and over the same meshes of space and time; the network
-starts with 8 + 8 neurons. Counted are evolutions (one for each right-hand side: a forward or a linearised run through
+starts with 6 + 6 + 6 neurons. Counted are evolutions (one for each right-hand side: a forward or a linearised run through
 all steps), their work in those of the finest mesh, and CPU seconds of the search alone.
 
     OMP_NUM_THREADS=1 python benchmarks/heat_source.py
@@ -57,7 +57,7 @@ def search(case, unknown: str, seed: int | None, levels: int, budget: int) -> It
             flows.append(NewtonFlow(level.energy, FiniteElement(space), space))
         else:
             expansion = Expansion(neurons=6, max_parameters=budget, seed=seed)
-            flows.append(NewtonFlow(level.energy, seedling(case.ansatz, 8), space, expansion=expansion))
+            flows.append(NewtonFlow(level.energy, seedling(case.ansatz, 6), space, expansion=expansion))
     norm, start = replace(flows[-1].space, product=None).norm, time.process_time()  # of L2
     for stage in Continuation(tuple(flows), probe=0.0).run(
             flows[0].ansatz.initial(np.random.default_rng(seed))):
@@ -102,9 +102,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", type=int, default=32)
     parser.add_argument("--steps", type=int, default=48)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--budgets", type=int, nargs="*", default=[500, 1000])
-    parser.add_argument("--alone", action="store_true", help="networks on the finest mesh only, too")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--budgets", type=int, nargs="*", default=[1000])
+    parser.add_argument("--alone", action="store_true", help="the first network on the finest mesh only, too")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "tables" / "heat_source.md")
     parser.add_argument("--figure", type=Path, default=ROOT / "docs" / "figures" / "heat_source.png")
     options = parser.parse_args()
@@ -120,8 +120,8 @@ def main() -> None:
     found: list[Result] = []
     searches = [("nodal values, finest mesh only", None, 1, 0), ("nodal values", None, 2, 0)]
     searches += [(f"network, seed {seed}{', finest mesh only' * (levels == 1)}", seed, levels, budget)
-                 for budget in options.budgets for seed in range(options.seeds) for levels in ((2, 1) if options.alone
-                                                                                               else (2,))]
+                 for budget in options.budgets for seed in range(options.seeds)
+                 for levels in ((2, 1) if options.alone and seed == 0 else (2,))]
     for i, each in enumerate(searches):
         for result in search(case, *each):
             found[i:] = [result]

@@ -71,7 +71,7 @@ def case(cells: int = 32, steps: int = 48, alpha: float = 2.5e4, length: float =
     points, when = ngf.grid_points((sensors, sensors), (0.1, 0.1), (0.9, 0.9)), np.linspace(0.0, END, readings + 1)[1:]
     measured = ngf.time_data(data, points, when, truth, model, ngf.unit_square(2 * cells), noise=noise, seed=noise_seed)
     levels = ngf.levels(model, ngf.halvings(ngf.unit_square, cells), measured, norm, alpha, truth=truth)
-    network = ngf.MLP((3, 20, 20, 1), box=((0.0, 0.0, 0.0), (1.0, 1.0, END)))
+    network = ngf.MLP((3, 20, 20, 20, 1), activation="gauss", box=((0.0, 0.0, 0.0), (1.0, 1.0, END)))
     return ngf.Case("heat_source", levels, network, defaults={"max_parameters": 1000})
 
 
