@@ -72,7 +72,7 @@ def followed(kind: str, energy, space, network, seed: int, steps: int, start: fl
         method = "adam" if kind == "adam" else "gradient-descent"
         flow = ParameterDescent(energy, network, space, method=method, **(how | {"iterations": 20 * steps}))
     elif kind == "h1-grown":
-        network = MLP((2, 4, 1), start=start)
+        network = MLP((2, 4, 1), "tanh", start=start)
         theta = network.initial(np.random.default_rng(seed))
         expansion = Expansion(trigger="alignment", alignment=0.998, max_parameters=200, seed=seed)
         flow = SobolevFlow(energy, network, space, expansion=expansion, **how)
@@ -103,7 +103,7 @@ def energy_law(iterates, space) -> float:
 
 def gram_table(cells=(4, 8, 16, 32, 64)) -> list[str]:
     """The Gram matrix on meshes against the continuous one (a fine quadrature of the network and its gradient)."""
-    network = MLP((2, 10, 6, 1), output_scale=1.0)
+    network = MLP((2, 10, 6, 1), "tanh", output_scale=1.0)
     theta = network.initial(np.random.default_rng(0))
     grams = {}
     for n in (*cells, 128):
@@ -122,7 +122,7 @@ def study(cells: int, steps: int):
     level = case.levels[-1]
     energy, start = level.energy, None
     spaces = {metric: level.space(metric, case.length) for metric in ("h1", "l2")}
-    networks = [(MLP(widths, start=case.start), seed) for widths, seed in NETWORKS]
+    networks = [(MLP(widths, "tanh", start=case.start), seed) for widths, seed in NETWORKS]
     start = realize(networks[0][0], networks[0][0].initial(np.random.default_rng(0)), spaces["h1"])
     exacts, rows, paths = {}, [], {}
     for metric, space in spaces.items():

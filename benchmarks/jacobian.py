@@ -100,7 +100,7 @@ def main() -> int:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     generator = np.random.default_rng(0)
-    net = MLP(tuple(arguments.widths), output_scale=1.0)
+    net = MLP(tuple(arguments.widths), "tanh", output_scale=1.0)
     theta, x = net.initial(generator), generator.random((arguments.points, net.inputs))
     print(f"P = {net.size}, {len(x)} points, {processor()}, "
           f"torch {torch.__version__}, {torch.get_num_threads()} thread")

@@ -34,7 +34,7 @@ def target(x):
 def problem(cells: int, widths):
     """Regression energy, space, network and start parameters."""
     space = HilbertSpace.l2(Basis(unit_square(cells), ElementTriP1(), intorder=2))
-    ansatz = MLP(widths, output_scale=1.0)
+    ansatz = MLP(widths, "tanh", output_scale=1.0)
     return Regression.of_function(space, target), space, ansatz, ansatz.initial(np.random.default_rng(0))
 
 

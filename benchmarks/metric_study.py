@@ -36,7 +36,7 @@ NAMES = {"h1": "H1 Gram", "l2": "L2 Gram", "euclid": "Euclid (gradient descent)"
 def errors(energy: str, metric: str, mode: str, seed: int, iterations: int) -> np.ndarray:
     """Relative error after 0 .. `iterations` steps, one run."""
     level = case(energy=energy).levels[0]
-    fit, ansatz = level.energy, MLP((1, NEURONS if mode == "fixed" else START, 1))
+    fit, ansatz = level.energy, MLP((1, NEURONS if mode == "fixed" else START, 1), "tanh")
     expansion = None if mode == "fixed" else Expansion(
         max_parameters=3 * NEURONS + 1, selection="random" if mode == "random" else "greedy", seed=seed)
     theta, rule = ansatz.initial(np.random.default_rng(seed)), {"iterations": iterations, "tolerance": 1e-15}

@@ -42,8 +42,8 @@ def case(cells: int = 512, energy: Literal["h1", "l2"] = "h1", neurons: int = 20
     level = ngf.Level(f"{cells}", fit, basis, truth=fit.target)
     defaults = {"flow": "natural-gradient", "method": "levenberg-marquardt", "metric": energy, "sampling": "nodal",
                 "iterations": 300, "tolerance": 1e-12, "stagnation": 1e-12}
-    return ngf.Case("fit_1d", (level,), ngf.MLP((1, neurons, 1)), defaults=defaults, tuning={"damping": 1e-2},
-                title="A steep layer with an oscillation")
+    return ngf.Case("fit_1d", (level,), ngf.MLP((1, neurons, 1), activation="tanh"), defaults=defaults,
+                tuning={"damping": 1e-2}, title="A steep layer with an oscillation")
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def discretized(mesh, unknown: ngf.Law) -> tuple[Basis, ngf.StationaryProblem]:
 
 NETWORKS = {"monotone": lambda n, box: ngf.GradNetC(2, n, 1, components=3, monotone=True, box=box),
             "gradient": lambda n, box: ngf.GradNetC(2, n, 1, components=3, box=box),
-            "none": lambda n, box: ngf.MLP((2, n, n, 2), box=box)}
+            "none": lambda n, box: ngf.MLP((2, n, n, 2), "tanh", box)}
 
 
 def case(cells: int = 12, p: float = 3.0, alpha: float = 0.3, noise: float = 0.003, noise_seed: int = 1,

@@ -44,7 +44,7 @@ def draw(count: int, squares: int, seed: int) -> np.ndarray:
 def network(squares: int, rank: int, neurons: int) -> ngf.MLP:
     """Two hidden layers from parameters to coefficients."""
     box = ((LOWER,) * squares**2, (UPPER,) * squares**2)
-    return ngf.MLP((squares**2, neurons, neurons, rank), box=box, scale=1.0)
+    return ngf.MLP((squares**2, neurons, neurons, rank), "tanh", box, scale=1.0)
 
 
 def case(cells: int = 24, squares: int = 3, snapshots: int = 200, rank: int = 20, neurons: int = 20,

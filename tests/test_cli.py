@@ -210,8 +210,8 @@ def test_the_cases_of_the_package_are_listed_and_found_by_name(tmp_path, capfd, 
 
 def test_the_shape_of_the_network_is_an_option(tmp_path, capfd):
     words = ["run", CASE, "--cells", "4", "--iterations", "1", "--quiet", "--bare", "--no-grow"]
-    for flags, network in ((["--depth", "3"], "MLP 2-6-6-6-1, tanh"), (["--activation", "sine"], "MLP 2-6-1, sine"),
-                           (["--width", "4", "--depth", "2"], "MLP 2-4-4-1, tanh")):
+    for flags, network in ((["--depth", "3"], "MLP 2-6-6-6-1, sine"), (["--activation", "tanh"], "MLP 2-6-1, tanh"),
+                           (["--width", "4", "--depth", "2"], "MLP 2-4-4-1, sine")):
         assert command([*words, *flags, "--out", str(tmp_path / flags[-1])]) == 0
         assert json.loads((tmp_path / flags[-1] / "summary.json").read_text())["network"] == network
     for flags, told in ((["--depth", "0"], "it must be 1 at least"), (["--depth", "2", "--nodal"], "nodal values"),

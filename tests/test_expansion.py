@@ -39,7 +39,7 @@ def space():
 
 @pytest.fixture
 def network():
-    ansatz = MLP((2, 4, 3, 1), output_scale=1.0)
+    ansatz = MLP((2, 4, 3, 1), "tanh", output_scale=1.0)
     return ansatz, ansatz.initial(np.random.default_rng(GENERATOR))
 
 

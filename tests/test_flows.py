@@ -178,7 +178,7 @@ def regression(cells=40):
 def test_regression_converges(name):
     """Five starts end at 2e-6 to 2e-3; the bound holds at every end."""
     energy, space = regression()
-    ansatz = MLP((1, 12, 1))
+    ansatz = MLP((1, 12, 1), "tanh")
     *_, last = flow_of(name, energy, ansatz, iterations=60).run(ansatz.initial(np.random.default_rng(0)))
     assert energy.relative_error(last.m) < 1e-2
     assert last.certificate >= space.norm(last.m - energy.target) * (1 - 1e-9)

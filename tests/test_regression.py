@@ -107,7 +107,7 @@ def test_the_matching_metric_fits_the_layer(metric, bound):
     Five starts end at 1.5e-6 to 5e-5 in the H1 metric and at 0.04 to 0.14 in the L2 metric.
     """
     level = case(cells=256, energy="h1").levels[0]
-    ansatz = MLP((1, 20, 1))
+    ansatz = MLP((1, 20, 1), "tanh")
     flow = NaturalGradientFlow(level.energy, ansatz, level.space(metric, sampling="nodal"), damping=1e-2,
                                iterations=120, method="levenberg-marquardt", tolerance=1e-15, stagnation=0.0)
     *_, last = flow.run(ansatz.initial(np.random.default_rng(0)))

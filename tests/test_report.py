@@ -59,7 +59,7 @@ def test_a_report_says_what_was_done(folder):
     assert "<td>sensors</td><td>6</td><td>8</td><td>user</td>" in body and "gamma" not in body  # 1e0 is the default
     assert "iterations" in body and "<td>grow</td><td>True</td><td>None</td><td>user</td>" in body
     assert found["expected_misfit"] == 18 and "noise alone would leave 18 = N/2" in body
-    assert re.search(r"<td>unknown</td><td>MLP 2-\d+-1, tanh</td>", body)
+    assert re.search(r"<td>unknown</td><td>MLP 2-\d+-1, sine</td>", body)
     assert "||m - truth|| / ||truth||" in body and body.count("<abbr title=") >= 4
 
 

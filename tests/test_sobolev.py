@@ -76,7 +76,7 @@ def test_the_nodal_flow_is_the_path_of_an_independent_integrator():
 @pytest.mark.search
 def test_the_energy_falls_by_the_squared_projected_gradient(seed):
     energy, space, _ = inverse_problem(sampling="quadrature")
-    ansatz = MLP((2, 8, 1))
+    ansatz = MLP((2, 8, 1), "tanh")
     flow = SobolevFlow(energy, ansatz, space, discretization="projected", iterations=6)
     *_, before = flow.run(ansatz.initial(np.random.default_rng(seed)))
     rate, ratios = before.kappa**2 * before.gradient_norm**2, []

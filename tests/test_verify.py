@@ -183,7 +183,7 @@ KINKS = {
 @pytest.mark.parametrize("name", KINKS)
 def test_a_kink_is_found(name):
     energy, space, _ = inverse_problem(4, residual=KINKS[name], truth=lambda x: 0.5 * np.sin(4 * x[0]))
-    ansatz = MLP((2, 5, 4, 1), output_scale=0.2)
+    ansatz = MLP((2, 5, 4, 1), "tanh", output_scale=0.2)
     checks = verify_energy(energy, ansatz, ansatz.initial(np.random.default_rng(0)), space, np.random.default_rng(1))
     assert [check.passed for check in checks if check.name.startswith("smoothness")] == [False]
 

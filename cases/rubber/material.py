@@ -137,7 +137,7 @@ class Rubber:
 
     def networks(self, m, neurons: int) -> ngf.PerField:
         """Corrections of given laws m, zero at the start: the first two positive, the others with the value 0 at 0."""
-        (functions, _), mlp = self.functions(m), ngf.MLP((1, neurons, 1), box=((-0.9,), (10.0,)))
+        (functions, _), mlp = self.functions(m), ngf.MLP((1, neurons, 1), "tanh", box=((-0.9,), (10.0,)))
 
         def positive(i):
             raised = lambda x: np.log(np.expm1(np.maximum(functions[i](x[:, 0]), LEAST)))  # noqa: E731

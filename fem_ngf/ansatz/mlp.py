@@ -27,7 +27,9 @@ class MLP:
     widths : tuple of int
         Inputs d, neurons of every hidden layer, outputs c.
     activation : str
-        One of `activations.ACTIVATIONS`: tanh, sigmoid, softplus, gelu, silu, sine, relu, relu2, relu3, gauss.
+        One of `activations.ACTIVATIONS`: tanh, sigmoid, softplus, gelu, silu, sine, relu, relu2, relu3, gauss. Sines
+        (V. Sitzmann et al., arXiv 2006.09661) follow a search with half the parameters of tanh (docs/following.md);
+        what must be extrapolated, as a law, takes tanh or softplus.
     box : pair of tuples of float
         Lower and upper corner; the inputs are scaled from it to [-1, 1]^d. Default: the unit cube.
     start : float or tuple of float
@@ -59,7 +61,7 @@ class MLP:
     """
 
     widths: tuple[int, ...] = (2, 8, 8, 1)
-    activation: str = "tanh"
+    activation: str = "sine"
     box: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     start: float | tuple[float, ...] = 0.0
     scale: float = 1.5

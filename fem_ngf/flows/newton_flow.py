@@ -60,8 +60,8 @@ FLOOR = 1e-6
 """Least damping of a realisation, relative to the Gram matrix's diagonal: below it weights run away."""
 FEWER = 3
 """How many times fewer iterations a realisation takes where tangent vectors are projected."""
-LONGER = 0.3
-"""Share that ends the last look for the curvature, relative to that of the others."""
+SHORTER, LONGER = 2.0, 0.6
+"""Shares that end the look for the curvature of a network, which realises part of a step only, and the last one."""
 EXACT = 300
 """Most solves for all of the curvature, which is found where no regularisation stands for what is not."""
 STRAIGHT = 0.05
@@ -203,8 +203,11 @@ class NewtonFlow:
         counts, state, iterate = solve_kinds(self.energy.counts), iterate.memory, replace(iterate, events=())
         try:
             model, state = self._model(iterate, state)
+            larger = self._grown(replace(iterate, memory=state), model)
+            if larger is None and self._seems_done(iterate, state):
+                model, state = self._learning(iterate, model, state, LONGER * self.share)
+                larger = self._grown(replace(iterate, memory=state), model)
             iterate = replace(iterate, memory=state)
-            larger = self._grown(iterate, model)
             enough = self._least(iterate) if state.slow < 2 else max(self._least(iterate), negligible(iterate))
             done = state.slow >= 4 or state.learnt and state.expected_decrease <= enough
             if larger is None and done:
@@ -244,21 +247,30 @@ class NewtonFlow:
         return QuadraticModel.of(iterate).expected_decrease(self._tangents(iterate))
 
     def _model(self, iterate: Iterate, state: NewtonMemory) -> tuple[QuadraticModel, NewtonMemory]:
-        """The model with the curvature learnt here; one that comes from another mesh is good enough for a step.
+        """The model with the curvature learnt here; one that comes from another mesh is good enough for a step."""
+        model = QuadraticModel.of(iterate)
+        if state.carried or state.learnt:
+            state = self._expecting(iterate, model, state)
+        suffices = state.carried and state.expected_decrease > self._least(iterate)
+        if state.learnt or suffices:
+            return model, replace(state, learnt=not suffices)
+        shorter = 1.0 if isinstance(self.ansatz, FiniteElement) else SHORTER
+        return self._learning(iterate, model, state, shorter * self.share)
 
-        Before the search ends the model looks once more, and longer: what it has not met yet it does not expect.
-        """
-        vectors, model = self._tangents(iterate), QuadraticModel.of(iterate)
-        expected = model.expected_decrease(vectors) if state.carried or state.learnt else np.nan
-        suffices = state.carried and expected > self._least(iterate)
-        if not (state.learnt or suffices):
-            model = replace(model, curvature=self._learnt(iterate, model.curvature, state, self.share))
-            expected = model.expected_decrease(vectors)
-            if expected <= self._least(iterate) and iterate.space is not self.space:
-                model = replace(model, curvature=self._learnt(iterate, model.curvature, state, LONGER * self.share))
-                expected = model.expected_decrease(vectors)
-        return model, replace(state, factor=model.curvature.factor, learnt=not suffices, expected_decrease=expected,
-                              expected_beyond=model.expected_decrease(None))
+    def _seems_done(self, iterate: Iterate, state: NewtonMemory) -> bool:
+        """Whether the search at the nodes is about to end, unless a longer look for the curvature says otherwise."""
+        return state.learnt and state.expected_decrease <= self._least(iterate) and iterate.space is not self.space
+
+    def _learning(self, iterate: Iterate, model: QuadraticModel, state: NewtonMemory, share: float):
+        """The model, and what the flow knows, after conjugate gradients looked for the curvature."""
+        model = replace(model, curvature=self._learnt(iterate, model.curvature, state, share))
+        state = replace(state, factor=model.curvature.factor, learnt=True)
+        return model, self._expecting(iterate, model, state)
+
+    def _expecting(self, iterate: Iterate, model: QuadraticModel, state: NewtonMemory) -> NewtonMemory:
+        """What the model expects along the tangent space, and of all functions."""
+        return replace(state, expected_decrease=model.expected_decrease(self._tangents(iterate)),
+                       expected_beyond=model.expected_decrease(None))
 
     def _learnt(self, iterate: Iterate, curvature: Curvature, state: NewtonMemory, share: float) -> Curvature:
         """The curvature with what conjugate gradients, or all experiments, tell of it where the iterate is."""
@@ -340,26 +352,32 @@ class NewtonFlow:
         return self._resampled(iterate) or iterate.stopped(STALLED)
 
     def _resampled(self, iterate: Iterate) -> Iterate | None:
-        """The minimiser of the model, realised as the space of the flow samples; None where there is no energy."""
+        """The network near the same function, as the space of the flow samples; None where there is no energy.
+
+        What was learnt for the end of the search still holds where the energy hardly changes.
+        """
         counts = solve_kinds(self.energy.counts)
         model = QuadraticModel.of(iterate)
-        found = self._realised(model, iterate, self.space, self._first_mu(iterate.memory, model.curvature))
+        mu = self._first_mu(iterate.memory, model.curvature)
+        found = self._realised(model, iterate, self.space, mu, fit=1.0)
         linearization = attempted(partial(self.energy.linearize, found.m))
         if linearization is None:
             return None
-        norm = self.space.dual_norm(linearization.derivative)
-        state = replace(iterate.memory, slow=0, learnt=False, damping=found.damping, sampling=self.space.sampling)
+        norm, near = self.space.dual_norm(linearization.derivative), abs(linearization.value - iterate.value)
+        learnt = iterate.memory.learnt and near <= self._least(iterate)
+        state = replace(iterate.memory, slow=0, learnt=learnt, damping=found.damping, sampling=self.space.sampling)
         return replace(iterate, step=iterate.step + 1, theta=found.theta, m=found.m, linearization=linearization,
                        space=self.space, memory=state, gradient_norm=norm,
                        events=(f"sampling is {self.space.sampling} from here",),
                        solves=solves_since(self.energy.counts, counts, iterate.solves))
 
-    def _realised(self, model: QuadraticModel, iterate: Iterate, space: HilbertSpace, mu: float) -> Retraction:
-        """The network that minimises the model with another mu."""
+    def _realised(self, model: QuadraticModel, iterate: Iterate, space: HilbertSpace, mu: float,
+                  fit: float = 0.0) -> Retraction:
+        """The network that minimises the model with another mu, or comes as near as `fit` says."""
         damped = replace(model, curvature=model.curvature.with_mu(mu))
         iterations = self.retractions if space.sampling == "nodal" else max(self.retractions // FEWER, 1)
         return retract(damped, iterate.ansatz, iterate.theta, space, damping=iterate.memory.damping,
-                       iterations=iterations, floor=FLOOR, least=WORTH * self._least(iterate))
+                       iterations=iterations, fit=fit, floor=FLOOR, least=WORTH * self._least(iterate))
 
     def status(self, iterate: Iterate) -> str:
         """Converged where the certificate is small: beside the energy, or as a log-likelihood if it is one.

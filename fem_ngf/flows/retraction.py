@@ -24,8 +24,10 @@ from .search import damping_after, gain_ratio
 LEAST_GAIN, LARGEST_DAMPING = 1e-3, 1e12
 LIMITED, BEGIN = 0.3, 1e-4
 """Share of what the tangent space promises below which Marquardt's damping holds it up; Levenberg's at first."""
-PROBE, BENT = 0.1, 0.75
-"""Share of a step at which its acceleration is measured, and the largest relative one that is trusted."""
+PROBE, BENT, TOO_BENT = 0.1, 0.75, 3.0
+"""Share of a step at which its acceleration is measured, the largest relative one that is trusted, and the largest with
+which the step itself is: beyond it the tangent space says nothing about where the parameters go."""
+TINY = float(np.finfo(float).tiny)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +60,8 @@ def retract(model: QuadraticModel, ansatz, theta: np.ndarray, space, *, damping:
 
     Damping by the diagonal of the Gram matrix is first: it lets a network use parameters on which its function hardly
     depends yet. In the end they run away, and the damping that stops them stops all others; then each is held by what
-    the median one weighs.
+    the median one weighs. Steps of large acceleration are not tried at all (Transtrum, Sethna, section 4): a network of
+    sines gains by frequencies between the nodes where they are.
 
     Values and tangent vectors are sampled alike, as `space` says (METHOD section 3d: where they are not, the end of
     a search is bound by the difference). For finite elements it is the model's minimiser.
@@ -119,12 +122,12 @@ def _iterated(model: QuadraticModel, ansatz, here: Retraction, space, rule: Call
         inverse = damped_inverse(gram, shift)
         step = inverse(slope)
         bend = _acceleration(model, ansatz, here, space, vectors, step, inverse)
-        if 2.0 * np.sqrt(bend @ (shift * bend)) > BENT * np.sqrt(step @ (shift * step)):
-            bend = np.zeros_like(bend)
-        trial = _tried(model, ansatz, here.theta - step + 0.5 * bend, space)
-        gain = gain_ratio(here.value - trial.value, float(slope @ step - 0.5 * step @ (gram @ step)))
-        if gain > LEAST_GAIN:
-            return replace(trial, damping=damping_after(damping, gain, floor), iterations=count), possible
+        bent = 2.0 * np.sqrt(bend @ (shift * bend)) / max(np.sqrt(step @ (shift * step)), TINY)
+        if bent <= TOO_BENT:
+            trial = _tried(model, ansatz, here.theta - step + (0.5 * bend if bent <= BENT else 0.0), space)
+            gain = gain_ratio(here.value - trial.value, float(slope @ step - 0.5 * step @ (gram @ step)))
+            if gain > LEAST_GAIN:
+                return replace(trial, damping=damping_after(damping, gain, floor), iterations=count), possible
         damping *= 4.0
         if damping > LARGEST_DAMPING:
             break

@@ -44,7 +44,7 @@ class Expansion:
     trigger: str = "either"
     alignment: float = 0.5
     stagnation: float = 1e-4
-    neurons: int = 4
+    neurons: int = 8
     worth: float = 0.1
     patience: int = 5
     max_parameters: int = 800
