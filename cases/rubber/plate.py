@@ -1,10 +1,12 @@
 """A quarter of a plate with a hole: its mesh, and what a test of a known material would measure."""
 
 import numpy as np
+import torch
 from skfem import MeshQuad, MeshTri
 
 import fem_ngf as ngf
-from rubber.material import Rubber
+from fem_ngf import ddot, deformation_gradient, grad
+from rubber.material import Rubber, stress
 
 RADIUS = 0.1
 
@@ -35,14 +37,18 @@ def sides(mesh) -> tuple:
 
 
 def synthetic(truth, cells: int, steps: int, stretch: float, noise: float, seed: int) -> ngf.LoadSteps:
-    """Displacements and reactions of known slopes and angles of fibres, computed on the mesh refined once."""
-    mesh, material = plate(cells), Rubber(len(truth[1]))
-    nodes, amounts = mesh.p.shape[1], stretch * np.arange(1, steps + 1) / steps
-    affine = np.stack([a * mesh.p.T * (1.0, 0.5) for a in amounts])
+    """Displacements and reactions of a `rubber.judge.Known` material, computed on the mesh refined twice."""
+    mesh, amounts = plate(cells), stretch * np.arange(1, steps + 1) / steps
+    nodes, affine = mesh.p.shape[1], np.stack([a * mesh.p.T * (0.5, 1.0) for a in amounts])
     test = ngf.LoadSteps(mesh, affine, np.zeros((steps, 4)), sides(mesh))
-    fine = finer(mesh)
-    equation = test.equation(material.residual, material.laws, fine, test.prolongation(fine) @ test.states)
-    found = equation.solve(material.interpolated(*truth)).u
+
+    def residual(u, v, m, w):
+        F = deformation_gradient(u)
+        return ddot(stress(F, truth.slopes, [torch.full_like(F[0, 0], angle) for angle in truth.angles]), grad(v))
+
+    fine, unused = finer(mesh, 2), Rubber().laws[0]
+    equation = test.equation(residual, unused, fine, test.prolongation(fine) @ test.states, 1e-16)
+    found = equation.solve(np.zeros(equation.parameter_size)).u
     u = found[:2 * nodes].T.reshape(steps, nodes, 2)
     disturbed = u + noise * ngf.noise_generator(seed).standard_normal(u.shape)
     for axis, side in test.sets:
