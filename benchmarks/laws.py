@@ -52,7 +52,7 @@ class Failures:
 
 
 def ended(case, seed: int, nodal: bool = False) -> dict:
-    """What a run of the case concludes, with its work in solves on the finest mesh and the share of solves that fail."""
+    """What a run of the case concludes, with its work (solves on the finest mesh) and the share of solves that fail."""
     levels = tuple(replace(level, energy=replace(level.energy, pde=Failures(level.energy.pde)))
                    for level in case.levels)
     options = {"seed": seed} | ({"ansatz": "finite-element"} if nodal else {})
@@ -80,7 +80,8 @@ def scalar() -> None:
             work = [each["work"] for each in found]
             print(f"| `{name}.py` | {'nodal values' if nodal else 'network'} | "
                   f"{spread([each['law_error'] for each in found])} | "
-                  f"{spread([each['law_error_beyond'] for each in found])} | {min(work):.0f}-{max(work):.0f} |", flush=True)
+                  f"{spread([each['law_error_beyond'] for each in found])} | {min(work):.0f}-{max(work):.0f} |",
+                  flush=True)
 
 
 def flux() -> None:
