@@ -21,6 +21,7 @@ from skfem import (
     ElementTriP1,
     ElementTriP2,
     ElementTriRT1,
+    ElementVector,
     FacetBasis,
     MeshHex,
     MeshLine,
@@ -315,3 +316,14 @@ def test_not_finite_samples_are_a_failed_solve():
         space.project(np.full(len(space.points), np.nan))
     with pytest.raises(SolveError):
         space.riesz(np.full(space.size, np.inf))
+
+
+@pytest.mark.parametrize("element", [ElementTriP2(), ElementVector(ElementTriP1())])
+def test_matrices_of_many_cells_are_assembled_in_parts(element, monkeypatch):
+    basis = Basis(MeshTri().refined(3), element, intorder=4, elements=np.arange(3, 120))
+    whole = HilbertSpace.h1(basis)
+    monkeypatch.setattr("fem_ngf.spaces.matrices.CELLS", 50)
+    parts = HilbertSpace.h1(basis)
+    for one, other in ((whole.matrix, parts.matrix), (whole.mass, parts.mass)):
+        assert abs(one - other).max() < 1e-15
+    assert abs(whole.stiffness - parts.stiffness).max() < 1e-14

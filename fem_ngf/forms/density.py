@@ -17,7 +17,7 @@ import torch
 
 from ..errors import InputError
 from .contraction import moves, pair, point_entries
-from .fields import Field, Points, as_tensor
+from .fields import Field, Lazy, Points, as_tensor
 from .laws import LawTable, LocalLaw
 
 BLOCK_POINTS = 12288
@@ -64,9 +64,13 @@ class Density:
 
     def restricted(self, chosen):
         """The density on some of its elements (int array)."""
+        def part(array):
+            if isinstance(array, Lazy):
+                return Lazy(lambda: array.array[..., chosen, :])
+            return array[..., chosen, :] if isinstance(array, torch.Tensor) and array.ndim > 1 else array
+
         return replace(self, dx=self.dx[chosen], cells=self.cells[chosen],
-                       arrays={name: array[..., chosen, :] if isinstance(array, torch.Tensor) and array.ndim > 1 else
-                               array for name, array in self.arrays.items()})
+                       arrays={name: part(array) for name, array in self.arrays.items()})
 
     def blocks(self):
         """Slices of elements, each with about BLOCK_POINTS points."""

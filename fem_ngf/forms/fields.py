@@ -9,6 +9,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -101,6 +102,18 @@ Field.__abs__ = lambda self: abs(self.value)
 
 
 @dataclass(frozen=True, eq=False)
+class Lazy:
+    """A tensor that is made when it is first asked for."""
+
+    make: Callable[[], torch.Tensor]
+
+    @cached_property
+    def array(self) -> torch.Tensor:
+        """It, from then on."""
+        return self.make()
+
+
+@dataclass(frozen=True, eq=False)
 class Points:
     """The quadrature points of a block of elements, given to residuals as ``w``.
 
@@ -116,4 +129,5 @@ class Points:
             known = ", ".join(f"w.{key}" for key in self.arrays)
             raise AttributeError(f"w.{name} is unknown here; this form has {known}")
         found = self.arrays[name]
+        found = found.array if isinstance(found, Lazy) else found
         return found[..., self.block, :] if isinstance(found, torch.Tensor) and found.ndim > 1 else found

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from skfem import Basis
+from skfem import Basis, FacetBasis
 from skfem.assembly.basis.abstract_basis import AbstractBasis
 from skfem.element import Element
 
 from ..errors import InputError, real_array
-from .fields import as_tensor
+from .fields import Lazy, as_tensor
 from .laws import Law
 
 RESERVED = ("x", "h", "n", "t")
@@ -65,14 +65,17 @@ def _same_mesh(one, other):
 
 
 def point_arrays(basis, data, device):
-    """Coordinates, mesh size, normals and data as torch arrays (..., ne, nq), by name.
+    """Coordinates, mesh size, normals and data as torch arrays (..., ne, nq), by name; geometry when it is asked for.
 
     Raises
     ------
     InputError
         For data whose shape fits neither samples (q,), (q, k) nor component-first arrays (..., ne, nq).
     """
-    arrays = {name: as_tensor(value, device) for name, value in basis.default_parameters().items()}
+    geometry = {"x": basis.global_coordinates, "h": basis.mesh_parameters}
+    if isinstance(basis, FacetBasis):
+        geometry["n"] = lambda: basis.normals
+    arrays = {name: Lazy(lambda make=make: as_tensor(make(), device)) for name, make in geometry.items()}
     for name, value in data.items():
         if name in RESERVED or name.startswith("_"):
             raise InputError(f"data is called {name!r}, which is taken; choose another name")

@@ -179,7 +179,7 @@ def shapes(basis, device="cpu", reference=True, geometry=None):
     """
     if isinstance(basis.elem, ElementComposite):
         raise InputError("the element is an ElementComposite; use ElementVector, or a tuple of parameter fields")
-    dofs = np.asarray(basis.element_dofs, dtype=np.int64)
+    dofs = np.asarray(basis.element_dofs)
     if reference and (plain := reference_element(basis)) is not None:
         element, components = plain
         tables = [element.lbasis(basis.X, i) for i in range(dofs.shape[0] // max(components, 1))]

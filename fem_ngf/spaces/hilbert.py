@@ -20,7 +20,7 @@ from ..linalg.ordering import bisected
 from ..linalg.sobolev import SobolevPower
 from . import protocol
 from .locate import interpolation
-from .matrices import components_of, gradient_matrix, mass_matrix, stiffness_form
+from .matrices import assembled, components_of, gradient_matrix, mass_matrix, stiffness_form
 from .sampling import Sampling, active_dofs, chosen_unknowns, quadrature_sampling
 
 PATCH = 8192
@@ -174,7 +174,7 @@ class HilbertSpace:
     @cached_property
     def stiffness(self) -> sp.csr_array:
         """Stiffness matrix ``K`` (n, n); on facets of the tangential gradient."""
-        return sp.csr_array(stiffness_form.assemble(self.basis))
+        return sp.csr_array(assembled(stiffness_form, self.basis))
 
     @cached_property
     def quadrature(self) -> Sampling:
