@@ -117,7 +117,7 @@ def law_errors(slopes, angles, truth: Known, visited) -> dict:
         inside = np.all([(min(low, 0.0) <= s[0].numpy()) & (s[0].numpy() <= high) for s, (low, high) in ends], axis=0)
         for kind, k, part in (("W", 0, slice(None)), ("P", 1, slice(None)), ("P_visited", 1, inside),
                               ("P_beyond", 1, ~inside)):
-            if (size := np.linalg.norm(true[k][part])) > 0:
+            if (size := np.linalg.norm(true[k][part])) > 1e-3 * np.linalg.norm(true[k]):
                 errors[kind][name] = float(np.linalg.norm((ours - true)[k][part]) / size)
     return {kind: each | {"mean": float(np.mean(list(each.values()))), "worst": max(each.values())}
             for kind, each in errors.items() if each}
