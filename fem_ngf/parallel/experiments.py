@@ -35,9 +35,9 @@ def share_experiments(energy, team: Team):
     InputError
         If the energy has no experiments that can be taken apart, or fewer than there are processes.
     """
-    problem = getattr(energy, "pde", None)
+    problem = getattr(energy, "pde", energy)
     if not hasattr(problem, "of_experiments"):
-        what = type(energy).__name__ if problem is None else type(problem).__name__
+        what = type(problem).__name__
         raise InputError(f"{team.size} processes share the experiments of a StationaryProblem; a {what} has none that "
                          "can be taken apart: start one process")
     if problem.experiments < team.size:

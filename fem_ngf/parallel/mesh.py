@@ -9,6 +9,7 @@ the code for one process.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -31,9 +32,9 @@ def share_mesh(energy, team: Team):
         If the equation is not a `StationaryProblem` of a weak form, PETSc is not installed, or there are more processes
         than cells.
     """
-    problem = getattr(energy, "pde", None)
+    problem = getattr(energy, "pde", energy)
     if not (hasattr(problem, "assembled_by") and hasattr(problem.form, "restricted")):
-        what = type(energy).__name__ if problem is None else type(problem).__name__
+        what = type(problem).__name__
         raise InputError(f"backend 'petsc' distributes the mesh of a StationaryProblem, not of a {what}; leave it out")
     state = problem.form.state
     owners = owners_of_cells(state.mesh, team)
@@ -64,7 +65,7 @@ def owners_of_cells(mesh, team: Team) -> np.ndarray:
 class SharedMatrix:
     """A matrix that is the sum of the processes' sparse parts; products with whole vectors (n,) and blocks (n, k)."""
 
-    local: object
+    local: Any
     team: Team
 
     def __matmul__(self, vectors: np.ndarray) -> np.ndarray:
