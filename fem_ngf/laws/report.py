@@ -88,7 +88,8 @@ class Visited:
 
 def law_figure(found: Callable, visited: Visited, truth: Callable | None = None, band: Callable | None = None,
                labels: tuple[str, str] = ("argument", "law")):
-    """A law of one argument with what the data never visited shaded.
+    """A law of one argument with what the data never visited shaded; what is shown is the visited range and half of it
+    more on both sides.
 
     Parameters
     ----------
@@ -104,16 +105,22 @@ def law_figure(found: Callable, visited: Visited, truth: Callable | None = None,
     figure = figure_of(6.4, 4.2)
     axes = figure.add_subplot()
     y, (first, last) = _arguments(visited), visited.range[0]
+    beyond = 0.5 * (last - first)
+    y = np.linspace(max(y[0, 0], first - beyond), min(y[-1, 0], last + beyond), 400)[:, None]
     for a, b in ((y[0, 0], first), (last, y[-1, 0])):
         axes.axvspan(a, b, color="0.9", zorder=0)
-    value = found(y)
+    value, inside = found(y), (first <= y[:, 0]) & (y[:, 0] <= last)
+    heights = [value, *([] if truth is None else [truth(y)[inside]])]
     if band is not None:
         spread = 2.0 * band(y)
         axes.fill_between(y[:, 0], value - spread, value + spread, color="C0", alpha=0.25, lw=0)
+        heights += [(value - spread)[inside], (value + spread)[inside]]
     axes.plot(y[:, 0], value, label="identified")
     if truth is not None:
         axes.plot(y[:, 0], truth(y), "k--", lw=1, label="truth")
-    axes.set(xlabel=labels[0], ylabel=labels[1], xlim=(y[0, 0], y[-1, 0]))
+    low, high = min(each.min() for each in heights), max(each.max() for each in heights)
+    margin = 0.05 * max(high - low, 0.1 * abs(high), 1e-12)
+    axes.set(xlabel=labels[0], ylabel=labels[1], xlim=(y[0, 0], y[-1, 0]), ylim=(low - margin, high + margin))
     axes.grid(alpha=0.3)
     axes.legend()
     return figure
