@@ -40,7 +40,7 @@ def case(cells: int = 16, alpha: float = 3.0, noise: float = 0.01, noise_seed: i
          diffusivity: float = 0.1, neurons: int = 4, data: Path | None = None) -> ngf.Case:
     """Rate of reaction r(u) from concentrations in a layer."""
     ngf.check_positive(alpha=alpha, diffusivity=diffusivity)
-    model = ngf.Model(residual, ElementTriP2(), law(24), dirichlet={"left": lambda x: FED * (1.0 - 0.8 * x[1])},
+    model = ngf.Model(residual, ElementTriP2(), law(32), dirichlet={"left": lambda x: FED * (1.0 - 0.8 * x[1])},
                       data={"diffusivity": diffusivity}, intorder=4)
     points = ngf.grid_points((sensors, sensors), (0.03, 0.03), (0.97, 0.97))
     measured = ngf.point_data(data, points, truth, replace(model, parameter=law(80)), ngf.unit_square(2 * cells),
