@@ -122,11 +122,15 @@ def identified(settings: dict, seeds) -> None:
     make = load_function(CASES / "hyperelastic.py")
     for seed in seeds:
         begin = time.process_time()
-        found = ended(make(**settings), seed)
+        name = settings["data"].stem if "data" in settings else settings["truth"]
+        try:
+            found = ended(make(**settings), seed)
+        except ngf.SolveError as error:
+            print(f"| {name} | {seed} | {error} |", flush=True)
+            continue
         errors, families = found["law_errors"], found.get("fibre_families", 0)
         percent = [100 * errors["P"][key] for key in (*PATHS, "mean")]
         percent += [100 * errors.get("P_visited", {"mean": np.nan})["mean"], 100 * errors["W"]["mean"]]
-        name = settings["data"].stem if "data" in settings else settings["truth"]
         structure = "coupled" if "sum" in found["law_visited"] else f"fibres: {families}"
         angle, rms = found.get("fibre_angle", np.nan), found["displacement_misfit"]
         print(f"| {name} | {seed} | {' | '.join(f'{each:.2f}' for each in percent)} | {structure} | {angle:.2f} | "
