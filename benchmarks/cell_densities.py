@@ -97,7 +97,7 @@ def main() -> None:
     clock = time.process_time()
     end, solves = trust_region(energy), energy.counts.total
     print(f"{'scipy, trf':24s} {end:9.4f} {solves:7d} solves {time.process_time() - clock:6.1f} s")
-    nodal, network = FiniteElement(energy.space, START), MLP((3, 12, 12, 1), box=((0.0,) * 3, SIZE), start=START)
+    nodal, network = FiniteElement(energy.space, START), MLP((3, 12, 12, 1), "tanh", ((0.0,) * 3, SIZE), START)
     runs = {"densities": (nodal, nodal.initial())} | {
         f"network, seed {n}": (network, network.initial(np.random.default_rng(n))) for n in range(options.seeds)}
     for name, (ansatz, theta) in runs.items():

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,13 @@ def followed(flow, start):
     for iterate in flow.run(start):
         rows.append((iterate.value, iterate.total_solves, time.process_time() - clock))
     return rows, iterate
+
+
+def with_activation(network, name: str):
+    """The network, or one a field, with other neurons."""
+    if hasattr(network, "parts"):
+        return replace(network, parts=tuple(with_activation(part, name) for part in network.parts))
+    return replace(network, activation=name)
 
 
 def to(rows, energy: float) -> float:
@@ -62,11 +70,14 @@ def line(minimum: float, runs: list, ends: list) -> str:
             f"{', '.join(sorted({last.status for last in ends}))} |")
 
 
-def network(name: str, kind: str, seeds: int, minimum: float) -> str:
+def network(name: str, kind: str, seeds: int, minimum: float, activation: str | None) -> str:
     """The row of networks from several starts."""
     found = []
     for seed in range(seeds):
-        flow = FLOWS[kind](PROBLEMS[name]())
+        problem = PROBLEMS[name]()
+        if activation:
+            problem = replace(problem, network=with_activation(problem.network, activation))
+        flow = FLOWS[kind](problem)
         found.append(followed(flow, flow.ansatz.initial(np.random.default_rng(seed))))
     return line(minimum, *map(list, zip(*found, strict=True)))
 
@@ -77,6 +88,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10, help="starts of the growing network")
     parser.add_argument("--fixed", type=int, default=3, help="starts of the network of fixed size")
     parser.add_argument("--problems", default=";".join(PROBLEMS), help="names, separated by semicolons")
+    parser.add_argument("--activation", help="of the neurons, instead of the problem's own")
     parser.add_argument("--out", type=Path, default=TABLE)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -90,8 +102,8 @@ def main() -> None:
     for name in options.problems.split(";"):
         minimum, row = nodal(PROBLEMS[name])
         lines.append(f"| {name} | nodal values | {row}")
-        for kind in FLOWS:
-            lines.append(f"| {name} | {kind} | {network(name, kind, seeds[kind], minimum)}")
+        for kind in (kind for kind in FLOWS if seeds[kind]):
+            lines.append(f"| {name} | {kind} | {network(name, kind, seeds[kind], minimum, options.activation)}")
             print(lines[-1], flush=True)
             options.out.write_text("\n".join(lines) + "\n")
 
