@@ -28,8 +28,9 @@ class MLP:
         Inputs d, neurons of every hidden layer, outputs c.
     activation : str
         One of `activations.ACTIVATIONS`: tanh, sigmoid, softplus, gelu, silu, sine, relu, relu2, relu3, gauss. Sines
-        (V. Sitzmann et al., arXiv 2006.09661) follow a search with half the parameters of tanh (docs/following.md);
-        what must be extrapolated, as a law, takes tanh or softplus.
+        (V. Sitzmann et al., arXiv 2006.09661) follow a search with half the parameters of tanh where there are two
+        hidden layers, or where the network grows (docs/following.md); what must be extrapolated, as a law, and a
+        single layer of fixed size take tanh or softplus.
     box : pair of tuples of float
         Lower and upper corner; the inputs are scaled from it to [-1, 1]^d. Default: the unit cube.
     start : float or tuple of float

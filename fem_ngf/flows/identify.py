@@ -78,7 +78,7 @@ def identify(energy, network, *, seed: int = 0, control: bool = False,
     >>> points = grid_points((5, 5), (0.1, 0.1), (0.9, 0.9))
     >>> data = Measurements(points, 0.05 * np.sin(np.pi * points).prod(axis=1), 1e-3)
     >>> energy = model.inverse_problem(data, lambda space: Tikhonov(space.stiffness), 0.1)
-    >>> found = identify(energy, MLP((2, 20, 1)), control=True)
+    >>> found = identify(energy, MLP((2, 8, 8, 1)), control=True)
     >>> found.iterate.status, bool(abs(found.excess) < 0.05)
     ('converged', True)
     """
