@@ -202,10 +202,11 @@ class NewtonFlow:
         """One step; where there is nothing to gain, the end."""
         counts, state, iterate = solve_kinds(self.energy.counts), iterate.memory, replace(iterate, events=())
         try:
-            model, state = self._model(iterate, state)
+            vectors = self._tangents(iterate)
+            model, state = self._model(iterate, state, vectors)
             larger = self._grown(replace(iterate, memory=state), model)
             if larger is None and self._seems_done(iterate, state):
-                model, state = self._learning(iterate, model, state, LONGER * self.share)
+                model, state = self._learning(iterate, model, state, vectors, LONGER * self.share)
                 larger = self._grown(replace(iterate, memory=state), model)
             iterate = replace(iterate, memory=state)
             enough = self._least(iterate) if state.slow < 2 else max(self._least(iterate), negligible(iterate))
@@ -246,30 +247,30 @@ class NewtonFlow:
         """Expected decrease by the curvature that is known; costs no solve."""
         return QuadraticModel.of(iterate).expected_decrease(self._tangents(iterate))
 
-    def _model(self, iterate: Iterate, state: NewtonMemory) -> tuple[QuadraticModel, NewtonMemory]:
+    def _model(self, iterate: Iterate, state: NewtonMemory, vectors) -> tuple[QuadraticModel, NewtonMemory]:
         """The model with the curvature learnt here; one that comes from another mesh is good enough for a step."""
         model = QuadraticModel.of(iterate)
         if state.carried or state.learnt:
-            state = self._expecting(iterate, model, state)
+            state = self._expecting(model, state, vectors)
         suffices = state.carried and state.expected_decrease > self._least(iterate)
         if state.learnt or suffices:
             return model, replace(state, learnt=not suffices)
         shorter = 1.0 if isinstance(self.ansatz, FiniteElement) else SHORTER
-        return self._learning(iterate, model, state, shorter * self.share)
+        return self._learning(iterate, model, state, vectors, shorter * self.share)
 
     def _seems_done(self, iterate: Iterate, state: NewtonMemory) -> bool:
         """Whether the search at the nodes is about to end, unless a longer look for the curvature says otherwise."""
         return state.learnt and state.expected_decrease <= self._least(iterate) and iterate.space is not self.space
 
-    def _learning(self, iterate: Iterate, model: QuadraticModel, state: NewtonMemory, share: float):
+    def _learning(self, iterate: Iterate, model: QuadraticModel, state: NewtonMemory, vectors, share: float):
         """The model, and what the flow knows, after conjugate gradients looked for the curvature."""
         model = replace(model, curvature=self._learnt(iterate, model.curvature, state, share))
         state = replace(state, factor=model.curvature.factor, learnt=True)
-        return model, self._expecting(iterate, model, state)
+        return model, self._expecting(model, state, vectors)
 
-    def _expecting(self, iterate: Iterate, model: QuadraticModel, state: NewtonMemory) -> NewtonMemory:
-        """What the model expects along the tangent space, and of all functions."""
-        return replace(state, expected_decrease=model.expected_decrease(self._tangents(iterate)),
+    def _expecting(self, model: QuadraticModel, state: NewtonMemory, vectors) -> NewtonMemory:
+        """What the model expects along tangent vectors, and of all functions."""
+        return replace(state, expected_decrease=model.expected_decrease(vectors),
                        expected_beyond=model.expected_decrease(None))
 
     def _learnt(self, iterate: Iterate, curvature: Curvature, state: NewtonMemory, share: float) -> Curvature:
