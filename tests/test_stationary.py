@@ -146,6 +146,17 @@ def test_every_solve_is_counted():
     assert (problem.counts - SolveCounts(forward=1)).total == 23
 
 
+def test_a_stuck_solve_has_not_converged():
+    """Bratu's problem -laplace(w) = c e^w, w = 20 - u: none for c = 10, and a residual of 1e9 without a start."""
+    basis = sk.Basis(sk.MeshTri().refined(3), sk.ElementTriP1())
+    form = WeakForm(lambda u, v, m, w: dot(grad(u), grad(v)) + m * torch.exp(20.0 - u) * v, basis, sk.ElementTriP0())
+    problem = StationaryProblem(form, dirichlet=basis.get_dofs(), values=20.0, guess=np.full(basis.N, 20.0))
+    with pytest.raises(SolveError, match="did not converge"):
+        problem.solve(np.full(form.parameter_size, 10.0))
+    u = problem.solve(np.full(form.parameter_size, 5.0)).u[:, 0]
+    assert np.linalg.norm(form.residual(u, np.full(form.parameter_size, 5.0))[problem.free]) < 1e-4
+
+
 def test_newton_counts_its_steps_and_starts_where_told():
     problem = reaction()
     m, dm = parameters(problem)

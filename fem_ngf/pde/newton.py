@@ -37,6 +37,12 @@ def newton(residual, step, start, reference, *, tolerance, max_iterations, what=
     ------
     SolveError
         When the residual does not become small.
+
+    Notes
+    -----
+    Where no part of a correction decreases the residual, rounding may be the cause, and then the correction is small;
+    next to a minimum of the residual's norm that is no solution it is large, however small the residual is beside the
+    reference.
     """
     u, r = start, residual(start)
     reference = norm(r) if reference is None else reference
@@ -46,7 +52,7 @@ def newton(residual, step, start, reference, *, tolerance, max_iterations, what=
         correction = step(u, r)
         trial, trial_r, length = _line_search(residual, u, r, correction)
         if trial is None:
-            if norm(r) <= 1e-8 * reference:
+            if norm(r) <= 1e-8 * reference and norm(correction) <= 1e-6 * max(norm(u), norm(start)):
                 return u
             break
         tiny = length == 1.0 and norm(correction) <= 1e-9 * norm(trial)
