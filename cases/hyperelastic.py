@@ -94,8 +94,8 @@ def case(cells: int = 10, alpha: float = 1e6, spread: float = 4e-4, force_error:
     times = min(1, refinements)  # the second time of laws that the first has bettered
     missed, guess, changes = mesh_error(test, material, m, spread, times, forces)
 
-    def problem(material, weights):
-        equation = test.equation(material.residual, material.laws, guess=guess)
+    def problem(material, weights, tolerance=1e-8):
+        equation = test.equation(material.residual, material.laws, guess=guess, tolerance=tolerance)
         return inverse_problem(equation, test, test.values - missed, material, spread, force_error, weights)
 
     if times and coupled == "auto" and not material.fibres:
@@ -104,7 +104,7 @@ def case(cells: int = 10, alpha: float = 1e6, spread: float = 4e-4, force_error:
         m, weights = improved(problem, material, m, alpha)
     if refinements > times:
         missed, guess, changes = mesh_error(test, material, m, spread, refinements, forces, guess)
-    energy = problem(material, weights)
+    energy = problem(material, weights, 1e-12)  # second derivatives of the energy feel the error of the states
 
     def outcome(at, folder):
         slopes, _ = material.functions(at.m)
