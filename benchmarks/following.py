@@ -1,4 +1,4 @@
-"""Does a network follow the search? Ends, solves and CPU of networks against nodal values, on ten problems.
+"""Does a network follow the search? Ends, solves and CPU of networks against nodal values, on thirteen problems.
 
     python benchmarks/following.py [--seeds 10] [--problems "heat;reaction"]
 

@@ -1,4 +1,4 @@
-"""Ten inverse problems as a new user would write them, on which a network is asked to follow the search.
+"""Thirteen inverse problems as a new user would write them, on which a network is asked to follow the search.
 
 ``PROBLEMS[name]()`` returns a `Problem`: the energy, the space, a network with its default start, nothing tuned. The
 cases of the repository come with their own networks; the others have two hidden layers of 12 tanh neurons.

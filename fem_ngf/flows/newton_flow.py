@@ -202,12 +202,7 @@ class NewtonFlow:
         """One step; where there is nothing to gain, the end."""
         counts, state, iterate = solve_kinds(self.energy.counts), iterate.memory, replace(iterate, events=())
         try:
-            vectors = self._tangents(iterate)
-            model, state = self._model(iterate, state, vectors)
-            larger = self._grown(replace(iterate, memory=state), model)
-            if larger is None and self._seems_done(iterate, state):
-                model, state = self._learning(iterate, model, state, vectors, LONGER * self.share)
-                larger = self._grown(replace(iterate, memory=state), model)
+            model, state, larger = self._informed(iterate, state)
             iterate = replace(iterate, memory=state)
             enough = self._least(iterate) if state.slow < 2 else max(self._least(iterate), negligible(iterate))
             done = state.slow >= 4 or state.learnt and state.expected_decrease <= enough
@@ -224,6 +219,16 @@ class NewtonFlow:
         if taken is None:
             return self._ended(iterate, counts)
         return moved.stopped(EXHAUSTED) if moved.step >= self.iterations else moved
+
+    def _informed(self, iterate: Iterate, state: NewtonMemory):
+        """The model, what the flow knows with it, and the iterate in a larger network where growth is worth it."""
+        vectors = self._tangents(iterate)
+        model, state = self._model(iterate, state, vectors)
+        larger = self._grown(replace(iterate, memory=state), model)
+        if larger is None and self._seems_done(iterate, state):
+            model, state = self._learning(iterate, model, state, vectors, LONGER * self.share)
+            larger = self._grown(replace(iterate, memory=state), model)
+        return model, state, larger
 
     def _grown(self, iterate: Iterate, model: QuadraticModel) -> Iterate | None:
         """The iterate in a network grown towards the Newton step; None where that is not worth it, or cannot be.

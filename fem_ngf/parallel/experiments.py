@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, SolveError
 from ..pde.protocol import SolveCounts
 from .team import Team
 
@@ -89,12 +89,19 @@ class SharedProblem:
         """The result of a piece of work on every process, its solves counted; the first failure is an error on all."""
         before = self.local.counts.copy()
         try:
-            return self.team.agreed(work)
-        finally:
-            for solved in self.team.comm.allgather(self.local.counts - before):
-                self.counts.forward += solved.forward
-                self.counts.adjoint += solved.adjoint
-                self.counts.incremental += solved.incremental
+            result = self.team.agreed(work)
+        except (InputError, SolveError):  # on all: any other error is that of one process, which meets no one any more
+            self._count(before)
+            raise
+        self._count(before)
+        return result
+
+    def _count(self, before: SolveCounts) -> None:
+        """Add what all processes have solved since."""
+        for solved in self.team.comm.allgather(self.local.counts - before):
+            self.counts.forward += solved.forward
+            self.counts.adjoint += solved.adjoint
+            self.counts.incremental += solved.incremental
 
 
 class SharedState:

@@ -1,6 +1,5 @@
 """Experiments on several processes against one process: mpiexec -n 2 python -m pytest tests/mpi."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,18 +132,11 @@ def test_a_search_has_the_same_parameters_everywhere():
 
 
 @pytest.mark.skipif(COMM.size > 2, reason="the plate has two experiments")
-def test_one_run_directory_that_can_be_resumed(tmp_path):
+def test_one_run_directory_that_can_be_resumed(tmp_path, summary):
     folder = Path(COMM.bcast(str(tmp_path), root=0)) / "run"
     flags = [str(PLATE), "--refinements", "0", "--out", str(folder), "--bare", "--quiet"]
-
-    def summary(*words):
-        assert command(words) == 0
-        COMM.barrier()
-        found = json.loads((folder / "summary.json").read_text())
-        COMM.barrier()
-        return found
-
-    first, second = summary("run", *flags, "--iterations", "2"), summary("resume", str(folder), "--iterations", "3")
+    first = summary(folder, "run", *flags, "--iterations", "2")
+    second = summary(folder, "resume", str(folder), "--iterations", "3")
     assert second["iterations"] > first["iterations"] and second["energy"] < first["energy"]
     for wrong in (("report", str(folder)), ("run", *flags, "--no-such-flag")):
         assert command(wrong) == 2

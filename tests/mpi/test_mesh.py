@@ -1,6 +1,5 @@
 """A mesh on several processes, solved by PETSc, against one process: make test-petsc."""
 
-import json
 import os
 from dataclasses import replace
 from importlib.util import find_spec
@@ -26,7 +25,6 @@ from fem_ngf import (
 )
 from fem_ngf.parallel.launch import world
 from fem_ngf.parallel.mesh import owners_of_cells, share_mesh
-from fem_ngf.run.cli import command
 
 if find_spec("petsc4py") is None or "OMPI_COMM_WORLD_SIZE" not in os.environ:
     pytest.skip("these tests are for PETSc with its MPI's launcher: make test-petsc", allow_module_level=True)
@@ -137,17 +135,10 @@ def test_a_search_has_the_same_parameters_everywhere():
     assert last.value < first.value
 
 
-def test_one_run_directory_that_can_be_resumed(tmp_path):
+def test_one_run_directory_that_can_be_resumed(tmp_path, summary):
     folder = Path(COMM.bcast(str(tmp_path), root=0)) / "run"
     flags = [str(DIFFUSION), "--cells", "8", "--out", str(folder), "--bare", "--quiet", "--backend", "petsc"]
-
-    def summary(*words):
-        assert command(words) == 0
-        COMM.barrier()
-        found = json.loads((folder / "summary.json").read_text())
-        COMM.barrier()
-        return found
-
-    first, second = summary("run", *flags, "--iterations", "2"), summary("resume", str(folder), "--iterations", "4")
+    first = summary(folder, "run", *flags, "--iterations", "2")
+    second = summary(folder, "resume", str(folder), "--iterations", "4")
     assert second["iterations"] > first["iterations"] and second["energy"] < first["energy"]
     assert np.isfinite(second["energy"])
