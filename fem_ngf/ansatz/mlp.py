@@ -10,7 +10,7 @@ import torch
 
 from ..errors import InputError, check_memory, is_number, real_array
 from . import widen as widening
-from .activations import value_and_slope
+from .activations import value_alone, value_and_slope
 from .checks import checked_box, parameters, points, tensor, torch_device
 from .propagate import Affine, NetworkLinearization, affine_maps, backward, blocks, forward
 
@@ -106,26 +106,36 @@ class MLP:
 
     def features(self, x: np.ndarray) -> torch.Tensor:
         """What the first layer sees, (q, d), of points x (q, d): the box scaled to [-1, 1]^d."""
-        lower, upper = (tensor(np.array(corner), self.device) for corner in self.box)
-        return (tensor(points(x, self.inputs), self.device) - lower) * (2.0 / (upper - lower)) - 1.0
+        lower, factor = self._scaling
+        return tensor((points(x, self.inputs) - lower) * factor - 1.0, self._torch_device)
 
     def __call__(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Samples (q,) or (q, c) at points x (q, d)."""
-        weights, x = self._weights(theta), points(x, self.inputs)
-        sigma, out = value_and_slope(self.activation), np.empty((len(x), self.outputs))
-        for block in blocks(len(x)):
-            out[block] = forward(self.maps, sigma, weights, self.features(x[block])).cpu().numpy()
+        weights, z = self._weights(theta), self.features(x)
+        sigma, out = value_alone(self.activation), np.empty((len(z), self.outputs))
+        for block in blocks(len(z)):
+            out[block] = forward(self.maps, sigma, weights, z[block]).cpu().numpy()
         return out[:, 0] if self.outputs == 1 else out
 
     def linearize(self, theta: np.ndarray, x: np.ndarray) -> NetworkLinearization:
         """Value and Jacobian at points x (q, d)."""
-        weights, x = self._weights(theta), points(x, self.inputs)
+        weights, z = self._weights(theta), self.features(x)
         sigma = value_and_slope(self.activation)
-        parts = [backward(self.maps, sigma, weights, self.features(x[block])) for block in blocks(len(x))]
+        parts = [backward(self.maps, sigma, weights, z[block]) for block in blocks(len(z))]
         return NetworkLinearization(tuple(parts), self.size, self.outputs)
 
     def _weights(self, theta) -> torch.Tensor:
-        return tensor(parameters(theta, self.size), torch_device(self.device))
+        return tensor(parameters(theta, self.size), self._torch_device)
+
+    @cached_property
+    def _scaling(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lower corner of the box, and 2 over its sides, both (d,)."""
+        lower, upper = np.array(self.box)
+        return lower, 2.0 / (upper - lower)
+
+    @cached_property
+    def _torch_device(self) -> torch.device:
+        return torch_device(self.device)
 
     # ---- growth -------------------------------------------------------------------------------------------------
 

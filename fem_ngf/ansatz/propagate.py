@@ -19,7 +19,7 @@ from .activations import Pair
 from .checks import jacobian_buffer, parameters, samples_of, tensor
 
 Sigma = Callable[[torch.Tensor], Pair]
-BLOCK = 1024  # points a block: the block of a Jacobian stays in cache
+BLOCK = 2048  # points a block: the block of a Jacobian stays in cache
 
 
 @dataclass(frozen=True)

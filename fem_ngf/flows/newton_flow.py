@@ -27,7 +27,7 @@ from ..growth.expansion import Expansion
 from ..growth.grow import check_growing
 from ..linalg.bounded import held
 from ..spaces.hilbert import HilbertSpace
-from ..tangent.rows import tangents
+from ..tangent.rows import STORED, TangentRows, tangents
 from .certificate import negligible
 from .curvature import Curvature, krylov_pairs, misfit_factor
 from .growing import grown
@@ -59,7 +59,7 @@ BEYOND = 1e-2
 FLOOR = 1e-6
 """Least damping of a realisation, relative to the Gram matrix's diagonal: below it weights run away."""
 FEWER = 3
-"""How many times fewer iterations a realisation takes where tangent vectors are projected."""
+"""How many times fewer iterations a realisation takes where tangent vectors are projected, and more each must gain."""
 SHORTER, LONGER = 2.0, 0.6
 """Shares that end the look for the curvature of a network, which realises part of a step only, and the last one."""
 EXACT = 300
@@ -202,14 +202,14 @@ class NewtonFlow:
         """One step; where there is nothing to gain, the end."""
         counts, state, iterate = solve_kinds(self.energy.counts), iterate.memory, replace(iterate, events=())
         try:
-            model, state, larger = self._informed(iterate, state)
+            model, state, larger, vectors = self._informed(iterate, state)
             iterate = replace(iterate, memory=state)
             enough = self._least(iterate) if state.slow < 2 else max(self._least(iterate), negligible(iterate))
             done = state.slow >= 4 or state.learnt and state.expected_decrease <= enough
             if larger is None and done:
                 return self._ended(iterate, counts)
             iterate = larger or iterate
-            taken = self._search(iterate, model, iterate.memory)
+            taken = self._search(iterate, model, iterate.memory, vectors)
             moved = taken and self._arrived(iterate, taken, counts)
         except SolveError:
             taken = None
@@ -221,14 +221,18 @@ class NewtonFlow:
         return moved.stopped(EXHAUSTED) if moved.step >= self.iterations else moved
 
     def _informed(self, iterate: Iterate, state: NewtonMemory):
-        """The model, what the flow knows with it, and the iterate in a larger network where growth is worth it."""
+        """The model, what the flow knows with it, the iterate in a larger network where growth is worth it, and ``T``.
+
+        The tangent vectors are for the first iteration of the retraction; they are not kept where they are large.
+        """
         vectors = self._tangents(iterate)
         model, state = self._model(iterate, state, vectors)
         larger = self._grown(replace(iterate, memory=state), model)
         if larger is None and self._seems_done(iterate, state):
             model, state = self._learning(iterate, model, state, vectors, LONGER * self.share)
             larger = self._grown(replace(iterate, memory=state), model)
-        return model, state, larger
+        kept = larger is None and vectors is not None and np.prod(vectors.shape) <= STORED
+        return model, state, larger, vectors if kept else None
 
     def _grown(self, iterate: Iterate, model: QuadraticModel) -> Iterate | None:
         """The iterate in a network grown towards the Newton step; None where that is not worth it, or cannot be.
@@ -303,12 +307,12 @@ class NewtonFlow:
         """Expected decrease that ends the flow."""
         return self.tolerance * abs(iterate.value)
 
-    def _search(self, iterate: Iterate, model: QuadraticModel, state: NewtonMemory) -> Iterate | None:
+    def _search(self, iterate: Iterate, model: QuadraticModel, state: NewtonMemory, vectors) -> Iterate | None:
         """A realisation of the model's minimiser that keeps enough of what it promised; mu grows until there is one."""
         curvature, mu = model.curvature, self._first_mu(state, model.curvature)
         for attempt in range(self.attempts):
             model = replace(model, curvature=curvature)
-            found = self._realised(model, iterate, iterate.space, mu)
+            found = self._realised(model, iterate, iterate.space, mu, vectors=vectors)
             predicted = -model(found.m)
             if not predicted > WORTH * self._least(iterate):
                 return None
@@ -378,12 +382,13 @@ class NewtonFlow:
                        solves=solves_since(self.energy.counts, counts, iterate.solves))
 
     def _realised(self, model: QuadraticModel, iterate: Iterate, space: HilbertSpace, mu: float,
-                  fit: float = 0.0) -> Retraction:
+                  fit: float = 0.0, vectors: np.ndarray | TangentRows | None = None) -> Retraction:
         """The network that minimises the model with another mu, or comes as near as `fit` says."""
         damped = replace(model, curvature=model.curvature.with_mu(mu))
-        iterations = self.retractions if space.sampling == "nodal" else max(self.retractions // FEWER, 1)
+        fewer = 1 if space.sampling == "nodal" else FEWER
         return retract(damped, iterate.ansatz, iterate.theta, space, damping=iterate.memory.damping,
-                       iterations=iterations, fit=fit, floor=FLOOR, least=WORTH * self._least(iterate))
+                       iterations=max(self.retractions // fewer, 1), fit=fit, floor=FLOOR,
+                       least=fewer * WORTH * self._least(iterate), vectors=vectors)
 
     def status(self, iterate: Iterate) -> str:
         """Converged where the certificate is small: beside the energy, or as a log-likelihood if it is one.

@@ -55,7 +55,8 @@ class Retraction:
 
 
 def retract(model: QuadraticModel, ansatz, theta: np.ndarray, space, *, damping: float = 1e-3, iterations: int = 30,
-            fit: float = 0.0, paying: float = 3e-3, least: float = 0.0, floor: float = 1e-12) -> Retraction:
+            fit: float = 0.0, paying: float = 3e-3, least: float = 0.0, floor: float = 1e-12,
+            vectors: np.ndarray | TangentRows | None = None) -> Retraction:
     r"""Parameters near `theta` whose function minimises a model: Levenberg and Marquardt with geodesic acceleration.
 
     Damping by the diagonal of the Gram matrix is first: it lets a network use parameters on which its function hardly
@@ -83,6 +84,8 @@ def retract(model: QuadraticModel, ansatz, theta: np.ndarray, space, *, damping:
         Stop when one gains less than this.
     floor
         Smallest damping.
+    vectors
+        Tangent vectors (n, P) at `theta`, where they are known.
 
     Raises
     ------
@@ -99,7 +102,9 @@ def retract(model: QuadraticModel, ansatz, theta: np.ndarray, space, *, damping:
     rule, pays = marquardt_shift, True
     while pays and here.iterations < iterations and here.value > near:
         before = here.value
-        here, possible = _iterated(model, ansatz, here, space, rule, iterations, floor)
+        if vectors is None:
+            vectors = tangents(ansatz, here.theta, space)
+        (here, possible), vectors = _iterated(model, ansatz, here, space, vectors, rule, iterations, floor), None
         gained = before - here.value
         if rule is marquardt_shift and gained < LIMITED * possible:
             rule, damping, here = levenberg_shift, here.damping, replace(here, damping=max(BEGIN, floor))
@@ -109,12 +114,12 @@ def retract(model: QuadraticModel, ansatz, theta: np.ndarray, space, *, damping:
     return replace(here, damping=min(max(damping, floor), 1.0))
 
 
-def _iterated(model: QuadraticModel, ansatz, here: Retraction, space, rule: Callable, limit: int, floor: float):
+def _iterated(model: QuadraticModel, ansatz, here: Retraction, space, vectors, rule: Callable, limit: int,
+              floor: float):
     """The first trial of larger and larger damping that gains enough, and what no damping at all promises.
 
     Without one, what there was.
     """
-    vectors = tangents(ansatz, here.theta, space)
     gram, slope, damping = model.curvature.gram(vectors), vectors.T @ here.derivative, here.damping
     possible = attainable(gram, slope) if rule is marquardt_shift else 0.0
     for count in range(here.iterations + 1, limit + 1):
