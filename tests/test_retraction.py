@@ -52,7 +52,7 @@ def test_a_function_of_the_network_is_found():
     space, ansatz, theta, m = setting()
     goal = theta + 0.1 * np.random.default_rng(1).standard_normal(ansatz.size)
     target = realize(ansatz, goal, space)
-    result, fit = regressed(ansatz, theta, m, target, space, space.inner_product, fit=1e-8, iterations=400, paying=0.0)
+    result, fit = regressed(ansatz, theta, m, target, space, space.inner_product, fit=1e-8, iterations=400, rtol=0.0)
     assert fit <= 1e-8
     assert space.norm(result.m - target) <= 1.01e-4 * space.norm(m - target)
 
@@ -90,7 +90,7 @@ def test_for_small_steps_it_is_the_projection():
     """A tiny step ends at the metric projection of the step onto the tangent space."""
     space, ansatz, theta, m = setting(widths=(2, 2, 1))
     step = 1e-6 * np.sin(9 * space.basis.doflocs[0])
-    _, fit = regressed(ansatz, theta, m, m + step, space, space.inner_product, damping=1e-9, fit=0.0, paying=0.0)
+    _, fit = regressed(ansatz, theta, m, m + step, space, space.inner_product, damping=1e-9, fit=0.0, rtol=0.0)
     kappa = TangentSpace.at(ansatz, theta, space).alignment(space.apply(step))
     assert kappa < 0.9 and np.isclose(fit, 1.0 - kappa**2, rtol=1e-3)
 
@@ -126,7 +126,7 @@ def test_the_metric_decides():
     space, ansatz, theta, m = setting(widths=(2, 2, 1))
     target = m + 0.01 * np.sin(9 * space.basis.doflocs[0]) * np.cos(7 * space.basis.doflocs[1])
     metrics = [space.inner_product, HilbertSpace.l2(space.basis).inner_product]
-    results = [regressed(ansatz, theta, m, target, space, metric, iterations=300, paying=0.0)[0] for metric in metrics]
+    results = [regressed(ansatz, theta, m, target, space, metric, iterations=300, rtol=0.0)[0] for metric in metrics]
     for own, other in ((0, 1), (1, 0)):
         assert distance(metrics[own], results[own].m, target) < distance(metrics[own], results[other].m, target)
 

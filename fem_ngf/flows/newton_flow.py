@@ -50,9 +50,9 @@ from .retraction import Retraction, retract
 from .search import attempted
 
 ACCEPTED, GOOD, POOR = 0.1, 0.75, 0.25
-SLOW, WORTH = 0.2, 1e-2
+SLOW, GAIN = 0.2, 1e-2
 """Shares of the tolerance below which a step is slow, and that an iteration of a realisation must gain."""
-WORTHWHILE, MISSED = 1e-3, 0.3
+GROWTH_GAIN, GROWTH_MISS = 1e-3, 0.3
 """Shares that growth must promise: of the energy, which the last growth must also have brought, and of the step."""
 BEYOND = 1e-2
 """Share of the energy that functions beyond the network may be expected to gain where it is called converged."""
@@ -237,12 +237,12 @@ class NewtonFlow:
     def _grown(self, iterate: Iterate, model: QuadraticModel) -> Iterate | None:
         """The iterate in a network grown towards the Newton step; None where that is not worth it, or cannot be.
 
-        It is worth it while the tangent space misses `MISSED` of what the model expects of all functions, and that is
-        `WORTHWHILE` of the energy; and the steps since the last growth must have gained as much.
+        It is worth it while the tangent space misses `GROWTH_MISS` of what the model expects of all functions, and that
+        is `GROWTH_GAIN` of the energy; and the steps since the last growth must have gained as much.
         """
-        memory, least = iterate.memory, WORTHWHILE * abs(iterate.value)
+        memory, least = iterate.memory, GROWTH_GAIN * abs(iterate.value)
         missed = memory.expected_beyond - memory.expected_decrease
-        if self.expansion is None or memory.expected_beyond <= least or missed <= MISSED * memory.expected_beyond:
+        if self.expansion is None or memory.expected_beyond <= least or missed <= GROWTH_MISS * memory.expected_beyond:
             return None
         if memory.growths and memory.grown_value - iterate.value <= least:
             return None
@@ -314,7 +314,7 @@ class NewtonFlow:
             model = replace(model, curvature=curvature)
             found = self._realised(model, iterate, iterate.space, mu, vectors=vectors)
             predicted = -model(found.m)
-            if not predicted > WORTH * self._least(iterate):
+            if not predicted > GAIN * self._least(iterate):
                 return None
             linearization = attempted(partial(self.energy.linearize, found.m))
             gain = -np.inf if linearization is None else (iterate.value - linearization.value) / predicted
@@ -388,7 +388,7 @@ class NewtonFlow:
         fewer = 1 if space.sampling == "nodal" else FEWER
         return retract(damped, iterate.ansatz, iterate.theta, space, damping=iterate.memory.damping,
                        iterations=max(self.retractions // fewer, 1), fit=fit, floor=FLOOR,
-                       least=fewer * WORTH * self._least(iterate), vectors=vectors)
+                       atol=fewer * GAIN * self._least(iterate), vectors=vectors)
 
     def status(self, iterate: Iterate) -> str:
         """Converged where the certificate is small: beside the energy, or as a log-likelihood if it is one.

@@ -24,7 +24,7 @@ from .search import damping_after, gain_ratio
 LEAST_GAIN, LARGEST_DAMPING = 1e-3, 1e12
 LIMITED, BEGIN = 0.3, 1e-4
 """Share of what the tangent space promises below which Marquardt's damping holds it up; Levenberg's at first."""
-PROBE, BENT, TOO_BENT = 0.1, 0.75, 3.0
+DIFFERENCE, ACCELERATED, REJECTED = 0.1, 0.75, 3.0
 """Share of a step at which its acceleration is measured, the largest relative one that is trusted, and the largest with
 which the step itself is: beyond it the tangent space says nothing about where the parameters go."""
 TINY = float(np.finfo(float).tiny)
@@ -55,7 +55,7 @@ class Retraction:
 
 
 def retract(model: QuadraticModel, ansatz, theta: np.ndarray, space, *, damping: float = 1e-3, iterations: int = 30,
-            fit: float = 0.0, paying: float = 3e-3, least: float = 0.0, floor: float = 1e-12,
+            fit: float = 0.0, rtol: float = 3e-3, atol: float = 0.0, floor: float = 1e-12,
             vectors: np.ndarray | TangentRows | None = None) -> Retraction:
     r"""Parameters near `theta` whose function minimises a model: Levenberg and Marquardt with geodesic acceleration.
 
@@ -78,10 +78,8 @@ def retract(model: QuadraticModel, ansatz, theta: np.ndarray, space, *, damping:
     fit
         Stop when the squared distance from the model's minimiser over all functions is this share of that of
         ``model.m``.
-    paying
-        Stop when an iteration gains less than this fraction of what all have gained.
-    least
-        Stop when one gains less than this.
+    rtol, atol
+        Stop when an iteration gains less than this fraction of what all have gained, or less than this.
     floor
         Smallest damping.
     vectors
@@ -99,8 +97,8 @@ def retract(model: QuadraticModel, ansatz, theta: np.ndarray, space, *, damping:
     m = realize(ansatz, theta, space)
     here = Retraction(theta, m, *model.at(m), damping)
     near = (1.0 - fit) * model(model.minimiser) if fit else -np.inf
-    rule, pays = marquardt_shift, True
-    while pays and here.iterations < iterations and here.value > near:
+    rule, ended = marquardt_shift, False
+    while not ended and here.iterations < iterations and here.value > near:
         before = here.value
         if vectors is None:
             vectors = tangents(ansatz, here.theta, space)
@@ -109,7 +107,7 @@ def retract(model: QuadraticModel, ansatz, theta: np.ndarray, space, *, damping:
         if rule is marquardt_shift and gained < LIMITED * possible:
             rule, damping, here = levenberg_shift, here.damping, replace(here, damping=max(BEGIN, floor))
         else:
-            pays = gained > 0.0 and gained >= max(paying * abs(here.value), least)
+            ended = not gained > 0.0 or gained < max(rtol * abs(here.value), atol)
     damping = here.damping if rule is marquardt_shift else damping
     return replace(here, damping=min(max(damping, floor), 1.0))
 
@@ -126,10 +124,11 @@ def _iterated(model: QuadraticModel, ansatz, here: Retraction, space, vectors, r
         shift = rule(np.diag(gram), damping)
         inverse = damped_inverse(gram, shift)
         step = inverse(slope)
-        bend = _acceleration(model, ansatz, here, space, vectors, step, inverse)
-        bent = 2.0 * np.sqrt(bend @ (shift * bend)) / max(np.sqrt(step @ (shift * step)), TINY)
-        if bent <= TOO_BENT:
-            trial = _tried(model, ansatz, here.theta - step + (0.5 * bend if bent <= BENT else 0.0), space)
+        acceleration = _acceleration(model, ansatz, here, space, vectors, step, inverse)
+        ratio = 2.0 * _length(acceleration, shift) / max(_length(step, shift), TINY)
+        if ratio <= REJECTED:
+            second = 0.5 * acceleration if ratio <= ACCELERATED else 0.0
+            trial = _tried(model, ansatz, here.theta - step + second, space)
             gain = gain_ratio(here.value - trial.value, float(slope @ step - 0.5 * step @ (gram @ step)))
             if gain > LEAST_GAIN:
                 return replace(trial, damping=damping_after(damping, gain, floor), iterations=count), possible
@@ -145,11 +144,16 @@ def _acceleration(model: QuadraticModel, ansatz, here: Retraction, space, vector
 
     The second derivative of the function is a difference quotient, at the price of one realisation.
     """
-    near = _realized(ansatz, here.theta - PROBE * step, space)
+    near = _realized(ansatz, here.theta - DIFFERENCE * step, space)
     if near is None:
         return np.zeros_like(step)
-    second = 2.0 / PROBE * ((near - here.m) / PROBE + vectors @ step)
+    second = 2.0 / DIFFERENCE * ((near - here.m) / DIFFERENCE + vectors @ step)
     return -inverse(vectors.T @ model.curvature.apply(second))
+
+
+def _length(step: np.ndarray, shift: np.ndarray) -> float:
+    """Length of a step (P,) in the norm of the damping."""
+    return float(np.sqrt(step @ (shift * step)))
 
 
 def _tried(model: QuadraticModel, ansatz, theta: np.ndarray, space) -> Retraction:
