@@ -11,6 +11,7 @@ from skfem import Basis, ElementTriP1, ElementTriP2
 from fem_ngf import (
     MLP,
     Continuation,
+    Expansion,
     FiniteElement,
     GaussianNoise,
     InputError,
@@ -24,11 +25,14 @@ from fem_ngf import (
     point_values,
 )
 from fem_ngf.ansatz.restore import ansatz_from_dict
+from fem_ngf.flows import continuation as flows
 from fem_ngf.flows.continuation import carried
 from fem_ngf.flows.iterate import LEVEL, UNREACHABLE, solve_kinds
+from fem_ngf.tangent import rows
 
 ANSATZ = MLP((2, 6, 6, 1))
 THETA = ANSATZ.initial(np.random.default_rng(0))
+SEEDLING = MLP((2, 3, 3, 1))
 
 
 def energies(cells):
@@ -52,6 +56,11 @@ def continuation(cells=(4, 8, 16), ansatz=ANSATZ, **options):
     networks = [ansatz or FiniteElement(energy.space) for energy in levels]
     return Continuation(tuple(NewtonFlow(energy, network, energy.space)
                               for energy, network in zip(levels, networks, strict=True)), **options)
+
+
+def growing_continuation(cells):
+    found = continuation(cells, SEEDLING)
+    return replace(found, flows=tuple(replace(flow, expansion=Expansion(candidates=64)) for flow in found.flows))
 
 
 def start_of(run):
@@ -154,6 +163,26 @@ def test_meshes_need_not_be_nested():
     ansatz, moved = carried(FiniteElement(old), theta, old, new)
     assert ansatz.space is new
     assert np.allclose(moved, 2.0 * new.basis.doflocs[0] - new.basis.doflocs[1])
+
+
+def test_spaces_know_the_coarsest_one_that_is_fine_enough(monkeypatch):
+    monkeypatch.setattr(flows, "LEAST_NODES", 70)
+    sizes = [getattr(flow.space.coarse, "size", None) for flow in continuation((4, 8, 10, 16, 32)).flows]
+    assert sizes == [None, None, None, None, 81]  # 25, 81, 121, 289, 1089 unknowns
+
+
+@pytest.mark.search
+def test_a_search_whose_gram_matrices_are_those_of_a_coarser_mesh_ends_where_others_do(monkeypatch):
+    """Slope and energy are those of its own mesh; what only that resolves is not learnt by new neurons."""
+    ends = []
+    for stored, least in ((rows.STORED, flows.LEAST_NODES), (10, 200)):
+        monkeypatch.setattr(rows, "STORED", stored)
+        monkeypatch.setattr(flows, "LEAST_NODES", least)
+        *_, stage = growing_continuation((16, 34)).run(SEEDLING.initial(np.random.default_rng(0)))
+        ends.append(stage.iterate)
+    assert ends[1].space.coarse.size == 289 and ends[0].space.coarse is None
+    assert ends[1].parameters > SEEDLING.size and ends[0].status == "converged"
+    assert ends[1].value < 1.03 * ends[0].value
 
 
 @pytest.mark.search

@@ -82,11 +82,22 @@ def test_what_has_been_solved_for_is_not_solved_for_again(linearization):
 
     old = replace(known(linearization), base=Actions(size, base.apply, solve))
     assert old.smallest > 0
-    grown = old.with_pairs(*random_pairs(linearization, RNG(5), 3))
+    grown = old.with_mu(old.smallest).with_pairs(*random_pairs(linearization, RNG(5), 3)).with_mu(0.0)
     fresh, g = Curvature(base, grown.factor), RNG(6).standard_normal(size)
     assert np.allclose(grown.ritz_values, fresh.ritz_values, rtol=1e-9)
     assert sum(columns) == old.rank + 3
     assert np.allclose(replace(grown, base=base).solve(g), fresh.solve(g), rtol=1e-9, atol=1e-9 * np.abs(g).max())
+
+
+def test_on_a_coarser_mesh_it_is_the_galerkin_product(linearization):
+    """Of the functions there, with its inverse on those that are not fixed."""
+    fine, coarse = parameter_space(6), parameter_space(3)
+    fine = replace(fine, coarse=coarse)
+    curvature, prolongation = known(linearization, mu=0.5), fine.prolongation.toarray()
+    found, expected = curvature.coarsened(fine), prolongation.T @ curvature.apply(prolongation)
+    assert np.allclose(found.apply(np.eye(coarse.size)), expected, atol=1e-12 * np.abs(expected).max())
+    assert np.allclose(found.solve(expected), np.eye(coarse.size), atol=1e-8)
+    assert curvature.coarsened(fine).base is found.base
 
 
 def test_pairs_are_exact_whatever_was_known_before(linearization):

@@ -1,5 +1,7 @@
 """Tangent vectors that are never stored, against those that are."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import skfem as sk
@@ -53,6 +55,25 @@ def test_only_large_vectors_at_nodes_are_not_stored(case, monkeypatch):
     assert isinstance(tangents(ansatz, theta, space), TangentRows)
     quadrature = HilbertSpace.l2(space.basis)
     assert quadrature.patches is None and isinstance(tangents(ansatz, theta, quadrature), np.ndarray)
+
+
+def test_on_a_coarser_mesh_the_gram_matrix_is_that_of_interpolants(monkeypatch):
+    """Exactly, and to second order that of the fine mesh; products with the vectors stay what they are."""
+    monkeypatch.setattr(rows, "STORED", 10)
+    bases = [sk.Basis(unit_square(n), sk.ElementTriP1()) for n in (8, 16, 32)]
+    half, quarter, fine = (HilbertSpace.h1(basis, fixed=basis.get_dofs("left"), sampling="nodal") for basis in bases)
+    ansatz = MLP((2, 5, 1), output_scale=1.0)
+    theta, factor = ansatz.initial(np.random.default_rng(0)), np.sin(4 * fine.nodes)
+    curvature, errors = Curvature(fine.inner_product, factor), []
+    exact = curvature.gram(TangentRows(ansatz, theta, fine))
+    for coarse in (half, quarter):
+        space = replace(fine, coarse=coarse)
+        interpolated = space.prolongation @ tangent_vectors(ansatz, theta, coarse)
+        found, vectors = curvature.gram(tangents(ansatz, theta, space)), tangents(ansatz, theta, space)
+        np.testing.assert_allclose(found, curvature.gram(interpolated), rtol=0, atol=1e-12 * np.abs(found).max())
+        np.testing.assert_array_equal(vectors @ theta, TangentRows(ansatz, theta, fine) @ theta)
+        errors.append(np.abs(found - exact).max())
+    assert errors[1] < 0.35 * errors[0] < 0.05 * np.abs(exact).max()
 
 
 def test_parts_of_points_are_compact_and_complete():

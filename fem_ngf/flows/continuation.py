@@ -9,10 +9,14 @@ import numpy as np
 
 from ..ansatz.finite_element import FiniteElement, prolongate
 from ..errors import InputError, SolveError
+from ..spaces.hilbert import HilbertSpace
 from ..tangent.tangent_space import realize
 from .certificate import certified
 from .iterate import DURATION, EXHAUSTED, LEVEL, UNREACHABLE, Iterate, solve_kinds
 from .newton_flow import NewtonFlow
+
+LEAST_NODES = 10_000
+"""Unknowns of the coarsest mesh on which Gram matrices are made in place of a finer one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +82,7 @@ class Continuation:
     def __post_init__(self):
         if not self.flows:
             raise InputError("flows is empty; give one flow a mesh")
+        object.__setattr__(self, "flows", with_coarser_spaces(self.flows))
 
     def start(self, theta: np.ndarray) -> Stage:
         """The stage at the start, on the coarsest mesh."""
@@ -174,6 +179,16 @@ class Continuation:
         dimension = getattr(space, "spatial", space).dimension  # of a field m(x, t) a solve is that of one step
         coarse, middle, *fine = (size ** (-self.rate / dimension) for size in sizes)
         return (middle - (fine[0] if fine else 0.0)) / (coarse - middle) if coarse > middle else float("nan")
+
+
+def with_coarser_spaces(flows: tuple) -> tuple:
+    """The flows, whose spaces know the coarsest one before them that resolves what networks are like."""
+    found = []
+    for flow in flows:
+        spaces = (each.space for each in found if LEAST_NODES <= each.space.size <= flow.space.size / 4)
+        coarse = next(spaces, None) if isinstance(flow.space, HilbertSpace) else None
+        found.append(flow if coarse is None else replace(flow, space=replace(flow.space, coarse=coarse.nodal_twin)))
+    return tuple(found)
 
 
 def entered(flow, theta: np.ndarray, before: Iterate) -> Iterate:

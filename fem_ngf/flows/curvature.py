@@ -121,6 +121,17 @@ class Curvature(SymmetricOperator):
         base = Matrix(self.base.sparse_matrix(), free)
         return LowRankPlus(base, self._lifted, 1.0 + self.mu)
 
+    def coarsened(self, space) -> LowRankPlus:
+        """``P^T H_mu P`` on the coarser mesh of a space.
+
+        Raises
+        ------
+        InputError
+            If the regularisation has no sparse matrix.
+        """
+        base = self.base.galerkin(space.prolongation, space.coarse.free)
+        return LowRankPlus(base, space.prolongation.T @ self._lifted, 1.0 + self.mu)
+
     @cached_property
     def _lifted(self) -> np.ndarray:
         """Factor (n, r') of ``H_mu - (1 + mu) A'``: what the known curvature has above mu."""
@@ -157,8 +168,7 @@ class Curvature(SymmetricOperator):
     def with_mu(self, mu: float) -> Curvature:
         """Another mu."""
         moved = replace(self, mu=mu)
-        if "_spectrum" in self.__dict__:
-            moved.__dict__["_spectrum"] = self._spectrum
+        moved.__dict__.update({name: self.__dict__[name] for name in ("_spectrum", "_solved") if name in self.__dict__})
         return moved
 
     def forgotten(self) -> Curvature:
@@ -195,9 +205,8 @@ class Curvature(SymmetricOperator):
         missing = (images - self.factor @ low)[:, ~replaced] / np.sqrt(1.0 - known[~replaced])
         new = np.column_stack([missing, images[:, replaced]])
         grown = Curvature(self.base, np.column_stack([factor, new]), self.mu)
-        if "_solved" in self.__dict__:
-            solved = _without(self._solved, low[:, replaced])
-            grown.__dict__["_solved"] = np.column_stack([solved, self.base.solve(new)])
+        solved = _without(self._solved, low[:, replaced])
+        grown.__dict__["_solved"] = np.column_stack([solved, self.base.solve(new)])
         return grown.compressed()
 
     def compressed(self) -> Curvature:

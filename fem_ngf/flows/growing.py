@@ -11,6 +11,8 @@ from ..growth.expansion import Expansion
 from ..growth.grow import grow
 from ..linalg.operators import SymmetricOperator
 from ..spaces.hilbert import HilbertSpace
+from ..tangent.rows import coarsens
+from .curvature import Curvature
 from .iterate import Iterate
 
 
@@ -18,12 +20,17 @@ def grown(expansion: Expansion, iterate: Iterate, target: np.ndarray, space: Hil
           metric: SymmetricOperator) -> Iterate | None:
     """The iterate with a network grown towards a target ``(n,)``, or None if there is nothing to grow by.
 
-    Function, energy and solves stay; the count of idle steps starts again. `space` is where tangent
-    functions are taken, `metric` what measures them.
+    Function, energy and solves stay; the count of idle steps starts again. `space` is where tangent functions are
+    taken, `metric` what measures them; where there are many on a fine mesh, that is done on a coarser one, towards the
+    target's projection in the metric.
     """
     if isinstance(iterate.ansatz, FiniteElement):
         return None
     events = iterate.memory.growths
+    if coarsens(iterate.ansatz, space) and isinstance(metric, Curvature) and metric.base.sparse is not None:
+        coarse = metric.coarsened(space)
+        target = coarse.solve(space.prolongation.T @ metric.apply(target))
+        space, metric = space.coarse, coarse
     growth = grow(expansion, iterate.ansatz, iterate.theta, target, space, metric, events)
     if growth is None:
         return None

@@ -52,6 +52,14 @@ class SymmetricOperator(ABC):
         """``T^T A T`` (k, k) of the columns of ``T`` (n, k)."""
         return symmetric_product(vectors, self.apply(vectors))
 
+    def galerkin(self, prolongation: sp.csr_array, free: np.ndarray) -> Matrix:
+        """``P^T A P`` of a sparse A, to be inverted on the unknowns numbered `free`; that of the last ``P`` is kept."""
+        last, product = self.__dict__.get("_galerkin", (None, None))
+        if last is not prolongation:
+            product = Matrix(sp.csr_array(prolongation.T @ (self.sparse_matrix() @ prolongation)), free, self.definite)
+            self.__dict__["_galerkin"] = (prolongation, product)
+        return product
+
     def sparse_matrix(self) -> sp.csr_array:
         """`sparse`, or an InputError where there is none."""
         if self.sparse is None:

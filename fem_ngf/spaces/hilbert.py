@@ -44,6 +44,8 @@ class HilbertSpace:
         (L2 projection) or ``"nodal"`` (interpolation, Lagrange elements only).
     team
         Processes that share the work of tangent vectors (`parallel.team`); None: each does all of it.
+    coarse
+        The same space on a coarser mesh, where the Gram matrices of many tangent vectors are made (`tangent.rows`).
 
     Notes
     -----
@@ -56,6 +58,7 @@ class HilbertSpace:
     fixed: np.ndarray
     sampling: str = "quadrature"
     team: object = None
+    coarse: HilbertSpace | None = None
 
     # ---- constructors -------------------------------------------------------------------------------------------
 
@@ -215,6 +218,13 @@ class HilbertSpace:
     def interpolation(self, x: np.ndarray) -> sp.csr_array:
         """Matrix (q c, n) of the values at any points x (q, d), those outside the mesh moved to it."""
         return interpolation(self.basis, x)
+
+    @cached_property
+    def prolongation(self) -> sp.csr_array:
+        """Matrix (n, n_c) that interpolates the functions of the `coarse` space here."""
+        free = np.zeros(self.size)
+        free[self.free] = 1.0
+        return sp.csr_array(sp.diags_array(free) @ self.coarse.interpolation(self.nodes))
 
     # ---- passages between the three kinds of array --------------------------------------------------------------
 

@@ -36,10 +36,22 @@ def tangents(ansatz, theta: np.ndarray, space: Space) -> np.ndarray | TangentRow
     return TangentRows(ansatz, theta, space)
 
 
+def coarsens(ansatz, space: Space) -> bool:
+    """Whether tangent vectors are so large that their inner products are those on the space's coarser mesh."""
+    return getattr(space, "coarse", None) is not None and ansatz.size * space.size > STORED
+
+
 def gram_and_image(metric: SymmetricOperator, factor: np.ndarray, vectors) -> tuple[np.ndarray, np.ndarray]:
-    """``T^T A T`` (P, P) and ``F^T T`` (r, P) of tangent vectors, stored or not, and a factor (n, r)."""
+    """``T^T A T`` (P, P) and ``F^T T`` (r, P) of tangent vectors, stored or not, and a factor (n, r).
+
+    Large ones are those of the functions that interpolate the network on the coarser mesh, where there is one.
+    """
     if isinstance(vectors, TangentRows) and metric.sparse is not None:
-        return vectors.gram_and_image(metric.sparse, factor)
+        if not coarsens(vectors.ansatz, vectors.space):
+            return vectors.gram_and_image(metric.sparse, factor)
+        coarse, prolongation = vectors.space.coarse, vectors.space.prolongation
+        metric, factor = metric.galerkin(prolongation, coarse.free), prolongation.T @ factor
+        return gram_and_image(metric, factor, tangents(vectors.ansatz, vectors.theta, coarse))
     vectors = np.asarray(vectors)
     return metric.gram(vectors), factor.T @ vectors
 
