@@ -15,14 +15,17 @@ from fem_ngf import (
     FiniteElement,
     FrozenEquation,
     GaussianNoise,
+    HilbertSpace,
     InverseProblem,
     Law,
     MatrixObservation,
     Model,
     NewtonFlow,
     Reactions,
+    StationaryProblem,
     Tikhonov,
     Visited,
+    WeakForm,
     dot,
     grad,
     law_band,
@@ -64,6 +67,50 @@ def test_a_law_is_recovered_with_the_order_of_its_mesh(element, finer, order):
         errors.append(law_error(lambda y, at=last, on=space: on.interpolation(y) @ at.m, lambda y: wavy(y.T), *visited))
     rates = -np.diff(np.log2(errors))
     assert np.all(rates > order - 0.4) and errors[-1] < 1e-3
+
+
+def folded(g):
+    """The gradient (2, n) of a potential, at gradients g (2, n)."""
+    return g + 0.3 * np.sin(2.0 * g) + 0.2 * g * g[::-1] ** 2
+
+
+def membranes(cells):
+    """A flux that is bilinear on each cell of [-1.3, 1.3]^2, and five states whose gradients fill the disc in it."""
+    axis = np.linspace(-1.3, 1.3, cells + 1)
+    law = Law(sk.Basis(sk.MeshQuad.init_tensor(axis, axis), sk.ElementVector(sk.ElementQuad1()), intorder=4))
+    state = sk.Basis(unit_square(8), sk.ElementTriP2(), intorder=4)
+    loads = [sk.LinearForm(lambda v, w, a=a, b=b: 9.0 * np.sin(np.pi * (a * w.x[0] + b * w.x[1])) * v).assemble(state)
+             for a, b in ((1, 1), (2, 0), (0, 2), (2, -2), (2, 2))]
+    form = WeakForm(lambda u, v, q, w: dot(q(*grad(u)), grad(v)), state, law)
+    problem = StationaryProblem(form, dirichlet=state.get_dofs().all(), loads=np.stack(loads, axis=1))
+    return law, problem, HilbertSpace.l2(law.basis, sampling="nodal")
+
+
+def test_a_flux_is_recovered_with_the_order_of_its_mesh():
+    """From whole states without noise, by the equation error.
+
+    Constants and multiples of the turned gradient are free of divergence whatever the state: q(0) = 0 is given, and a
+    curl costs.
+    """
+    _, problem, space = membranes(96)
+    exact, errors = problem.solve(space.project(folded(space.points.T).T)).u, []
+    curl = sk.BilinearForm(lambda q, r, w: (q.grad[1, 0] - q.grad[0, 1]) * (r.grad[1, 0] - r.grad[0, 1]))
+    for cells in (4, 8, 16):
+        law, problem, space = membranes(cells)
+        start = space.project(space.points)
+        equation = FrozenEquation(Reactions(problem, (problem.dirichlet,)), exact, start)
+        states = sp.eye_array(equation.state_size, format="csr")[:len(exact)]
+        energy = InverseProblem(equation, MatrixObservation(states, np.zeros((len(exact), 2))), exact,
+                                GaussianNoise.from_std(np.full(exact.shape, 1e-4)),
+                                Tikhonov(1e4 * curl.assemble(law.basis) + 1e-6 * space.mass), space)
+        at_rest = np.flatnonzero(np.abs(law.basis.doflocs).max(axis=0) < 1e-9)
+        m = quadratic_minimiser(energy.linearize(start), at_rest)
+        calls = zip(*(problem.form.visited(u, m)[0] for u in exact.T), strict=True)
+        seen = Visited(*(np.concatenate(part) for part in calls), law)
+        true, root = folded(seen.arguments.T).T, np.sqrt(seen.weights)[:, None]
+        errors.append(np.linalg.norm(root * (law.evaluate(m, seen.arguments) - true)) / np.linalg.norm(root * true))
+        assert seen.outside == 0.0
+    assert np.all(-np.diff(np.log2(errors)) > 1.8) and errors[-1] < 2e-3
 
 
 def test_a_rate_of_reaction_is_found():
