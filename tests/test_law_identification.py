@@ -35,6 +35,7 @@ from fem_ngf import (
     write_law,
 )
 from fem_ngf.run.loading import load_function
+from fem_ngf.run.results import _sensors
 
 CASES = Path(__file__).resolve().parents[1] / "cases"
 
@@ -180,6 +181,7 @@ def test_a_law_called_outside_its_mesh_is_reported(tmp_path):
     energy = discrete.inverse_problem(Everything(), lambda space: Tikhonov(space.stiffness))
     seen = Visited.at(energy.linearize(np.full(space.size, 2.0)), law)
     assert seen.outside == 0.0 and seen.range[0, 1] < 1.7
+    assert _sensors(energy.linearize(np.full(space.size, 2.0))) is None  # no place among the arguments
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert seen.summary()["law_outside"] == 0.0

@@ -166,6 +166,8 @@ def _sensors(at) -> np.ndarray | None:
     energy = getattr(at, "energy", None)
     if energy is None or not getattr(getattr(energy, "noise", None), "is_likelihood", False):
         return None
+    if getattr(getattr(getattr(energy, "pde", None), "form", None), "law_boxes", ()):
+        return None  # m is drawn over the arguments of a law
     return getattr(energy.observation, "points", None)
 
 
