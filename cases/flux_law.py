@@ -127,7 +127,7 @@ def case(cells: int = 12, p: float = 3.0, alpha: float = 0.1, noise: float = 0.0
                   for name, g in (("flux_error", seen.arguments[length <= radius]), ("flux_error_disc", disc))}
         if folder is not None:
             for degrees in (0, 45):
-                draw_along(folder / f"flux_{degrees}.png", unknown, at.m, flux(p), degrees, radius)
+                draw_along(folder / f"law_along_{degrees}.png", unknown, at.m, flux(p), degrees, radius)
         return {**seen.summary(), **errors}
 
     level = ngf.Level(f"{cells} x {cells}", energy, unknown.basis, truth=space.project(flux(p)(space.points.T).T),

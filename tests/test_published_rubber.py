@@ -25,6 +25,7 @@ def identified(name: str, seeds: int = 1) -> list[dict]:
         found.append(case.outcome(stage.iterate.linearization, None))
         P = found[-1]["law_errors"]["P"]
         print(f"{name} {seed}: P {P['mean']:.5f}, worst {P['worst']:.5f}, {time.process_time() - begin:.1f} s,",
+              f"visited {found[-1]['law_errors']['P_visited']['mean']:.5f}, angle {found[-1].get('fibre_angle')},",
               *(f"{key} {found[-1][key]}" for key in ("displacement_misfit", "reaction_misfit", "smoothness_weights")))
     return found
 
@@ -44,7 +45,7 @@ def test_published_rubbers_are_found(name, worst):
 @pytest.mark.slow
 @pytest.mark.search
 def test_published_fibres_are_found():
-    """Nobody says that there are fibres; their angle is 30 degrees."""
-    (found,) = identified("Holzapfel")
-    assert found["fibre_angle"] == pytest.approx(30.0, abs=1.0)
-    assert found["fibre_families"] == 2 and found["law_errors"]["P_visited"]["mean"] < 0.12
+    """Nobody says that there are fibres; their angle is 30 degrees. Three seeds."""
+    for found in identified("Holzapfel", seeds=3):
+        assert found["fibre_angle"] == pytest.approx(30.0, abs=1.0)
+        assert found["fibre_families"] == 2 and found["law_errors"]["P_visited"]["mean"] < 0.12
