@@ -104,7 +104,7 @@ def case(cells: int = 10, alpha: float = 1e6, spread: float = 4e-4, force_error:
         m, weights = improved(problem, material, m, alpha)
     if refinements > times:
         missed, guess, changes = mesh_error(test, material, m, spread, refinements, forces, guess)
-        m, weights = improved(problem, material, m, alpha, 1)
+        m, weights = improved(problem, material, m, alpha)
     energy = problem(material, weights, 1e-12)  # second derivatives of the energy feel the error of the states
 
     def outcome(at, folder):

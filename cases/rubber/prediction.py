@@ -18,7 +18,7 @@ def mesh_error(test, material, m, spread: float, refinements: int, forces: str, 
     """
     mesh, guess, seen, found, changes = test.mesh, test.states if guess is None else guess, [], [], [np.inf]
     while changes[-1] > 0.25 * spread and len(seen) <= refinements:
-        equation = test.equation(material.residual, material.laws, mesh, guess, 1e-6)
+        equation = test.equation(material.residual, material.laws, mesh, guess, 1e-5)
         try:
             basis, u = equation.form.state, equation.solve(m).u
         except ngf.SolveError:

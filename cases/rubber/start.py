@@ -93,17 +93,15 @@ def bettered(test, equation, material, m, weights) -> tuple[np.ndarray, bool]:
                          "step; give more and smaller load steps, or a finer mesh")
 
 
-def improved(problem, material, m, alpha: float, rounds: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    """Unknowns and weights after Gauss-Newton steps, each with the weights of the greatest evidence.
+def improved(problem, material, m, alpha: float) -> tuple[np.ndarray, np.ndarray]:
+    """Unknowns after a Gauss-Newton step with the weights of the greatest evidence, and these.
 
     ``problem(material, weights)`` is the inverse problem.
     """
     weights = np.full(len(material.bends), alpha)
-    for _ in range(rounds):
-        misfit = Misfit.at(problem(material, weights), m, material.smoothness(weights))
-        weights, _ = evidence(misfit, material, alpha)
-        m = stepped(problem(material, weights), misfit, material, weights)
-    return m, weights
+    misfit = Misfit.at(problem(material, weights), m, material.smoothness(weights))
+    weights, _ = evidence(misfit, material, alpha)
+    return stepped(problem(material, weights), misfit, material, weights), weights
 
 
 def coupled_where_needed(problem, material, m, alpha: float) -> tuple[Rubber, np.ndarray]:
