@@ -90,9 +90,13 @@ def case(cells: int = 10, alpha: float = 1e6, spread: float = 4e-4, force_error:
         raise ngf.InputError(f"held_out is {held_out}; give less than the {len(every)} load steps of the data")
     count = len(every) - held_out
     test = every.select(np.linspace(0, count, min(steps, count) + 1)[1:].round().astype(int) - 1)
-    material, m, weights = started(test, fibres, coupled == "yes", alpha)
     times = min(1, refinements)  # the second time of laws that the first has bettered
-    missed, guess, changes = mesh_error(test, material, m, spread, times, forces)
+    try:
+        material, m, weights = started(test, fibres, coupled == "yes", alpha)
+        missed, guess, changes = mesh_error(test, material, m, spread, times, forces)
+    except ngf.SolveError as error:
+        raise ngf.SolveError("laws of the equation error have no state at every load step: leave the last ones out "
+                             f"(--held-out) or give a finer mesh; {error}") from None
 
     def problem(material, weights, tolerance=1e-8):
         equation = test.equation(material.residual, material.laws, guess=guess, tolerance=tolerance)

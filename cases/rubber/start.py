@@ -67,30 +67,12 @@ def started(test, fibres: str, coupled: bool, alpha: float) -> tuple[Rubber, np.
     equation, stiff = test.equation(material.residual, material.laws, guess=test.states), m
     weights, noise = np.full(len(material.bends), alpha), 0.003 * test.values.size
     for number in range(ROUNDS):
-        m, all_taken = bettered(test, equation, material, m, weights)
+        energy = inverse_problem(equation, test, test.values, material, 5e-4, 2e-3, weights)
+        m = stepped(energy, Misfit.at(energy, m, material.smoothness(weights)), material, weights)
         weights = np.array([min(alpha, noise / max(m @ (part @ m), 1e-12)) for part in material.bends])
-        if number and all_taken and (weights == alpha).all():
+        if number and (weights == alpha).all():
             return material, stiff, weights
     return material, m, np.where(weights < alpha, RELIEF * weights, weights)
-
-
-def bettered(test, equation, material, m, weights) -> tuple[np.ndarray, bool]:
-    """Unknowns after a Gauss-Newton step, and whether the equation took all load steps with the laws m.
-
-    Otherwise the step is that of the first load steps that it takes: laws that are nearer there take more of them.
-    """
-    for count in range(len(test), 0, -1):
-        part = test.select(np.arange(count))
-        if count < len(test):
-            equation = part.equation(material.residual, material.laws, guess=part.states)
-        energy = inverse_problem(equation, part, part.values, material, 5e-4, 2e-3, weights)
-        try:
-            misfit = Misfit.at(energy, m, material.smoothness(weights))
-        except ngf.SolveError:
-            continue
-        return stepped(energy, misfit, material, weights), count == len(test)
-    raise ngf.SolveError("the equation has no solution with the laws of the equation error, not even at the first load "
-                         "step; give more and smaller load steps, or a finer mesh")
 
 
 def improved(problem, material, m, alpha: float) -> tuple[np.ndarray, np.ndarray]:
