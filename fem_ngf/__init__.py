@@ -1,7 +1,7 @@
 """Identify unknown fields in partial differential equations: neural unknowns, finite-element Hilbert geometry.
 
 The unknown is a neural network, the geometry of the search is a finite-element
-Hilbert space, and every step follows that space's own gradient flow.
+Hilbert space: Newton's method searches there, or the space's own gradient flow is followed.
 
 All public names are imported from here. ``__init__.pyi`` lists them with the modules that define them; each is loaded
 when it is first used, so that ``import fem_ngf`` costs nothing.

@@ -4,21 +4,27 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from problems import inverse_problem
 from skfem import Basis, ElementLineP1, MeshLine
 
 from fem_ngf import (
     MLP,
+    Anchored,
     Continuation,
     FiniteElement,
     GaussianNoise,
+    GradNetM,
     HilbertSpace,
     NewtonFlow,
     ParameterDescent,
     Regression,
+    SobolevFlow,
+    TorchModule,
 )
+from fem_ngf.ansatz.wrappers import is_structured
 from fem_ngf.flows.certificate import certified, expected_decrease, negligible
-from fem_ngf.flows.iterate import FLAT, STAGNATION, TOO_SMALL, start
+from fem_ngf.flows.iterate import EXHAUSTED, FLAT, STAGNATION, TOO_SMALL, start
 from fem_ngf.tangent.tangent_space import tangent_vectors
 
 RNG = np.random.default_rng
@@ -60,13 +66,33 @@ def test_a_rule_that_is_met_far_from_the_minimum_is_not_convergence():
     energy, space, _ = inverse_problem(5)
     network = MLP((2, 5, 1))
     flow = ParameterDescent(energy, network, space, "adam", learning_rate=1e-7, stagnation=1e-3, iterations=50)
+    *_, alone = flow.run(network.initial(RNG(0)))
     *_, stage = Continuation((flow,)).run(network.initial(RNG(0)))
     last = stage.iterate
+    assert (alone.stop_reason, alone.expected_decrease) == (last.stop_reason, last.expected_decrease)
     assert last.stop_reason.startswith(STAGNATION) and "could still be gained" in last.stop_reason
     assert last.status == "stalled" and last.expected_decrease > negligible(last)
     assert stage.solves[0] == last.solves and last.solves["incremental"] > 0
     *_, at_minimum = NewtonFlow(energy, FiniteElement(space), space, tolerance=1e-8).run(np.zeros(space.size))
     assert certified(at_minimum.stopped(STAGNATION)).converged
+
+
+@pytest.mark.parametrize("flow", [NewtonFlow, SobolevFlow])
+def test_the_end_of_the_iterations_says_what_could_be_gained_there(flow):
+    energy, space, _ = inverse_problem(6)
+    network = MLP((2, 5, 1))
+    *_, last = flow(energy, network, space, iterations=2).run(network.initial(RNG(0)))
+    assert last.stop_reason == EXHAUSTED
+    assert 0.5 * expected_decrease(last) <= last.expected_decrease <= 2.0 * expected_decrease(last)
+
+
+def test_what_cannot_grow_and_is_too_small_has_not_converged():
+    """Gradients are meant to be gradients: what other functions could gain is no loss then."""
+    energy, space, _ = inverse_problem(8, fraction=2e-3, weight=3e-4)
+    module = TorchModule(torch.nn.Sequential(torch.nn.Linear(2, 1), torch.nn.Tanh(), torch.nn.Linear(1, 1)))
+    *_, last = NewtonFlow(energy, module, space).run(module.initial(RNG(0)))
+    assert last.status == "stalled" and last.stop_reason == TOO_SMALL
+    assert is_structured(Anchored(GradNetM(1, (4,)))) and not is_structured(Anchored(module))
 
 
 def test_a_network_that_is_too_small_is_told():

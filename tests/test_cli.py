@@ -222,6 +222,18 @@ def test_the_shape_of_the_network_is_an_option(tmp_path, capfd):
     assert "the network of this case is a GradNetC" in capfd.readouterr().err
 
 
+def test_the_sobolev_flow_is_followed_for_a_given_time(tmp_path, capsys):
+    """In either discretisation, with steps of a given length; the history has the time and what was lost on the way."""
+    for discretization in ("projected", "retracted"):
+        folder = tmp_path / discretization
+        assert command(["run", CASE, "--cells", "4", "--levels", "1", "--flow", "sobolev", "--step-length", "1e-6",
+                        "--discretization", discretization, "--duration", "3e-6", "--out", str(folder), "--bare"]) == 0
+        rows, summary = history(folder), json.loads((folder / "summary.json").read_text())
+        assert [float(row["time"]) for row in rows] == pytest.approx([0.0, 1e-6, 2e-6, 3e-6])
+        assert float(rows[-1]["deviation"]) > 0.0 and float(rows[-1]["energy"]) < float(rows[0]["energy"])
+        assert summary["status"] == "exhausted" and summary["expected_decrease"] > 0.0
+
+
 def test_a_new_case_runs_as_it_is(tmp_path, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert command(["new", "plate"]) == 0
@@ -419,6 +431,8 @@ BAD = {
     "unknown metric": (given("--metric", "h7x"), "metric is 'h7x'"),
     "Sobolev order out of range": (given("--metric", "h5"), "5"),
     "width of a network that grows": (given("--grow", "--width", "5"), "width"),
+    "step in time of another flow": (given("--step-length", "0.1"), "step_length is for flow 'sobolev'"),
+    "trigger of another flow": (given("--grow", "--trigger", "alignment"), "trigger is for flow 'natural-gradient'"),
     "metric of the states in another flow": (given("--flow", "newton", "--metric", "gauss-newton"), "flows 'sobolev'"),
     "growth without growing": (given("--no-grow", "--growth", "random"), "growth is 'random'"),
     "no iterations": (given("--iterations", "0"), "iterations is 0"),

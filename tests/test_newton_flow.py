@@ -175,7 +175,7 @@ def test_curvature_goes_on_to_the_next_mesh():
     assert np.allclose(carried[:3], known[:3], rtol=0.1)
     following = fine.step(after)
     assert following.value < after.value
-    assert following.memory.expected_decrease <= following.memory.expected_beyond * (1 + 1e-6)
+    assert fine.expected(following) <= QuadraticModel.of(following).expected_decrease(None) * (1 + 1e-6)
 
 
 @pytest.mark.search

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -98,6 +99,7 @@ class GradNetC:
         If a field cannot be used.
     """
 
+    structured: ClassVar[bool] = True
     dimension: int = 2
     neurons: int = 9
     layers: int = 2
@@ -142,6 +144,7 @@ class GradNetM:
         If a field cannot be used.
     """
 
+    structured: ClassVar[bool] = True
     dimension: int = 2
     neurons: tuple[int, ...] = (8, 8)
     activation: str = "learnable"

@@ -251,6 +251,12 @@ def growing_layers(ansatz) -> int:
     return getattr(ansatz, "hidden_layers", 0)
 
 
+def is_structured(ansatz) -> bool:
+    """Whether its functions are gradients, or monotone, by construction, so that what others could gain is no loss."""
+    parts = getattr(ansatz, "parts", None) or [getattr(ansatz, "inner", None)]
+    return getattr(ansatz, "structured", False) or any(map(is_structured, filter(None, parts)))
+
+
 def _rows(values, like: np.ndarray) -> np.ndarray:
     """Values (q,) shaped for samples (q,) or (q, c) and broadcast to them."""
     values = np.asarray(values, dtype=np.float64)

@@ -11,7 +11,8 @@ import torch
 from ..errors import InputError, SolveError
 from ..spaces.hilbert import HilbertSpace
 from ..tangent.tangent_space import TangentSpace
-from .iterate import Iterate, arrived, at, blocked, resume, run, solve_kinds, start
+from .certificate import run
+from .iterate import Iterate, arrived, at, blocked, resume, solve_kinds, start
 from .search import attempted, backtrack
 
 METHODS = ("gradient-descent", "adam", "lbfgs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -54,8 +55,11 @@ def expected_decrease(iterate: Iterate) -> float:
 def certified(iterate: Iterate) -> Iterate:
     """The end of a flow that does not know what it could still gain, with that number.
 
-    Where a rule calls it converged and more than `negligible` could be gained, the reason says so, and it is not.
+    Where a rule calls it converged and more than `negligible` could be gained, the reason says so, and it is not. An
+    energy without a Hessian has no such number.
     """
+    if not any(hasattr(iterate.linearization, name) for name in ("residual", "hessian_action")):
+        return iterate
     counts = getattr(getattr(iterate.linearization, "energy", None), "counts", None)
     before = counts and solve_kinds(counts)
     try:
@@ -69,3 +73,15 @@ def certified(iterate: Iterate) -> Iterate:
         return iterate
     share = expected / abs(iterate.value) if iterate.value else float("inf")
     return iterate.stopped(f"{iterate.stop_reason}, but {share:.1%} of the energy could still be gained")
+
+
+def run(flow, start: np.ndarray | Iterate) -> Iterator[Iterate]:
+    """Iterates from parameters or from an iterate, the first one included; the last one has a stop reason.
+
+    It says what could still be gained; a flow that does not know it is `certified`.
+    """
+    iterate = start if isinstance(start, Iterate) else flow.start(start)
+    while not iterate.stop_reason:
+        yield iterate
+        iterate = flow.step(iterate)
+    yield iterate if np.isfinite(iterate.expected_decrease) else certified(iterate)

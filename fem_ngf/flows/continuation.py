@@ -12,7 +12,7 @@ from ..errors import InputError, SolveError
 from ..spaces.hilbert import HilbertSpace
 from ..tangent.tangent_space import realize
 from .certificate import certified
-from .iterate import DURATION, EXHAUSTED, LEVEL, UNREACHABLE, Iterate, solve_kinds
+from .iterate import LEVEL, UNREACHABLE, Iterate, solve_kinds
 from .newton_flow import NewtonFlow
 
 LEAST_NODES = 10_000
@@ -130,8 +130,7 @@ class Continuation:
     def _certified(self, stage: Stage) -> Stage:
         """The stage with what could still be gained, where the last level's flow ends and does not know it."""
         iterate = stage.iterate
-        known = np.isfinite(iterate.expected_decrease) or iterate.stop_reason in (EXHAUSTED, DURATION)
-        if known or stage.level < len(self.flows) - 1:
+        if np.isfinite(iterate.expected_decrease) or stage.level < len(self.flows) - 1:
             return stage
         return self.stage(stage.level, certified(iterate), stage.solves, stage.change)
 

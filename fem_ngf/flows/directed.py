@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..spaces.hilbert import HilbertSpace
-from .iterate import Iterate, arrived, at, blocked, resume, run, solve_kinds, start
+from .certificate import run
+from .iterate import Iterate, arrived, at, blocked, resume, solve_kinds, start
 from .search import attempted
 
 

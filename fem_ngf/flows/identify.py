@@ -9,7 +9,9 @@ import numpy as np
 
 from ..ansatz.checks import placed
 from ..ansatz.finite_element import FiniteElement
+from ..ansatz.wrappers import growing_layers
 from ..errors import is_number
+from ..growth.expansion import Expansion
 from .iterate import Iterate
 from .newton_flow import NewtonFlow
 
@@ -61,7 +63,8 @@ def identify(energy, network, *, seed: int = 0, control: bool = False,
     observe
         Called with every iterate of the network: ``print`` shows one line each.
     **settings
-        Further fields of `NewtonFlow`: iterations, tolerance, expansion, ...
+        Further fields of `NewtonFlow`: iterations, tolerance, ... A network that can grow does, unless ``expansion``
+        is None.
 
     Raises
     ------
@@ -84,6 +87,8 @@ def identify(energy, network, *, seed: int = 0, control: bool = False,
     """
     space = energy.space
     network = placed(network, space.nodal_twin.points)
+    if growing_layers(network):
+        settings = {"expansion": Expansion(), **settings}
     flow = NewtonFlow(energy, network, space, **settings)
     last = None
     for last in flow.run(network.initial(np.random.default_rng(seed))):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -22,10 +21,11 @@ EXHAUSTED = "iterations exhausted"
 DURATION = "end of the flow's duration"
 BLOCKED = "no step along the direction lowers the energy"
 CERTIFIED = "expected decrease below tolerance"
+IN_STRUCTURE = "expected decrease below tolerance, among functions of the network's structure"
 STALLED = "no step gains what the model still expects; let the network grow or take a larger one"
 TOO_SMALL = "the network can gain no more, but other functions could; let it grow or take a larger one"
 FLAT = "the data do not feel the unknown here, and do not fit; start elsewhere"
-CONVERGED = (GRADIENT, STAGNATION, CERTIFIED)
+CONVERGED = (GRADIENT, STAGNATION, CERTIFIED, IN_STRUCTURE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +149,7 @@ class Iterate:
     @property
     def expected_decrease(self) -> float:
         """What could still be gained in the network's tangent space; nan while that is not known."""
-        return getattr(self.memory, "expected_decrease", self.expected)
+        return self.expected if np.isfinite(self.expected) else getattr(self.memory, "expected_decrease", self.expected)
 
     def stopped(self, reason: str) -> Iterate:
         """The same iterate with a stop reason."""
@@ -220,15 +220,6 @@ def resume(flow, ansatz, state: dict) -> Iterate:
                    memory=flow.memory(**state["memory"]), **{name: state[name] for name in STATE})
 
 
-def run(flow, start: np.ndarray | Iterate) -> Iterator[Iterate]:
-    """Iterates from parameters or from an iterate, the first one included; the last one has a stop reason."""
-    iterate = start if isinstance(start, Iterate) else flow.start(start)
-    yield iterate
-    while not iterate.stop_reason:
-        iterate = flow.step(iterate)
-        yield iterate
-
-
 def at(flow, iterate: Iterate, theta: np.ndarray) -> Iterate:
     """The iterate at other parameters, with its energy linearised there.
 
@@ -257,7 +248,7 @@ def arrived(flow, before: Iterate, after: Iterate, counts: dict[str, int]) -> It
     slow = flow.stagnation > 0 and abs(before.value - after.value) <= flow.stagnation * abs(before.value)
     idle = before.idle + 1 if slow else 0
     moved = replace(after, step=before.step + 1, gradient_norm=gradient_norm, alignment=alignment, idle=idle,
-                    solves=solves_since(flow.energy.counts, counts, before.solves))
+                    expected=float("nan"), solves=solves_since(flow.energy.counts, counts, before.solves))
     if gradient_norm <= flow.tolerance * moved.start_gradient:
         return moved.stopped(GRADIENT)
     if idle >= 2:

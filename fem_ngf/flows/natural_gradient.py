@@ -14,6 +14,7 @@ from ..growth.grow import check_growing
 from ..linalg.dense import damped_solve, marquardt_shift
 from ..spaces.hilbert import HilbertSpace
 from ..tangent.tangent_space import TangentSpace, realize
+from .certificate import run
 from .curvature import check_metric, metric_space
 from .growing import grown, stagnates
 from .iterate import (
@@ -25,7 +26,6 @@ from .iterate import (
     blocked,
     realized_alignment,
     resume,
-    run,
     solve_kinds,
     start,
 )

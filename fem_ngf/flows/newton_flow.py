@@ -21,26 +21,26 @@ from functools import partial
 import numpy as np
 
 from ..ansatz.finite_element import FiniteElement
-from ..ansatz.wrappers import growing_layers, within
+from ..ansatz.wrappers import is_structured, within
 from ..errors import InputError, SolveError, check_has, check_positive
 from ..growth.expansion import Expansion
 from ..growth.grow import check_growing
 from ..linalg.bounded import held
 from ..spaces.hilbert import HilbertSpace
 from ..tangent.rows import STORED, TangentRows, tangents
-from .certificate import negligible
+from .certificate import negligible, run
 from .curvature import Curvature, krylov_pairs, misfit_factor
 from .growing import grown
 from .iterate import (
     CERTIFIED,
     EXHAUSTED,
     FLAT,
+    IN_STRUCTURE,
     STALLED,
     TOO_SMALL,
     Iterate,
     realized_alignment,
     resume,
-    run,
     solve_kinds,
     solves_since,
     start,
@@ -64,6 +64,8 @@ SHORTER, LONGER = 2.0, 0.6
 """Shares that end the look for the curvature of a network, which realises part of a step only, and the last one."""
 EXACT = 300
 """Most solves for all of the curvature, which is found where no regularisation stands for what is not."""
+UNKNOWN = {"expected_decrease": float("nan"), "expected_beyond": float("nan")}
+"""What the model expects where an iterate has just come to."""
 STRAIGHT = 0.05
 """Share of an energy's change that the trapezoidal rule may miss along a path on which secants are pairs."""
 
@@ -348,7 +350,7 @@ class NewtonFlow:
         norm = self.space.dual_norm(new.derivative)
         return replace(after, step=before.step + 1, gradient_norm=norm, step_size=1.0,
                        alignment=realized_alignment(self.space, before, moved), fit=float("nan"),
-                       memory=replace(state, factor=curvature.factor, slow=slow),
+                       expected=float("nan"), memory=replace(state, factor=curvature.factor, slow=slow, **UNKNOWN),
                        solves=solves_since(self.energy.counts, counts, before.solves))
 
     def _ended(self, iterate: Iterate, counts: dict) -> Iterate:
@@ -393,8 +395,9 @@ class NewtonFlow:
     def status(self, iterate: Iterate) -> str:
         """Converged where the certificate is small: beside the energy, or as a log-likelihood if it is one.
 
-        A network that could be larger must leave little to all functions, too. Where nothing is expected because the
-        state hardly depends on the unknown, as where an exponential has saturated, a large misfit tells.
+        A network must leave little to all functions, too, unless it is meant to be a gradient, or monotone. Where
+        nothing is expected because the state hardly depends on the unknown, as where an exponential has saturated, a
+        large misfit tells.
         """
         small, memory = negligible(iterate), iterate.memory
         if memory.expected_decrease > small:
@@ -402,8 +405,9 @@ class NewtonFlow:
         felt = memory.factor is None or memory.factor.shape[1] > 0
         if not felt and iterate.terms["misfit"] > self.energy.data.size:
             return FLAT
-        beyond = memory.expected_beyond > max(small, BEYOND * abs(iterate.value))
-        return TOO_SMALL if beyond and growing_layers(iterate.ansatz) else CERTIFIED
+        if memory.expected_beyond <= max(small, BEYOND * abs(iterate.value)):
+            return CERTIFIED
+        return IN_STRUCTURE if is_structured(iterate.ansatz) else TOO_SMALL
 
     def _tangents(self, iterate: Iterate):
         if isinstance(iterate.ansatz, FiniteElement):

@@ -25,9 +25,10 @@ from ..growth.grow import check_growing
 from ..linalg.dense import damped_solve, marquardt_shift
 from ..spaces.hilbert import HilbertSpace
 from ..tangent.tangent_space import TangentSpace, realize
+from .certificate import run
 from .curvature import check_metric, metric_space
 from .growing import grown
-from .iterate import DURATION, Iterate, arrived, blocked, resume, run, solve_kinds, start
+from .iterate import DURATION, Iterate, arrived, blocked, resume, solve_kinds, start
 from .quadratic_model import QuadraticModel
 from .retraction import retract
 

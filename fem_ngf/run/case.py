@@ -290,7 +290,7 @@ class Case:
     defaults
         Values of `RunOptions` that this case prefers to the general defaults.
     tuning
-        Values of further fields of the case's default flow: ``{"worth": 0.2}``.
+        Values of further fields of the case's default flow: ``{"share": 0.2}``.
     title
         One line for reports; the command line takes the first one of the case function's documentation.
     about

@@ -36,8 +36,9 @@ def row(stage: Stage, step: int, mesh: str, spent, kappa: bool = False) -> dict:
     Notes
     -----
     ``pde_solves``, its three kinds and ``pde_work`` are cumulative over the whole run; ``level_solves`` counts the
-    solves on the row's own mesh. Evolutions, of equations in time, and terms of the energy beyond misfit and
-    regularisation follow the fixed columns.
+    solves on the row's own mesh. Time and deviation of a Sobolev flow (what its steps have lost from the exact flow, in
+    H), evolutions, of equations in time, and terms of the energy beyond misfit and regularisation follow the fixed
+    columns.
     """
     iterate = stage.iterate
     solves = {kind: sum(level.get(kind, 0) for level in stage.solves) for kind in ("forward", "adjoint", "incremental")}
@@ -52,6 +53,8 @@ def row(stage: Stage, step: int, mesh: str, spent, kappa: bool = False) -> dict:
         "pde_work": stage.work, "cpu_seconds": spent.cpu,
         "event": "; ".join(filter(None, [*iterate.events, iterate.stop_reason])),
     }
+    if np.isfinite(iterate.time):
+        found |= {"time": iterate.time, "deviation": iterate.memory.deviation}
     if spent.evolutions.total:
         found["evolutions"] = spent.evolutions.total
     found |= {name: value for name, value in iterate.terms.items() if name not in found}

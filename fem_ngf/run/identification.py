@@ -28,7 +28,7 @@ from ..growth.grow import seedling
 from ..pde.protocol import SolveCounts
 from ..tangent.tangent_space import check_tangents
 from .case import Case, reweighted
-from .options import STATES, RunOptions, given_weight
+from .options import SOBOLEV, STATES, RunOptions, given_weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +169,7 @@ def _flow(case: Case, options: RunOptions, level, space):
     ansatz = FiniteElement(space, case.start or 0.0) if nodal else _on_device(network, options)
     tuned = options.flow == case.defaults.get("flow", RunOptions.flow)
     wanted: dict[str, Any] = dict(case.tuning) if tuned else {}
-    names = ("iterations", "tolerance", "stagnation", "method")
+    names = ("iterations", "tolerance", "stagnation", "method", *SOBOLEV)
     wanted |= {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.metric == STATES:
         wanted["metric"] = STATES

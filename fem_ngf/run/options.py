@@ -14,6 +14,7 @@ from ..errors import InputError
 
 ANSATZ = Literal["neural", "finite-element"]
 FLOW = Literal["newton", "sobolev", "natural-gradient", "gradient-descent", "adam", "lbfgs"]
+DISCRETIZATION = Literal["projected", "retracted"]
 METHOD = Literal["euler", "heun", "levenberg-marquardt", "gradient-normalized"]
 SELECTION = Literal["greedy", "random"]
 TRIGGER = Literal["either", "alignment", "stagnation"]
@@ -38,7 +39,9 @@ BELOW_ONE = ("tolerance", "stagnation")
 # What a run has from its start; resume refuses it.
 SETTLED = ("out", "seed", "levels", "ansatz", "sampling", "width", "depth", "activation", "grow", "growth",
            "start_width", "weight")
-POSITIVE = ("length", "tolerance", "stagnation")
+POSITIVE = ("length", "tolerance", "stagnation", "step_length", "accuracy", "duration")
+SOBOLEV = ("discretization", "step_length", "accuracy", "duration")
+"""Options of flow sobolev."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,15 @@ class RunOptions:
         flow of H in continuous time; natural-gradient projects and steps; the others know no H.
     method
         Time discretisation of natural-gradient.
+    discretization
+        Of flow sobolev: retracted, the step taken in H and the network fitted to it, or projected, Heun's method on the
+        parameters.
+    step_length
+        Of flow sobolev: a fixed step in time; without it the error in time chooses.
+    accuracy
+        Of flow sobolev: largest error in time of a step, relative to the step.
+    duration
+        Of flow sobolev: the time at which it ends.
     metric
         Inner product of H: l2, h1, hS with an order S in [-2, 2] (h0.5, h-1), or one that the case names; for
         flows sobolev and natural-gradient also gauss-newton, that of the states which the unknown causes.
@@ -115,6 +127,10 @@ class RunOptions:
     ansatz: ANSATZ = "neural"
     flow: FLOW = "newton"
     method: METHOD | None = None
+    discretization: DISCRETIZATION | None = None
+    step_length: float | None = None
+    accuracy: float | None = None
+    duration: float | None = None
     metric: str = "h1"
     length: float | None = None
     sampling: SAMPLING = "quadrature"
@@ -146,6 +162,8 @@ class RunOptions:
         for name, default in (("growth", "greedy"), ("trigger", "either")):
             if not self.may_grow and getattr(self, name) != default:
                 raise InputError(f"{name} is {getattr(self, name)!r}, but the network does not grow; add grow")
+        if self.trigger != "either" and self.flow != "natural-gradient":
+            raise InputError(f"trigger is for flow 'natural-gradient', not {self.flow!r}: its steps say when to grow")
         if self.width is not None and self.grow:
             raise InputError("width is of a network that does not grow; give start_width, or leave grow out")
         for name in ("depth", "activation", "control"):
@@ -154,6 +172,8 @@ class RunOptions:
         _check_cuda(self.device)
         if self.metric == STATES and self.flow not in ("sobolev", "natural-gradient"):
             raise InputError(f"metric {STATES!r} is for flows 'sobolev' and 'natural-gradient', not {self.flow!r}")
+        if self.flow != "sobolev" and (wrong := [name for name in SOBOLEV if getattr(self, name) is not None]):
+            raise InputError(f"{wrong[0]} is for flow 'sobolev', not {self.flow!r}")
         if self.method and self.flow != "natural-gradient":
             raise InputError(f"method {self.method!r} is for flow 'natural-gradient', not {self.flow!r}")
 
