@@ -102,7 +102,7 @@ def law_figure(found: Callable, visited: Visited, truth: Callable | None = None,
     labels
         Of the axes.
     """
-    figure = figure_of(6.4, 4.2)
+    figure = figure_of(6.4, 4.2, titled=False)
     axes = figure.add_subplot()
     y, (first, last) = _arguments(visited), visited.range[0]
     beyond = 0.5 * (last - first)
