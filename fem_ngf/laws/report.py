@@ -107,13 +107,14 @@ def law_figure(found: Callable, visited: Visited, truth: Callable | None = None,
     y, (first, last) = _arguments(visited), visited.range[0]
     beyond = 0.5 * (last - first)
     y = np.linspace(max(y[0, 0], first - beyond), min(y[-1, 0], last + beyond), 400)[:, None]
-    for a, b in ((y[0, 0], first), (last, y[-1, 0])):
-        axes.axvspan(a, b, color="0.9", zorder=0)
+    for a, b, label in ((y[0, 0], first, None), (last, y[-1, 0], "not visited")):
+        axes.axvspan(a, b, color="0.9", zorder=0, label=label)
     value, inside = found(y), (first <= y[:, 0]) & (y[:, 0] <= last)
     heights = [value, *([] if truth is None else [truth(y)[inside]])]
     if band is not None:
         spread = 2.0 * band(y)
-        axes.fill_between(y[:, 0], value - spread, value + spread, color="C0", alpha=0.25, lw=0)
+        axes.fill_between(y[:, 0], value - spread, value + spread, color="C0", alpha=0.25, lw=0,
+                          label="two standard deviations")
         heights += [(value - spread)[inside], (value + spread)[inside]]
     axes.plot(y[:, 0], value, label="identified")
     if truth is not None:
