@@ -13,7 +13,7 @@ ROUNDING = 1e-11
 """Part of its length below which what a projection leaves of a vector is rounding."""
 
 
-def symmetric_product(left: np.ndarray, right: np.ndarray, block: int = 256) -> np.ndarray:
+def symmetric_product(left: np.ndarray, right: np.ndarray, block: int = 48) -> np.ndarray:
     """``left^T right`` when it, or the sum it belongs to, is symmetric: only its upper triangle is multiplied.
 
     Parameters
@@ -22,7 +22,7 @@ def symmetric_product(left: np.ndarray, right: np.ndarray, block: int = 256) -> 
         ``(n, k)``.
     """
     k = left.shape[1]
-    if k <= 2 * block:
+    if k <= block:
         product = left.T @ right
         return 0.5 * (product + product.T)
     product = np.empty((k, k))
