@@ -22,14 +22,13 @@ def symmetric_product(left: np.ndarray, right: np.ndarray, block: int = 48) -> n
         ``(n, k)``.
     """
     k = left.shape[1]
-    if k <= block:
-        product = left.T @ right
-        return 0.5 * (product + product.T)
     product = np.empty((k, k))
     for start in range(0, k, block):
         stop = min(start + block, k)
-        product[start:stop, start:] = left[:, start:stop].T @ right[:, start:]
-        product[start:, start:stop] = product[start:stop, start:].T
+        rows = left[:, start:stop].T @ right[:, start:]
+        corner = rows[:, :stop - start]
+        product[start:stop, start:], product[start:, start:stop] = rows, rows.T
+        product[start:stop, start:stop] = 0.5 * (corner + corner.T)
     return product
 
 
