@@ -234,6 +234,15 @@ def test_the_sobolev_flow_is_followed_for_a_given_time(tmp_path, capsys):
         assert summary["status"] == "exhausted" and summary["expected_decrease"] > 0.0
 
 
+def test_what_a_case_prefers_for_one_flow_does_not_bind_another():
+    prefers = {"flow": "sobolev", "step_length": 0.1, "discretization": "projected", "trigger": "alignment", "grow": True}
+    options = RunOptions.merged(prefers, {"flow": "newton"})
+    assert options.step_length is None and options.discretization is None and options.trigger == "either"
+    assert RunOptions.merged({**prefers, "trigger": "either"}, {}).step_length == 0.1
+    with pytest.raises(InputError, match="step_length 0.2 is for flow 'sobolev'"):
+        RunOptions.merged(prefers, {"flow": "newton", "step_length": 0.2})
+
+
 def test_a_new_case_runs_as_it_is(tmp_path, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert command(["new", "plate"]) == 0
@@ -431,8 +440,9 @@ BAD = {
     "unknown metric": (given("--metric", "h7x"), "metric is 'h7x'"),
     "Sobolev order out of range": (given("--metric", "h5"), "5"),
     "width of a network that grows": (given("--grow", "--width", "5"), "width"),
-    "step in time of another flow": (given("--step-length", "0.1"), "step_length is for flow 'sobolev'"),
-    "trigger of another flow": (given("--grow", "--trigger", "alignment"), "trigger is for flow 'natural-gradient'"),
+    "step in time of another flow": (given("--step-length", "0.1"), "step_length 0.1 is for flow 'sobolev'"),
+    "trigger of another flow": (given("--grow", "--trigger", "alignment"),
+                                "trigger 'alignment' is for flow 'natural-gradient'"),
     "metric of the states in another flow": (given("--flow", "newton", "--metric", "gauss-newton"), "flows 'sobolev'"),
     "growth without growing": (given("--no-grow", "--growth", "random"), "growth is 'random'"),
     "no iterations": (given("--iterations", "0"), "iterations is 0"),

@@ -124,6 +124,11 @@ class Iterate:
         return getattr(self.memory, "time", float("nan"))
 
     @property
+    def deviation(self) -> float:
+        """Bound on the distance to the exact Sobolev flow; nan in flows that follow none."""
+        return getattr(self.memory, "deviation", float("nan"))
+
+    @property
     def certificate(self) -> float:
         """Bound ``||grad|| / mu`` on the distance to the minimiser of a mu-strongly convex energy, else nan."""
         modulus = getattr(self.linearization, "convexity_in", None)

@@ -54,7 +54,7 @@ def row(stage: Stage, step: int, mesh: str, spent, kappa: bool = False) -> dict:
         "event": "; ".join(filter(None, [*iterate.events, iterate.stop_reason])),
     }
     if np.isfinite(iterate.time):
-        found |= {"time": iterate.time, "deviation": getattr(iterate.memory, "deviation", "")}
+        found |= {"time": iterate.time, "deviation": iterate.deviation}
     if spent.evolutions.total:
         found["evolutions"] = spent.evolutions.total
     found |= {name: value for name, value in iterate.terms.items() if name not in found}

@@ -41,7 +41,8 @@ SETTLED = ("out", "seed", "levels", "ansatz", "sampling", "width", "depth", "act
            "start_width", "weight")
 POSITIVE = ("length", "tolerance", "stagnation", "step_length", "accuracy", "duration")
 SOBOLEV = ("discretization", "step_length", "accuracy", "duration")
-"""Options of flow sobolev."""
+OF_FLOW = {"method": "natural-gradient", "trigger": "natural-gradient", **dict.fromkeys(SOBOLEV, "sobolev")}
+"""Options of one flow."""
 
 
 @dataclass(frozen=True)
@@ -162,8 +163,6 @@ class RunOptions:
         for name, default in (("growth", "greedy"), ("trigger", "either")):
             if not self.may_grow and getattr(self, name) != default:
                 raise InputError(f"{name} is {getattr(self, name)!r}, but the network does not grow; add grow")
-        if self.trigger != "either" and self.flow != "natural-gradient":
-            raise InputError(f"trigger is for flow 'natural-gradient', not {self.flow!r}: its steps say when to grow")
         if self.width is not None and self.grow:
             raise InputError("width is of a network that does not grow; give start_width, or leave grow out")
         for name in ("depth", "activation", "control"):
@@ -172,10 +171,9 @@ class RunOptions:
         _check_cuda(self.device)
         if self.metric == STATES and self.flow not in ("sobolev", "natural-gradient"):
             raise InputError(f"metric {STATES!r} is for flows 'sobolev' and 'natural-gradient', not {self.flow!r}")
-        if self.flow != "sobolev" and (wrong := [name for name in SOBOLEV if getattr(self, name) is not None]):
-            raise InputError(f"{wrong[0]} is for flow 'sobolev', not {self.flow!r}")
-        if self.method and self.flow != "natural-gradient":
-            raise InputError(f"method {self.method!r} is for flow 'natural-gradient', not {self.flow!r}")
+        for name, flow in OF_FLOW.items():
+            if self.flow != flow and getattr(self, name) != getattr(RunOptions, name):
+                raise InputError(f"{name} {getattr(self, name)!r} is for flow {flow!r}, not {self.flow!r}")
 
     @classmethod
     def merged(cls, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> RunOptions:
@@ -192,8 +190,8 @@ class RunOptions:
         check_values(defaults)
         settings = {**defaults, **given}
         if "flow" in given:  # preferences for another flow's details go with that flow
-            if "method" not in given and settings["flow"] != "natural-gradient":
-                settings.pop("method", None)
+            for name in (name for name, flow in OF_FLOW.items() if name not in given and flow != settings["flow"]):
+                settings.pop(name, None)
         growing = settings.get("ansatz", cls.ansatz) == "neural" and settings.get("flow", cls.flow) in GROWING
         if "grow" not in given and not growing:  # nor does a case's preference for growth bind what cannot grow
             settings.pop("grow", None)
