@@ -235,7 +235,8 @@ def test_the_sobolev_flow_is_followed_for_a_given_time(tmp_path, capsys):
 
 
 def test_what_a_case_prefers_for_one_flow_does_not_bind_another():
-    prefers = {"flow": "sobolev", "step_length": 0.1, "discretization": "projected", "trigger": "alignment", "grow": True}
+    prefers = {"flow": "sobolev", "step_length": 0.1, "discretization": "projected", "trigger": "alignment",
+               "grow": True}
     options = RunOptions.merged(prefers, {"flow": "newton"})
     assert options.step_length is None and options.discretization is None and options.trigger == "either"
     assert RunOptions.merged({**prefers, "trigger": "either"}, {}).step_length == 0.1
