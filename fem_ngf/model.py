@@ -11,12 +11,12 @@ import numpy as np
 import scipy.sparse as sp
 from skfem import AbstractBasis, Basis, Element, ElementLineP1, FacetBasis, LinearForm, MeshLine
 
+from .bases import LeanBasis, forgetful
 from .data.measurements import Measurements, TimeSeries, WholeField
 from .data.observation import MatrixObservation, point_values, time_weights
 from .energies.inverse_problem import InverseProblem
 from .errors import InputError, check_counts, check_function, check_has, check_not_negative, real_array
 from .forms.laws import Law
-from .forms.shapes import thrifty
 from .forms.weak_form import WeakForm
 from .meshes import boundary
 from .pde.protocol import State
@@ -28,6 +28,7 @@ from .spaces import protocol
 from .spaces.hilbert import HilbertSpace
 from .spaces.matrices import components_of
 from .spaces.product import ProductSpace
+from .spaces.sampling import is_lagrange
 from .spaces.tensor import TensorSpace
 
 Value = float | Callable[[np.ndarray], np.ndarray]
@@ -175,9 +176,13 @@ class Model:
                              "the same kind of cells")
         if self.intorder is not None:
             check_counts(intorder=self.intorder)
-        state = thrifty(Basis(mesh, self.state, intorder=self.intorder))
+        with forgetful(mesh):
+            return self._on(mesh)
+
+    def _on(self, mesh) -> Discretization:
+        state = LeanBasis(mesh, self.state, intorder=self.intorder)
         entries = self.parameter if isinstance(self.parameter, tuple) else (self.parameter,)
-        fields = tuple(each if isinstance(each, Law) else thrifty(state.with_element(each)) for each in entries)
+        fields = tuple(each if isinstance(each, Law) else state.with_element(each) for each in entries)
         form = self._form(state, self.residual, self.boundary, fields)
         dofs, values = self._given(state)
         how = {"dirichlet": dofs, "linear": self.linear, "symmetric": self.definite or self.symmetric,
@@ -234,7 +239,7 @@ class Model:
         return FacetBasis(mesh, self.state, facets=boundary(mesh, name), intorder=self.intorder)
 
     def _data(self, basis: AbstractBasis) -> dict:
-        points = np.asarray(basis.global_coordinates())
+        points = np.asarray(basis.global_coordinates()) if any(map(callable, self.data.values())) else None
         return {name: value(points) if callable(value) else value for name, value in self.data.items()}
 
     def _given(self, state: Basis, t: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -375,7 +380,8 @@ def _nodal(basis: AbstractBasis, m, unknowns=slice(None)) -> np.ndarray:
     """
     if not callable(m):
         return np.asarray(m, dtype=float)
-    if not isinstance(unknowns, np.ndarray) and not (space := HilbertSpace.l2(basis)).is_lagrange:
+    if not isinstance(unknowns, np.ndarray) and not is_lagrange(basis):
+        space = HilbertSpace.l2(basis)
         return space.project(np.broadcast_to(m(space.points.T), protocol.sample_shape(space)[::-1]).T)
     numbers, components = np.arange(basis.N)[unknowns], components_of(basis)
     shape = (components, len(numbers))[components == 1:]

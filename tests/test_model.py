@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from skfem import Basis, ElementTetP1, ElementTetP2, ElementTriP1, ElementTriP2, ElementVector
-from skfem.models.poisson import laplace
+from skfem import Basis, ElementTriP1, ElementTriP2, ElementVector
 
 from fem_ngf import (
     MLP,
@@ -32,7 +31,6 @@ from fem_ngf import (
     rectangle,
     sym_grad,
     taylor_rate,
-    unit_cube,
     unit_square,
 )
 
@@ -180,18 +178,3 @@ def test_a_parameter_that_moves_lives_in_space_and_time():
     assert np.allclose(film[:, :, 0], times[:, None] ** 2, atol=1e-12)
     with pytest.raises(InputError, match="parameter_times is for one field"):
         Model(lambda u, v, m, w: u * v, ElementTriP1(), (ElementTriP1(), ElementTriP1()), evolution=evolution)
-
-
-def test_constant_gradients_are_kept_once_an_element():
-    discrete = Model(lambda u, v, m, w: torch.exp(m) * dot(grad(u), grad(v)) - v, ElementTetP1(), ElementTetP1(),
-                     dirichlet=0.0, intorder=3, linear=True).on(unit_cube(2))
-    plain = Basis(unit_cube(2), ElementTetP1(), intorder=3)
-    for basis in (discrete.state, discrete.parameter):
-        assert all(field.grad.strides[-1] == 0 for (field,) in basis.basis)
-        assert np.array_equal(laplace.assemble(basis).toarray(), laplace.assemble(plain).toarray())
-    form = WeakForm(lambda u, v, m, w: torch.exp(m) * dot(grad(u), grad(v)) - v, plain, ElementTetP1())
-    u, m = (np.random.default_rng(i).standard_normal(plain.N) for i in range(2))
-    assert np.array_equal(discrete.equation.form.tangent(u, m).data, form.tangent(u, m).data)
-    quadratic = Model(lambda u, v, m, w: dot(grad(u), grad(v)) - m * v, ElementTetP2(), ElementTetP1(), dirichlet=0.0,
-                      intorder=3).on(unit_cube(1))
-    assert all(field.grad.strides[-1] != 0 for (field,) in quadratic.state.basis)

@@ -103,6 +103,26 @@ def test_petsc_that_is_not_there_or_has_another_mpi_is_refused(monkeypatch, caps
         start_petsc()
 
 
+@needs_petsc
+def test_petsc_gives_freed_memory_back():
+    """Not so without help: a library that PETSc loads tells glibc to keep it."""
+    code = """if True:
+        import numpy as np
+        from fem_ngf.parallel.launch import start_petsc
+        def resident():
+            return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmRSS")) / 1e3
+        start_petsc()
+        before = resident()
+        arrays = [np.ones(1_500_000) for _ in range(10)]
+        last, during = np.ones(100), resident()
+        del arrays
+        print(during - before, resident() - before)
+    """
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=True)
+    during, after = map(float, said.stdout.split())
+    assert during > 110 and after < 30
+
+
 def test_an_error_of_one_process_alone_meets_no_other():
     """The others wait for it, asleep, until it ends them all."""
     problem = object.__new__(SharedProblem)

@@ -49,8 +49,9 @@ def same_points(one, other):
     """Whether two bases integrate over the same points of the same mesh."""
     if one is other:
         return True
-    same_kind = type(one) is type(other) and one.nelems == other.nelems and one.X.shape == other.X.shape
-    if not (same_kind and np.allclose(one.X, other.X) and np.allclose(one.W, other.W)):
+    same_kind = type(one) is type(other) or isinstance(one, Basis) and isinstance(other, Basis)
+    same_shape = one.nelems == other.nelems and one.X.shape == other.X.shape
+    if not (same_kind and same_shape and np.allclose(one.X, other.X) and np.allclose(one.W, other.W)):
         return False
     if not _same_mesh(one.mesh, other.mesh):
         return False
@@ -75,11 +76,12 @@ def point_arrays(basis, data, device):
     geometry = {"x": basis.global_coordinates, "h": basis.mesh_parameters}
     if isinstance(basis, FacetBasis):
         geometry["n"] = lambda: basis.normals
+    shape = basis.nelems, basis.X.shape[-1]
     arrays = {name: Lazy(lambda make=make: as_tensor(make(), device)) for name, make in geometry.items()}
     for name, value in data.items():
         if name in RESERVED or name.startswith("_"):
             raise InputError(f"data is called {name!r}, which is taken; choose another name")
-        arrays[name] = _data(name, value, basis.dx.shape, device)
+        arrays[name] = _data(name, value, shape, device)
     return arrays
 
 

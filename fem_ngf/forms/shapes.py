@@ -17,6 +17,7 @@ from skfem import ElementVector, FacetBasis
 from skfem.element import ElementComposite, ElementH1
 from skfem.mapping import MappingAffine
 
+from ..bases import cell_maps
 from ..errors import InputError
 from .fields import as_tensor
 from .laws import Law, LawTable
@@ -33,10 +34,9 @@ class Geometry:
     @classmethod
     def of(cls, basis, device):
         """The geometry of a cell basis; affine maps are stored once per element."""
-        inverse = basis.mapping.invDF(basis.X, tind=basis.tind)
-        determinant = np.abs(basis.mapping.detDF(basis.X, tind=basis.tind))
-        if isinstance(basis.mapping, MappingAffine):
-            inverse, determinant = inverse[..., :1], determinant[..., :1]
+        maps = cell_maps(basis.mapping, basis.tind)
+        points = basis.X[:, :1] if isinstance(maps, MappingAffine) else basis.X
+        inverse, determinant = maps.invDF(points, tind=basis.tind), np.abs(maps.detDF(points, tind=basis.tind))
         return cls(*(as_tensor(array, device) for array in (inverse, determinant, basis.W)))
 
     def restricted(self, chosen):
@@ -205,15 +205,6 @@ def _physical(basis, dofs, device):
         tables[kind] = (as_tensor(stacked, device), shape)
     return PhysicalShapes(int(basis.N), tables["value"][1], np.ascontiguousarray(dofs.T[None]), tables,
                           as_tensor(basis.dx, device))
-
-
-def thrifty(basis):
-    """The scikit-fem basis itself, with gradients that are constant on every element (P1) kept once an element."""
-    for field in (field for fields in basis.basis for field in fields):
-        grad = field.grad
-        if grad is not None and grad.shape[-1] > 1 and np.array_equal(grad, np.broadcast_to(grad[..., :1], grad.shape)):
-            field.grad = np.broadcast_to(grad[..., :1].copy(), grad.shape)
-    return basis
 
 
 def tables_of(bases, device="cpu"):

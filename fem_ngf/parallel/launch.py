@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import sys
 import warnings
@@ -14,6 +16,10 @@ from ..errors import InputError
 if TYPE_CHECKING:
     from .team import Team
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
+"""Parameters of glibc's mallopt."""
+LARGE = 2**22
+"""Bytes from which on a piece of memory is asked of the system for itself."""
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_NUM_TASKS")
 RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "MPI_LOCALRANKID", "SLURM_PROCID")
 
@@ -88,8 +94,17 @@ def start_petsc() -> None:
 
         petsc4py.init(["fem-ngf", "-no_signal_handler"])  # signals are the run's
         import petsc4py.PETSc
+        _give_memory_back()
     except (ImportError, RuntimeError) as error:
         raise InputError(f"PETSc cannot be loaded ({error}); make petsc installs one that fits") from None
+
+
+def _give_memory_back() -> None:
+    """Tell the C library to return freed memory to the system: SuperLU_DIST, which PETSc loads, tells it never to."""
+    with contextlib.suppress(OSError, AttributeError):  # it is not glibc
+        adjust = ctypes.CDLL(None).mallopt
+        for parameter, value in ((M_MMAP_MAX, 65536), (M_MMAP_THRESHOLD, LARGE), (M_TRIM_THRESHOLD, 2 * LARGE)):
+            adjust(parameter, value)
 
 
 def _petsc_fits() -> bool:

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
-from skfem import BilinearForm, ElementVector
+from skfem import BilinearForm
 
 from ..errors import InputError, is_number, same_size
 from ..linalg.operators import Matrix, SymmetricOperator
@@ -21,7 +21,7 @@ from ..linalg.sobolev import SobolevPower
 from . import protocol
 from .locate import interpolation
 from .matrices import assembled, components_of, gradient_matrix, mass_matrix, stiffness_form
-from .sampling import Sampling, active_dofs, chosen_unknowns, quadrature_sampling
+from .sampling import Sampling, active_dofs, chosen_unknowns, is_lagrange, quadrature_sampling
 
 PATCH = 8192
 """Nodes of which the rows of tangent vectors are made at a time."""
@@ -65,7 +65,9 @@ class HilbertSpace:
     @classmethod
     def l2(cls, basis, *, fixed=(), sampling="quadrature") -> HilbertSpace:
         """L2: ``A = M``."""
-        return cls.from_matrix(basis, mass_matrix(basis), fixed=fixed, sampling=sampling)
+        space = cls.from_matrix(basis, mass_matrix(basis), fixed=fixed, sampling=sampling)
+        vars(space)["mass"] = space.matrix  # once is enough
+        return space
 
     @classmethod
     def h1(cls, basis, length=1.0, *, fixed=(), sampling="quadrature") -> HilbertSpace:
@@ -126,8 +128,7 @@ class HilbertSpace:
     @property
     def is_lagrange(self) -> bool:
         """True when the unknowns are point values at nodes (hierarchical elements have none)."""
-        element = self.basis.elem.elem if isinstance(self.basis.elem, ElementVector) else self.basis.elem
-        return set(element.dofnames) == {"u"} and bool(np.isfinite(self.basis.doflocs).all())
+        return is_lagrange(self.basis)
 
     @cached_property
     def nodal_twin(self) -> HilbertSpace:

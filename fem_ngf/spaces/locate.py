@@ -14,6 +14,8 @@ import scipy.sparse as sp
 from scipy.spatial import cKDTree
 from skfem import MappingAffine
 
+from ..bases import cell_maps
+
 TOLERANCE = 1e-9  # how far outside its cell, in reference coordinates, a point still counts as inside
 BATCH = 1_000_000  # pairs of a point and a cell treated at once
 
@@ -71,7 +73,8 @@ def interpolation(basis, x: np.ndarray, places: Places | None = None) -> sp.csr_
     """Matrix (q, n) or (q c, n): coefficients -> values at points x (q, d), the components of a point side by side."""
     places = places or locate(basis.mesh, x)
     cells, local = places.cells, places.reference[:, :, None]
-    fields = (basis.elem.gbasis(basis.mapping, local, k, tind=cells)[0] for k in range(basis.Nbfun))
+    maps = cell_maps(basis.mapping, cells)
+    fields = (basis.elem.gbasis(maps, local, k, tind=cells)[0] for k in range(basis.Nbfun))
     # (basis functions of a cell, q, c)
     values = np.stack([np.atleast_2d(np.asarray(field)[..., 0]).T for field in fields])
     rows = np.broadcast_to(np.arange(values[0].size).reshape(values.shape[1:]), values.shape)
@@ -87,7 +90,7 @@ def _pull_back(mesh, x: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.n
 
     scikit-fem's own iteration clips to the cell, and so never converges outside.
     """
-    mapping, target = mesh.mapping(), x.T[:, :, None]
+    mapping, target = cell_maps(mesh.mapping(), cells), x.T[:, :, None]
     if isinstance(mapping, MappingAffine):
         return mapping.invF(target, tind=cells)[:, :, 0], np.zeros(len(x))
     local = np.full(target.shape, 1.0 / (len(target) + 1))
@@ -116,7 +119,7 @@ def _nearest(mesh, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     inside = np.clip(_pull_back(mesh, np.repeat(x, k, axis=0), cells)[0], 0.0, 1.0)
     if _is_simplex(mesh):
         inside = inside / np.maximum(inside.sum(axis=0), 1.0)
-    found = mesh.mapping().F(inside[:, :, None], tind=cells)[:, :, 0].reshape(-1, q, k)
+    found = cell_maps(mesh.mapping(), cells).F(inside[:, :, None], tind=cells)[:, :, 0].reshape(-1, q, k)
     distance = np.linalg.norm(found - x.T[:, :, None], axis=0)
     best = distance.argmin(axis=1)
     chosen = np.arange(q) * k + best

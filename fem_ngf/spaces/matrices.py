@@ -6,10 +6,11 @@ import numpy as np
 from skfem import BilinearForm, CellBasis
 from skfem.helpers import grad
 
+from ..bases import cell_maps, first_function
 from ..errors import InputError
 
-CELLS = 2**18
-"""Cells that are assembled at a time."""
+ENTRIES = 2**20
+"""Entries of the cells that are assembled at a time."""
 
 
 def _contracted(a, b):
@@ -33,13 +34,20 @@ def stiffness_form(u, v, w):
 
 
 def assembled(form, basis):
-    """Matrix (n, n) of a bilinear form; of very many cells some at a time, whose triplets take ten times its memory."""
-    if not isinstance(basis, CellBasis) or basis.nelems <= CELLS:
+    """Matrix (n, n) of a bilinear form; of cells some at a time, since their triplets take ten times its memory."""
+    if not isinstance(basis, CellBasis):
         return form.assemble(basis)
-    cells = np.arange(basis.nelems) if basis.tind is None else basis.tind
-    parts = (CellBasis(basis.mesh, basis.elem, basis.mapping, elements=cells[start:start + CELLS], dofs=basis.dofs,
-                       quadrature=(basis.X, basis.W), disable_doflocs=True) for start in range(0, len(cells), CELLS))
-    return sum(form.assemble(part) for part in parts)
+    cells, size = np.arange(basis.nelems) if basis.tind is None else basis.tind, max(ENTRIES // basis.Nbfun**2, 1)
+    sums = []  # of twice as many parts each as the one before, as the digits of a number
+    for start in range(0, len(cells), size):
+        chosen = cells[start:start + size]
+        part = CellBasis(basis.mesh, basis.elem, cell_maps(basis.mapping, chosen), elements=chosen, dofs=basis.dofs,
+                         quadrature=(basis.X, basis.W), disable_doflocs=True)
+        sums.append((1, form.assemble(part)))
+        while len(sums) > 1 and sums[-1][0] == sums[-2][0]:
+            (count, one), (_, other) = sums.pop(), sums.pop()
+            sums.append((2 * count, other + one))
+    return sum(each for _, each in sums)
 
 
 def components_of(basis) -> int:
@@ -50,8 +58,9 @@ def components_of(basis) -> int:
     InputError
         If they are neither scalars nor vectors.
     """
-    shape = np.shape(np.asarray(basis.basis[0][0]))
-    if len(basis.basis[0]) > 1 or len(shape) > 3:
+    fields = first_function(basis)
+    shape = np.shape(np.asarray(fields[0]))
+    if len(fields) > 1 or len(shape) > 3:
         raise InputError(f"basis has the element {type(basis.elem).__name__}, neither scalar nor vector; use one space "
                          "a field and their ProductSpace")
     return 1 if len(shape) == 2 else shape[0]
@@ -65,7 +74,7 @@ def mass_matrix(basis):
 
 def gradient_matrix(basis):
     """Stiffness matrix, if the element has gradients at all."""
-    matrix = None if basis.basis[0][0].grad is None else assembled(stiffness_form, basis)
+    matrix = None if first_function(basis)[0].grad is None else assembled(stiffness_form, basis)
     if matrix is None or not abs(matrix).max() > 0:
         raise InputError(f"element {type(basis.elem).__name__} has no gradient on this basis; use l2")
     return matrix

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
+from skfem import CellBasis, ElementVector
 
 from ..errors import InputError
 from ..meshes import boundary
@@ -118,8 +119,16 @@ def chosen_unknowns(name: str, given, basis, size: int) -> np.ndarray:
     return np.unique(array)
 
 
+def is_lagrange(basis) -> bool:
+    """Whether the unknowns of a basis are point values at nodes (hierarchical elements have none)."""
+    element = basis.elem.elem if isinstance(basis.elem, ElementVector) else basis.elem
+    return set(element.dofnames) == {"u"} and bool(np.isfinite(basis.doflocs).all())
+
+
 def active_dofs(basis) -> np.ndarray:
     """Unknowns with a shape function that does not vanish on the cells or facets of the basis."""
+    if isinstance(basis, CellBasis):
+        return np.unique(basis.element_dofs)
     shapes = [np.abs(np.asarray(field[0])).reshape(-1, *basis.dx.shape) for field in basis.basis]
     touched = [shape.max(axis=(0, 2)) > 1e-14 for shape in shapes]
     used = [dofs[touch] for dofs, touch in zip(basis.element_dofs, touched, strict=True)]
