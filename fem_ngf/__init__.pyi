@@ -67,13 +67,13 @@ from .flows.rules import MatrixFreeDirection as MatrixFreeDirection
 from .flows.rules import Spring as Spring
 from .flows.sobolev import SobolevFlow as SobolevFlow
 from .forms.elasticity import cauchy_green as cauchy_green
-from .forms.elasticity import cofactor as cofactor
 from .forms.elasticity import deformation_gradient as deformation_gradient
 from .forms.elasticity import derivative as derivative
 from .forms.elasticity import invariants as invariants
 from .forms.elasticity import isochoric_invariants as isochoric_invariants
 from .forms.elasticity import plane_strain as plane_strain
 from .forms.functional import Functional as Functional
+from .forms.helpers import cofactor as cofactor
 from .forms.helpers import ddot as ddot
 from .forms.helpers import det as det
 from .forms.helpers import div as div

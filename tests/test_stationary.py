@@ -172,6 +172,32 @@ def test_newton_counts_its_steps_and_starts_where_told():
     assert np.abs(again.u - far.u).max() < 1e-10 * np.abs(far.u).max()
 
 
+def test_factorisations_of_the_start_serve_the_first_corrections(monkeypatch):
+    def cost(step, known):
+        problem, made = reaction(), []
+        m, dm = parameters(problem)
+        state = problem.solve(m)
+        assert not known or len(state.solvers) == problem.experiments
+        factorize, before = problem.operator.factorize, problem.counts.forward
+        monkeypatch.setattr(problem.operator, "factorize", lambda matrix: made.append(matrix) or factorize(matrix))
+        found = problem.solve(m + step * dm, start=state)
+        assert np.abs(found.u - reaction().solve(m + step * dm).u).max() < 1e-10 * np.abs(found.u).max()
+        return len(made), problem.counts.forward - before
+
+    (without, newton), (with_, solves) = cost(1e-3, False), cost(1e-3, True)
+    assert with_ <= without - 2 and solves <= newton + 2  # of two experiments
+    assert cost(3.0, True)[0] >= cost(3.0, False)[0] - 2  # too far away to be of use for long
+
+
+def test_some_of_the_experiments_start_from_their_own_guesses():
+    problem = reaction()
+    m, _ = parameters(problem)
+    state = problem.solve(m)
+    near = StationaryProblem(problem.form, dirichlet=problem.dirichlet, loads=problem.loads, guess=state.u)
+    second = near.of_experiments(np.array([1]))
+    assert np.array_equal(second.solve(m).u[:, 0], state.u[:, 1]) and second.counts.forward == 0
+
+
 def test_newton_converges_where_full_steps_diverge():
     basis = sk.Basis(sk.MeshLine(np.linspace(0, 1, 20)), sk.ElementLineP1(), intorder=6)
     form = WeakForm(lambda u, v, m, w: 1e-3 * dot(grad(u), grad(v)) + torch.atan(u - w.x[0]) * v, basis,

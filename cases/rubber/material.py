@@ -19,7 +19,7 @@ import torch
 from skfem import Basis, BilinearForm, ElementLineHermite, ElementLineP0, MeshLine
 
 import fem_ngf as ngf
-from fem_ngf import cofactor, ddot, deformation_gradient, grad, isochoric_invariants
+from fem_ngf import cofactor, ddot, deformation_gradient, det, dot, grad, isochoric_invariants, mul, prod
 
 MESHES = {kind: np.linspace(a, b, cells + 1) for kind, a, b, cells in (
     ("first", 0.0, 10.0, 11), ("second", 0.0, 8.0, 11), ("volume", -0.8, 3.6, 11), ("sum", 0.0, 18.0, 12),
@@ -33,32 +33,27 @@ SIGNS, LEAST, DEFINITE = (1.0, -1.0), 0.02, 1e-3
 def arguments(F, angles=()) -> list:
     """Arguments of the energy at F (2, 2, ...): x, y, J - 1 and one for each of the angles (...) of fibres."""
     first, second, J = isochoric_invariants(F)
-    return [first - 3.0, second - 3.0, J - 1.0, *(_stretch(F, J, _direction(angle))[0] - 1.0 for angle in angles)]
+    stretches = (J ** (-2.0 / 3.0) * dot(line, line) for line in (mul(F, _direction(angle)) for angle in angles))
+    return [first - 3.0, second - 3.0, J - 1.0, *(stretch - 1.0 for stretch in stretches)]
 
 
 def stress(F, slopes, angles=()):
     """First Piola stress (2, 2, ...) at F (2, 2, ...); slopes: the `arguments` -> derivatives of the energy in them."""
-    first, second, J = isochoric_invariants(F)
-    volume, power = cofactor(F), J ** (-2.0 / 3.0)
-    by_first, by_second, by_volume, *by_fibres = slopes(arguments(F, angles))
-    found = by_first * (2.0 * power * F - (2.0 / 3.0) * first / J * volume)
-    found = found + by_second * (power**2 * (2.0 * F + 2.0 * J * volume) - (4.0 / 3.0) * second / J * volume)
-    found = found + by_volume * volume
+    called, J = arguments(F, angles), det(F)
+    by_first, by_second, by_volume, *by_fibres = slopes(called)
+    power = J ** (-2.0 / 3.0)
+    isochoric = by_first * (called[0] + 3.0) + 2.0 * by_second * (called[1] + 3.0)
+    isochoric = isochoric + sum(slope * (s + 1.0) for slope, s in zip(by_fibres, called[3:], strict=True))
+    volume = by_volume + 2.0 * power**2 * J * by_second - (2.0 / 3.0) / J * isochoric
+    found = 2.0 * power * (by_first + power * by_second) * F + volume * cofactor(F)
     for slope, a in zip(by_fibres, map(_direction, angles), strict=True):
-        stretch, line = _stretch(F, J, a)
-        found = found + slope * (2.0 * power * line[:, None] * a - (2.0 / 3.0) * stretch / J * volume)
+        found = found + prod(2.0 * power * slope * mul(F, a), a)
     return found
 
 
 def _direction(angle):
     """Unit vectors (2, ...) at angles (...) to the first axis."""
     return torch.stack([torch.cos(angle), torch.sin(angle)])
-
-
-def _stretch(F, J, a):
-    """``J^(-2/3) |F a|^2`` and ``F a``."""
-    line = (F * a).sum(1)
-    return J ** (-2.0 / 3.0) * (line**2).sum(0), line
 
 
 @BilinearForm

@@ -345,8 +345,6 @@ class NewtonFlow:
         elif new.value < 0.5 * old.value:
             curvature = curvature.forgotten()
         slow = state.slow + 1 if -change < SLOW * self._least(before) else 0
-        if slow == 2 and state.expected_decrease > negligible(after):
-            curvature = curvature.forgotten()
         norm = self.space.dual_norm(new.derivative)
         return replace(after, step=before.step + 1, gradient_norm=norm, step_size=1.0,
                        alignment=realized_alignment(self.space, before, moved), fit=float("nan"),
@@ -387,7 +385,7 @@ class NewtonFlow:
                   fit: float = 0.0, vectors: np.ndarray | TangentRows | None = None) -> Retraction:
         """The network that minimises the model with another mu, or comes as near as `fit` says."""
         damped = replace(model, curvature=model.curvature.with_mu(mu))
-        fewer = 1 if space.sampling == "nodal" else FEWER
+        fewer = 1 if space.sampling == self._search_space.sampling else FEWER
         return retract(damped, iterate.ansatz, iterate.theta, space, damping=iterate.memory.damping,
                        iterations=max(self.retractions // fewer, 1), fit=fit, floor=FLOOR,
                        atol=fewer * GAIN * self._least(iterate), vectors=vectors)

@@ -14,6 +14,9 @@ from ..errors import InputError, SolveError, real_array
 from .contraction import moves, pair_dofs
 from .density import Argument, Density
 
+DENSE = 4
+"""Times as many places as entries up to which a matrix is summed up densely: sorting takes longer."""
+
 
 @dataclass(frozen=True, eq=False)
 class Integral:
@@ -105,7 +108,10 @@ class Assembler:
             return fixed
         rows, cols, values = (np.concatenate(part) for part in zip(*entries, strict=True))
         check_finite(values)
-        return fixed + sp.coo_matrix((values, (rows, cols)), shape=block.shape).tocsr()
+        if np.prod(block.shape) > DENSE * len(values):
+            return fixed + sp.coo_matrix((values, (rows, cols)), shape=block.shape).tocsr()
+        places = rows * np.intp(block.shape[1]) + cols
+        return fixed + sp.csr_matrix(np.bincount(places, values, np.prod(block.shape)).reshape(block.shape))
 
     @staticmethod
     def _shifted(integral, ij, entry):

@@ -134,19 +134,20 @@ def point_entries(tangents, fields, spaces, block, dx):
     for kinds, tangent in tangents.items():
         if tangent.any():
             (rows, left), (cols, right) = (_at_points(*side, block) for side in zip(fields, spaces, kinds, strict=True))
-            shape = (len(rows), left.shape[-1], len(cols), right.shape[-1], *dx.shape)
-            values = torch.einsum("eqai,pirjeq,eqbj->preqab", left, tangent.reshape(shape) * dx, right)
-            rows, cols = rows[:, None, ..., :, None], cols[None, ..., None, :]
+            weighted = (tangent * dx).unflatten(1, (len(cols), -1)).unflatten(0, (len(rows), -1))
+            half = sum(weighted[..., j, None, :, :] * right[:, j] for j in range(right.shape[1]))
+            values = sum(half[:, i, :, None] * left[:, i, None] for i in range(left.shape[1]))
+            rows, cols = rows[:, None, :, None], cols[None, :, None]
             found.append(tuple(np.broadcast_to(each, values.shape).ravel() for each in (rows, cols, values.cpu())))
     return found
 
 
 def _at_points(field, space, kind, block):
-    """Unknowns (components, ne, nq or 1, nb) at the points and the shape functions (ne, nq, nb, J) of one component."""
+    """Unknowns (components, nb, ne, nq or 1) at the points; the shape functions (nb, J, ne, nq) of one component."""
     if isinstance(space, LawTable):
         cells = field.cells[kind]
-        return space.dofs[cells.cpu().numpy()][None], space.polynomials[cells].flatten(3)
-    return space.layout[:, block, None], space.point_table(kind, block)
+        return space.dofs.T[:, cells.cpu().numpy()][None], space.polynomials.flatten(2).permute(1, 2, 0)[..., cells]
+    return space.layout[:, block].transpose(0, 2, 1)[..., None], space.point_table(kind, block)
 
 
 def pair(rows, cols):

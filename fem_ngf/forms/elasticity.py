@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from .fields import Field
-from .helpers import det, eye, grad, inv, mul, transpose
+from .helpers import det, eye, grad, mul, transpose
 
 
 def deformation_gradient(u):
@@ -38,9 +38,9 @@ def invariants(F):
 
 
 def isochoric_invariants(F):
-    """``J^(-2/3) I1``, ``J^(-4/3) I2`` and J; not a number where J is not positive."""
+    """``J^(-2/3) I1``, ``J^(-4/3) I2`` and J; not finite where J is not positive."""
     first, second, J = invariants(F)
-    power = torch.where(J > 0, J, torch.nan) ** (-2.0 / 3.0)
+    power = J ** (-2.0 / 3.0)
     return power * first, power**2 * second, J
 
 
@@ -59,8 +59,3 @@ def derivative(function: Callable, at):
         at = at if at.requires_grad else at.detach().requires_grad_()
         (found,) = torch.autograd.grad(function(at).sum(), at, create_graph=True)
     return found
-
-
-def cofactor(F):
-    """Derivative of the determinant: ``det(F) F^-T``."""
-    return det(F) * transpose(inv(F))

@@ -82,24 +82,37 @@ def eye(scalar, size):
 
 def det(A):
     """Determinant of a matrix of size 1, 2 or 3."""
-    A = _tensor(A)
-    if A.shape[0] == 1:
-        return A[0, 0]
-    if A.shape[0] == 2:
-        return A[0, 0] * A[1, 1] - A[0, 1] * A[1, 0]
-    minors = [A[1, (j + 1) % 3] * A[2, (j + 2) % 3] - A[1, (j + 2) % 3] * A[2, (j + 1) % 3] for j in range(3)]
-    return sum(A[0, j] * minors[j] for j in range(3))
+    rows = _entries(A)
+    return sum(a * b for a, b in zip(rows[0], _cofactors(rows)[0], strict=True))
+
+
+def cofactor(A):
+    """Matrix of the cofactors of one of size 1, 2 or 3: ``det(A) A^-T``, the derivative of the determinant."""
+    return _stacked(_cofactors(_entries(A)))
 
 
 def inv(A):
     """Inverse of a matrix of size 1, 2 or 3, by cofactors."""
+    return transpose(cofactor(A)) / det(A)
+
+
+def _entries(A):
+    """Entries of a matrix, a list of rows: one torch operation, of which every derivative is one, too."""
     A = _tensor(A)
-    n, determinant = A.shape[0], det(A)
-    if n == 1:
-        return (1.0 / A[0, 0])[None, None]
-    if n == 2:
-        rows = [[A[1, 1], -A[0, 1]], [-A[1, 0], A[0, 0]]]
-    else:
-        rows = [[A[(j + 1) % 3, (i + 1) % 3] * A[(j + 2) % 3, (i + 2) % 3]
-                 - A[(j + 1) % 3, (i + 2) % 3] * A[(j + 2) % 3, (i + 1) % 3] for j in range(3)] for i in range(3)]
-    return torch.stack([torch.stack(row) for row in rows]) / determinant
+    flat, n = A.flatten(0, 1).unbind(0), A.shape[1]
+    return [flat[n * i:n * (i + 1)] for i in range(A.shape[0])]
+
+
+def _stacked(rows):
+    """A matrix of its entries."""
+    return torch.stack([entry for row in rows for entry in row]).unflatten(0, (len(rows), len(rows[0])))
+
+
+def _cofactors(A):
+    """Cofactors of a list of rows."""
+    n = range(len(A))
+    if len(A) == 1:
+        return [[torch.ones_like(A[0][0])]]
+    if len(A) == 2:
+        return [[A[1][1], -A[1][0]], [-A[0][1], A[0][0]]]
+    return [[A[i - 2][j - 2] * A[i - 1][j - 1] - A[i - 2][j - 1] * A[i - 1][j - 2] for j in n] for i in n]

@@ -82,11 +82,11 @@ class ReferenceShapes:
                        geometry=self.geometry.restricted(chosen))
 
     def point_table(self, kind, block):
-        """Shape functions at the points (ne, nq, nb, J) in physical space, those of one component."""
+        """Shape functions at the points (nb, J, ne, nq) in physical space, those of one component."""
         if kind == "value":
-            return self.table[0].T[None, :, :, None].expand(block.stop - block.start, -1, -1, -1)
+            return self.table[0][:, None, None].expand(-1, -1, block.stop - block.start, -1)
         inverse = self.geometry.inverse[:, :, block]
-        return torch.einsum("kieq,kbq->eqbi", inverse.expand(*inverse.shape[:3], self.table.shape[2]), self.table[1:])
+        return torch.einsum("kieq,kbq->bieq", inverse.expand(*inverse.shape[:3], self.table.shape[2]), self.table[1:])
 
     def sample(self, kind, coefficients, block):
         """Values or gradients at the points of a block from coefficients (components, ne, nb)."""
@@ -133,7 +133,7 @@ class PhysicalShapes:
 
     def point_table(self, kind, block):
         """As `ReferenceShapes.point_table`, all components together."""
-        return self.table(kind)[block].permute(0, 2, 3, 1)
+        return self.table(kind)[block].permute(3, 1, 0, 2)
 
     def table(self, kind):
         """The table of values or gradients; InputError when the element has none."""

@@ -50,7 +50,10 @@ class Reactions:
 
     def solve(self, m, start=None) -> ReactionState:
         """The state for m (n_m,); `start` (n_u, k) or (n_u + n_r, k). SolveError when there is none."""
-        start = None if start is None else getattr(start, "u", start)[: self.problem.state_size]
+        if isinstance(start, ReactionState):
+            start = start.inner
+        elif start is not None:
+            start = start[: self.problem.state_size]
         return ReactionState(self, self.problem.solve(m, start))
 
 
@@ -60,7 +63,7 @@ class ReactionState:
     def __init__(self, owner, inner):
         form, loads = owner.form, owner.problem.loads
         residuals = np.stack([form.residual(u, inner.m) for u in inner.u.T], axis=1) - loads
-        self._owner, self._inner, self.m = owner, inner, inner.m
+        self._owner, self.inner, self.m = owner, inner, inner.m
         self.u = np.concatenate([inner.u, owner.sums @ residuals])
         self._stiffness = None
 
@@ -68,15 +71,16 @@ class ReactionState:
     def _tangents(self):
         """``S dR/du`` of each experiment, (n_r, n_u)."""
         if self._stiffness is None:
-            form, sums = self._owner.form, self._owner.sums
-            self._stiffness = [sums @ sp.csr_array(form.tangent(u, self.m)) for u in self._inner.u.T]
+            tangents = [self._owner.form.tangent(u, self.m) for u in self.inner.u.T]
+            self._stiffness = [self._owner.sums @ sp.csr_array(K) for K in tangents]
+            self.inner.factorize(tangents)
         return self._stiffness
 
     def tangent(self, dm):
         """Derivative (n_u + n_r, k[, b]) of the state in direction(s) dm (n_m[, b])."""
-        du = self._inner.tangent(dm)
+        tangents, du = self._tangents, self.inner.tangent(dm)
         dr = [S @ du[:, j] + self._owner.sums @ (B @ dm)
-              for j, (S, B) in enumerate(zip(self._tangents, self._inner.parameter_tangents, strict=True))]
+              for j, (S, B) in enumerate(zip(tangents, self.inner.parameter_tangents, strict=True))]
         return np.concatenate([du, np.stack(dr, axis=1)])
 
     def adjoint_state(self, covector, kind="adjoint"):
@@ -84,11 +88,11 @@ class ReactionState:
         n = self._owner.problem.state_size
         on_state, on_reaction = covector[:n], covector[n:]
         pulled = np.stack([S.T @ on_reaction[:, j] for j, S in enumerate(self._tangents)], axis=1)
-        return np.concatenate([self._inner.adjoint_state(on_state + pulled, kind), -on_reaction])
+        return np.concatenate([self.inner.adjoint_state(on_state + pulled, kind), -on_reaction])
 
     def pull_back(self, p):
         """Covector on m of adjoint state(s)."""
-        return self._inner.pull_back(self._test(p))
+        return self.inner.pull_back(self._test(p))
 
     def adjoint(self, covector, kind="adjoint"):
         """Transpose of `tangent`."""
@@ -97,7 +101,7 @@ class ReactionState:
     def second_order(self, du, dm, p):
         """See `StationaryState.second_order`; reactions enter the equations linearly."""
         n = self._owner.problem.state_size
-        on_state, on_parameter = self._inner.second_order(du[:n], dm, self._test(p))
+        on_state, on_parameter = self.inner.second_order(du[:n], dm, self._test(p))
         return np.concatenate([on_state, np.zeros_like(du[n:])]), on_parameter
 
     def _test(self, p):

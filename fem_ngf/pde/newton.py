@@ -2,7 +2,8 @@
 
 References
 ----------
-P. Deuflhard, "Newton Methods for Nonlinear Problems", Springer 2004 (residual-based damping, Section 3.1).
+P. Deuflhard, "Newton Methods for Nonlinear Problems", Springer 2004 (residual-based damping, Section 3.1; simplified
+Newton method, Section 2.1.2).
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ import numpy as np
 
 from ..errors import SolveError
 
+SIMPLIFIED = 0.003
+"""Reduction of the residual by which a correction with a known tangent is as good as Newton's."""
 
-def newton(residual, step, start, reference, *, tolerance, max_iterations, what=""):
+
+def newton(residual, step, start, reference, *, tolerance, max_iterations, known=None, what=""):
     """Solve ``residual(u) = 0``.
 
     Parameters
@@ -26,6 +30,9 @@ def newton(residual, step, start, reference, *, tolerance, max_iterations, what=
         Norm that the tolerance is relative to; None: that of the residual at the start.
     tolerance : float
     max_iterations : int
+    known : callable r -> (n,), optional
+        The correction with the tangent of a state nearby, which costs no factorisation and is taken as long as it
+        reduces the residual to `SIMPLIFIED` of what it was; counts its solve.
     what : str
         Of which solve the message of a failure speaks.
 
@@ -49,6 +56,14 @@ def newton(residual, step, start, reference, *, tolerance, max_iterations, what=
     for _ in range(max_iterations):
         if norm(r) <= tolerance * reference:
             return u
+        if known is not None:
+            trial = u + known(r)
+            trial_r = tolerated(residual, trial)
+            good = trial_r is not None and norm(trial_r) <= SIMPLIFIED * norm(r)
+            if trial_r is not None and norm(trial_r) < norm(r):
+                u, r = trial, trial_r
+            known = known if good else None
+            continue
         correction = step(u, r)
         trial, trial_r, length = _line_search(residual, u, r, correction)
         if trial is None:

@@ -7,6 +7,7 @@ The solution is the linearisation point: `StationaryProblem.solve` returns a `St
 from __future__ import annotations
 
 from copy import copy
+from functools import partial
 
 import numpy as np
 
@@ -76,7 +77,7 @@ class StationaryProblem:
         self.lift = np.zeros((self.state_size, self.experiments))
         self.lift[self.dirichlet] = given[self.dirichlet]
         self.guess = self.lift if guess is None else self._start(guess)
-        self._operator = FreeOperator(self.free, points=getattr(form, "state_points", None), symmetric=symmetric,
+        self.operator = FreeOperator(self.free, points=getattr(form, "state_points", None), symmetric=symmetric,
                                       definite=definite, backend=backend)
         self._checked_linear, self._last = not linear, None
 
@@ -98,7 +99,8 @@ class StationaryProblem:
     def of_experiments(self, chosen):
         """The problem with the experiments numbered `chosen` (int array) only, and counts of its own."""
         other = copy(self)
-        other.loads, other.lift, other.experiments = self.loads[:, chosen], self.lift[:, chosen], len(chosen)
+        other.loads, other.lift, other.guess = (each[:, chosen] for each in (self.loads, self.lift, self.guess))
+        other.experiments = len(chosen)
         other.counts, other._last = SolveCounts(), None
         return other
 
@@ -106,7 +108,7 @@ class StationaryProblem:
         """The problem with another form of the same equation, whose tangents `operator` factorises; counts of its own.
         """
         other = copy(self)
-        other.form, other._operator, other.counts, other._last = form, operator, SolveCounts(), None
+        other.form, other.operator, other.counts, other._last = form, operator, SolveCounts(), None
         return other
 
     def solve(self, m, start=None):
@@ -117,7 +119,8 @@ class StationaryProblem:
         m : vector (n_m,)
         start : StationaryState, (n_u,) or (n_u, k), optional
             Where Newton's method starts. Otherwise it starts from the last converged state, and from the `guess`
-            when there is none or when that fails. Linear problems need no start.
+            when there is none or when that fails. Linear problems need no start. Factorisations of a state that it
+            starts from serve its first corrections.
 
         Returns
         -------
@@ -136,7 +139,7 @@ class StationaryProblem:
         if self.linear:
             return self._solve_linear(m)
         if start is not None:
-            return self._solve_nonlinear(m, self._start(start))
+            return self._solve_nonlinear(m, start)
         if self._last is not None:
             try:
                 return self._solve_nonlinear(m, self._last)
@@ -146,12 +149,12 @@ class StationaryProblem:
 
     def factorize(self, u, m):
         """Factorise dR/du at one experiment's state u (n_u,): a `FreeSolver`."""
-        return self._operator.factorize(self.form.tangent(u, m))
+        return self.operator.factorize(self.form.tangent(u, m))
 
     def _solve_linear(self, m):
         at = self.lift[:, 0]
         matrix = self.form.tangent(at, m)
-        solver = self._operator.factorize(matrix)
+        solver = self.operator.factorize(matrix)
         constant = self.form.residual(at, m) - matrix @ at
         residual = matrix @ self.lift + constant[:, None] - self.loads
         self.counts.forward += self.experiments
@@ -174,27 +177,31 @@ class StationaryProblem:
         return np.broadcast_to(u, self.lift.shape)
 
     def _solve_nonlinear(self, m, start):
-        columns = [self._newton(m, start[:, j], j) for j in range(self.experiments)]
-        self._last = np.stack(columns, axis=1)
-        return StationaryState(self, m, self._last, None)
+        known, start = getattr(start, "known_solvers", None) or [None] * self.experiments, self._start(start)
+        columns = [self._newton(m, start[:, j], j, solver) for j, solver in enumerate(known)]
+        self._last = StationaryState(self, m, np.stack(columns, axis=1), None)
+        return self._last
 
-    def _newton(self, m, start, experiment):
-        """Newton's method for one experiment: u (n_u,)."""
+    def _newton(self, m, start, experiment, solver):
+        """Newton's method for one experiment: u (n_u,); solver: a `FreeSolver` of the start, or None."""
         def residual(u):
             r = self.form.residual(u, m) - self.loads[:, experiment]
             r[self.dirichlet] = 0.0
             return r
 
-        def step(u, r):
-            correction = -self.factorize(u, m).solve(r)
+        def corrected(solver, r):
             self.counts.forward += 1
-            return correction
+            return -solver.solve(r)
+
+        def step(u, r):
+            return corrected(self.factorize(u, m), r)
 
         u = self.lift[:, experiment].copy()
         cold = tolerated(residual, u)
         u[self.free] = start[self.free]
         return newton(residual, step, u, None if cold is None else norm(cold), tolerance=self.tolerance,
-                      max_iterations=self.max_iterations, what=f"experiment {experiment}")
+                      max_iterations=self.max_iterations, known=solver and partial(corrected, solver),
+                      what=f"experiment {experiment}")
 
 
 class StationaryState:
@@ -224,8 +231,17 @@ class StationaryState:
     def solvers(self):
         """Factorisations of dR/du: one shared by all experiments (linear problems) or one an experiment."""
         if self._solvers is None:
-            self._solvers = tuple(self.problem.factorize(column, self.m) for column in self.u.T)
+            self.factorize(self.problem.form.tangent(column, self.m) for column in self.u.T)
         return self._solvers
+
+    @property
+    def known_solvers(self):
+        """The factorisations, one an experiment, if they have been made; else None."""
+        return self._solvers
+
+    def factorize(self, tangents):
+        """Make the `solvers` of dR/du of each experiment, csr (n_u, n_u), which somebody has assembled."""
+        self._solvers = tuple(map(self.problem.operator.factorize, tangents))
 
     @property
     def parameter_tangents(self):
