@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -46,8 +48,10 @@ def save_checkpoint(folder: Path, content: dict) -> None:
     content
         Nested dicts, lists and tuples of numbers, strings, None, numpy arrays and tensors.
     """
+    stream = io.BytesIO()  # torch does not say why it cannot write a file
+    torch.save({"format": FORMAT, **_encoded(content)}, stream)
     with replacing(folder / CHECKPOINT) as temporary:
-        torch.save({"format": FORMAT, **_encoded(content)}, temporary)
+        temporary.write_bytes(stream.getbuffer())
 
 
 def load_checkpoint(folder: str | Path) -> dict:
@@ -115,9 +119,11 @@ VECTOR = _of_kind("an array", np.ndarray)
 STATE = _of_kind("an array", np.ndarray, type(None))
 
 
-def _list_of(part: Check) -> Check:
+def _list_of(part: Check, least: int = 0) -> Check:
     def check(value, place: str) -> None:
         LIST(value, place)
+        if len(value) < least:
+            raise InputError(f"{place} has {len(value)} entries; it must have {least} at least")
         for number, each in enumerate(value):
             part(each, f"{place}[{number}]")
 
@@ -137,8 +143,10 @@ def _record_of(**parts: Check) -> Check:
     def check(value, place: str) -> None:
         TABLE(value, place)
         _has_entries(value, place, tuple(parts))
-        for name, part in parts.items():
-            part(value[name], f"{place}.{name}")
+        for name, each in value.items():
+            if name not in parts:
+                raise InputError(f"{place} has an entry {name!r}, which this version does not know")
+            parts[name](each, f"{place}.{name}")
 
     return check
 
@@ -167,18 +175,42 @@ def _dated_files(value, place: str) -> None:
     _list_of(TEXT)(value[1], f"{place}[1]")
 
 
+def _finite(value, place: str) -> None:
+    NUMBER(value, place)
+    if not math.isfinite(value):
+        raise InputError(f"{place} is {value}; it must be finite")
+
+
+def _if_any(part: Check) -> Check:
+    """Of a table that may be empty."""
+    return lambda value, place: TABLE(value, place) if value == {} else part(value, place)
+
+
+def _curve(value, place: str) -> None:
+    _table_of(_list_of(NUMBER))(value, place)
+    _has_entries(value, place, ("weight",))
+    _list_of(_finite)(value["weight"], f"{place}.weight")
+    if len(value) < 2 or len({len(each) for each in value.values()}) > 1:
+        raise InputError(f"{place} must hold two lists of one length at least")
+
+
 COUNTS = _table_of(INTEGER)
+CHOICE = _record_of(
+    rule=TEXT, value=_finite, found=_of_kind("true or false", bool), reason=TEXT, pde_solves=INTEGER,
+    cpu_seconds=_finite, curve=_curve,
+    runs=_list_of(_record_of(weight=_finite, misfit=_finite, roughness=_finite, pde_solves=INTEGER), least=1))
+CONTROL = _record_of(energy=_finite, pde_solves=INTEGER, pde_work=_finite, cpu_seconds=_finite, relative_gap=NUMBER)
 
 RUN = _record_of(
     origin=_record_of(path=TEXT, folder=TEXT, flags=_list_of(TEXT), arguments=_table_of(SETTING),
-                      setup_cpu_seconds=NUMBER, weight_choice=TABLE, defaults=_table_of(SETTING)),
+                      setup_cpu_seconds=_finite, weight_choice=_if_any(CHOICE), defaults=_table_of(SETTING)),
     stage=_record_of(
         level=INTEGER, solves=_list_of(COUNTS), change=NUMBER,
         iterate=_record_of(step=INTEGER, theta=VECTOR, start_value=NUMBER, start_gradient=NUMBER, alignment=NUMBER,
                            fit=NUMBER, step_size=NUMBER, solves=COUNTS, idle=INTEGER, events=_list_of(TEXT),
-                           stop_reason=TEXT, memory=TABLE, ansatz=TABLE, warm_start=STATE)),
-    rows=_list_of(_row), series=_list_of(_dated_files), cpu=NUMBER, wall=NUMBER,
-    evolutions=_record_of(forward=INTEGER, adjoint=INTEGER, incremental=INTEGER), control=_table_of(NUMBER))
+                           stop_reason=TEXT, expected=NUMBER, memory=TABLE, ansatz=TABLE, warm_start=STATE)),
+    rows=_list_of(_row), series=_list_of(_dated_files), cpu=_finite, wall=_finite,
+    evolutions=_record_of(forward=INTEGER, adjoint=INTEGER, incremental=INTEGER), control=_if_any(CONTROL))
 
 
 def load_run(folder: str | Path) -> dict:

@@ -89,7 +89,7 @@ def resumed(identification: Identification, content: dict, folder: Path) -> Reco
     except SolveError as error:
         raise InputError(f"the energy at the checkpoint of {folder} cannot be evaluated ({error}): the case file or "
                          "its data have changed, or the checkpoint was edited") from None
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"the checkpoint of {folder} does not fit the case: {described(error)}") from error

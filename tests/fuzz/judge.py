@@ -41,9 +41,10 @@ def patience(seconds: int = LONGEST) -> Iterator[None]:
 
 
 def finished_run(folder: Path) -> Path:
-    """A run directory to be damaged."""
+    """A run directory to be damaged, with all that a checkpoint can hold."""
+    words = ["run", str(CASE), *QUICK, "--weight", "discrepancy", "--control", "--out", str(folder / "finished")]
     with contextlib.redirect_stdout(io.StringIO()):
-        assert command(["run", str(CASE), *QUICK, "--out", str(folder / "finished")]) == 0
+        assert command(words) == 0
     return folder / "finished"
 
 
