@@ -8,7 +8,7 @@ from skfem import Basis, ElementTriP1
 from fem_ngf import MLP, FiniteElement, HilbertSpace, SolveError, TangentSpace, Transformed, realize, unit_square
 from fem_ngf.ansatz.wrappers import ScaledLinearization
 from fem_ngf.flows.quadratic_model import QuadraticModel
-from fem_ngf.flows.retraction import Retraction, _acceleration, retract
+from fem_ngf.flows.retraction import Retraction, _acceleration, _realized, retract
 from fem_ngf.linalg.dense import damped_inverse, orthonormalize
 from fem_ngf.tangent.tangent_space import tangent_vectors
 
@@ -145,6 +145,13 @@ def test_overflow_is_a_rejected_trial(sampling):
     result, fit = regressed(ansatz, theta, m, m + 100.0, space, space.inner_product, damping=1e-12)
     assert np.isfinite(result.theta).all() and np.isfinite(result.m).all()
     assert fit <= 1.0
+
+
+@pytest.mark.parametrize("sampling", ["quadrature", "nodal"])
+def test_overflow_is_no_vector_and_no_warning(sampling):
+    ansatz = exponential(400.0)
+    found = _realized(ansatz, np.full(ansatz.size, 10.0), parameter_space(4, sampling))
+    assert found is None or not np.isfinite(found).all()
 
 
 def test_tangents_that_are_not_finite():
