@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 
+import matplotlib.text
 import meshio
 import numpy as np
 import pytest
@@ -255,6 +256,15 @@ def test_every_kind_of_field_has_a_picture():
     figure = field_figure(fields, "all")
     assert [axes.get_title() for axes in figure.axes if axes.get_title()] == list(fields)
     assert png(figure).startswith(b"\x89PNG")
+
+
+def test_dollars_that_enclose_no_formula_are_shown():
+    basis = skfem.Basis(TRIANGLES, skfem.ElementTriP1())
+    units = {"f": r"$\mathrm{m}^2$", "x": "$ a $^$"}
+    figure = field_figure({"f": (basis, basis.doflocs[0])}, r"$\nosuch{x}$", units)
+    assert png(figure).startswith(b"\x89PNG")
+    shown = {text.get_text(): text.get_parse_math() for text in figure.findobj(matplotlib.text.Text)}
+    assert not shown[r"$\nosuch{x}$"] and not shown["[$ a $^$]"] and shown[r"f [$\mathrm{m}^2$]"]
 
 
 def test_the_truth_and_the_result_share_their_colours():

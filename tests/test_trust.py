@@ -1,13 +1,15 @@
 """What a case, a directory or a checkpoint may do: nothing is deleted, run or believed that is not the run's own."""
 
+import contextlib
+import io
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -205,12 +207,29 @@ def test_a_checkpoint_of_another_format_is_told(found, finished, tmp_path, capfd
     (lambda content: content["rows"][0].update(event=10), r"rows\[0\].event is 10; it must be text"),
     (lambda content: content["rows"][-1].update(energy="low"), "energy is 'low'; it must be a number"),
     (lambda content: content.update(rows=[]), "has no rows"),
+    (lambda content: content["stage"]["iterate"].update(luck=1), "iterate has an entry 'luck'"),
 ])
 @pytest.mark.parametrize("word", ["resume", "report"])
 def test_a_history_that_was_edited_is_told(word, change, told, finished, tmp_path, capfd):
     folder = copied(finished, tmp_path / "run")
     edited(folder, change)
     assert command([word, str(folder)]) == 2
+    one_line(capfd, told)
+
+
+@pytest.mark.parametrize(("change", "told"), [
+    (lambda choice: choice.update(runs=[]), "runs has 0 entries"),
+    (lambda choice: choice["runs"][0].update(misfit=float("nan")), r"runs\[0\].misfit is nan"),
+    (lambda choice: choice["curve"].pop("weight"), "curve has no entry 'weight'"),
+    (lambda choice: choice["curve"].update(weight=[1.0]), "two lists of one length"),
+    (lambda choice: choice.update(found=1), "found is 1; it must be true or false"),
+])
+def test_a_choice_of_the_weight_that_was_edited_is_told(change, told, case, tmp_path, capfd):
+    folder = tmp_path / "run"
+    assert command(["run", str(case), *QUICK, "--weight", "discrepancy", "--out", str(folder)]) == 0
+    capfd.readouterr()
+    edited(folder, lambda content: change(content["origin"]["weight_choice"]))
+    assert command(["report", str(folder)]) == 2
     one_line(capfd, told)
 
 
@@ -226,7 +245,8 @@ PATHS = ["origin", "origin.path", "origin.flags", "origin.folder", "origin.argum
          "stage", "stage.level", "stage.solves", "stage.change", "rows", "series", "cpu", "wall", "evolutions",
          *(f"stage.iterate.{name}" for name in (
              "step", "theta", "start_value", "alignment", "solves", "idle", "events", "stop_reason", "memory", "ansatz",
-             "warm_start")), "stage.iterate.ansatz.widths", "stage.iterate.ansatz.kind", "stage.iterate.memory.damping"]
+             "warm_start", "expected")), "stage.iterate.ansatz.widths", "stage.iterate.ansatz.kind",
+         "stage.iterate.memory.damping"]
 
 
 @pytest.mark.parametrize("place", PATHS)
@@ -314,11 +334,41 @@ def test_warnings_wait_for_the_end(tmp_path, capfd):
     assert done[1].returncode == 2 and done[1].stderr.count("\n") == 1
 
 
-def test_the_system_refuses_in_one_line(case, tmp_path, capfd, monkeypatch):
-    def full(*args):
-        raise OSError(28, "No space left on device")
+def test_the_system_refuses_in_one_line(case, tmp_path, capfd):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # no checkpoint is that small
+    try:
+        code = command(["run", str(case), *QUICK, "--out", str(tmp_path / "run")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert code == 1
+    one_line(capfd, "the system failed: OSError: .*File too large")
+    assert not list((tmp_path / "run").iterdir())
 
-    monkeypatch.setattr("fem_ngf.run.checkpoint.torch.save", full)
-    assert command(["run", str(case), *QUICK, "--out", str(tmp_path / "run")]) == 1
-    one_line(capfd, "No space left on device")
-    assert np.all([path.suffix != ".tmp" for path in (tmp_path / "run").iterdir()])
+
+# ---- the console -----------------------------------------------------------------------------------------------------
+
+SPEAKING = [word for word in QUICK if word != "--quiet"]
+
+
+def test_a_run_goes_on_when_its_console_has_gone(case, tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as pipe:
+        full = open("/dev/full", "w")
+        for number, stream in enumerate((pipe, full, None)):
+            with contextlib.redirect_stdout(stream):
+                assert command(["run", str(case), *SPEAKING, "--out", str(tmp_path / str(number))]) == 0
+                assert command(["cases"]) == 0
+            assert (tmp_path / str(number) / "summary.json").exists()
+        full.close()  # nothing is left that it could not write
+
+
+def test_a_console_spells_out_what_it_cannot_show(tmp_path):
+    (tmp_path / "case.py").write_text(CASE.read_text().replace('title="Small', r'title="Gr\u00f6\u00dfe'))
+    console, folder = io.TextIOWrapper(io.BytesIO(), encoding="ascii"), tmp_path / os.fsdecode(b"caf\xe9")
+    with contextlib.redirect_stdout(console):
+        assert command(["run", str(tmp_path / "case.py"), *SPEAKING[:-1], "--out", str(folder)]) == 0
+    assert rb"Gr\xf6\xdfe diffusion" in console.buffer.getvalue() and rb"caf\udce9" in console.buffer.getvalue()
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "Gr\u00f6\u00dfe diffusion" in page and r"caf\udce9" in page

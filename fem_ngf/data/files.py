@@ -177,7 +177,7 @@ def _read_csv(path: Path, dimension: int | None, *further: str):
     width = len(header) if header else len(rows[0][1])
     for i, cells in rows:
         if len(cells) != width or not all(map(_is_number, cells)):
-            raise InputError(f"data file {str(path)!r}, line {i}: {','.join(cells)!r} is not {width} numbers")
+            raise InputError(f"data file {str(path)!r}, line {i}: {','.join(cells)[:60]!r} is not {width} numbers")
     table = np.array([[float(cell) for cell in cells] for _, cells in rows])
     names = header or _default_columns(path, width, dimension, list(further))
     columns = dict(zip(names, table.T, strict=True))

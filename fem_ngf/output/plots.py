@@ -9,6 +9,8 @@ from types import MappingProxyType
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.mathtext import MathTextParser
+from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 from skfem import ElementVector
 
@@ -227,7 +229,12 @@ def weight_figure(choice: Mapping) -> Figure:
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as a PNG file."""
+    """The figure as a PNG file. A text between dollar signs that is no formula is shown as it stands."""
+    for text in figure.findobj(lambda artist: isinstance(artist, Text) and "$" in artist.get_text()):
+        try:
+            MathTextParser("path").parse(text.get_text())
+        except ValueError:
+            text.set_parse_math(False)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=100, pil_kwargs={"compress_level": 1})  # a third larger, five times faster
     return stream.getvalue()

@@ -104,7 +104,7 @@ def write_report(path: Path, summary: Mapping, rows: Sequence[Mapping], pictures
         summary=summary, rows=rows, columns=columns, facts=facts, title=title or summary["case"], pictures=pictures,
         about=as_html(about) if about else "")
     with replacing(path) as temporary:
-        temporary.write_text(page)
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
 def _fact(summary: Mapping, name: str) -> str:

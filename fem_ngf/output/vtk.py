@@ -107,7 +107,7 @@ def write_series(path: Path, series: Iterable[tuple[float, list[Path]]]) -> None
     text = "\n".join(['<?xml version="1.0"?>', '<VTKFile type="Collection" version="0.1" byte_order="LittleEndian">',
                       "  <Collection>", *rows, "  </Collection>", "</VTKFile>", ""])
     with replacing(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
 def grouped(fields: Fields) -> list[list[str]]:

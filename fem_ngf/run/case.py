@@ -123,8 +123,18 @@ class Level:
         return HilbertSpace.from_matrix(self.basis, inner_product, fixed=self.fixed, sampling=sampling)
 
     def exports(self, linearization) -> Fields:
-        """The parameter, the truth and the error where there is a truth, and the case's further fields."""
-        return compared(self.basis, linearization.m, self.truth) | checked_fields(self.fields(linearization))
+        """The parameter, the truth and the error where there is a truth, and the case's further fields.
+
+        Raises
+        ------
+        InputError
+            If a further field is none, or has the name of one of these.
+        """
+        own, further = compared(self.basis, linearization.m, self.truth), checked_fields(self.fields(linearization))
+        if taken := [name for name in own if name in further]:
+            raise InputError(f"fields of level {self.label} give {taken[0]!r}, which is the unknown's own; choose "
+                             "another name")
+        return own | further
 
 
 def compared(basis: skfem.AbstractBasis, m: np.ndarray, truth: np.ndarray | None) -> Fields:

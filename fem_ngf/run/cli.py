@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn, get_args
 
 from ..errors import InputError, SolveError
 from .arguments import defaults_of, parse
+from .console import one_console
 from .loading import (
     build,
     check_trusted,
@@ -29,7 +30,7 @@ from .loading import (
     write_new,
 )
 from .options import RULE, SETTLED, RunOptions, check_values
-from .processes import Processes, one_console
+from .processes import Processes
 
 if TYPE_CHECKING:
     from .case import Case

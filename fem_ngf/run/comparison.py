@@ -136,10 +136,10 @@ def write(folder: Path, results: list[dict], histories: dict[str, list[dict]]) -
 
     with replacing(folder / "compare.json") as temporary:
         temporary.write_text(json.dumps({"results": results, "histories": histories}, indent=1) + "\n")
-    with (folder / "compare.csv").open("w", newline="") as stream:
+    with (folder / "compare.csv").open("w", encoding="utf-8", newline="") as stream:
         columns = list(dict.fromkeys(name for result in results for name in result))
         writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(results)
-    (folder / "compare.md").write_text(markdown(results) + "\n")
+    (folder / "compare.md").write_text(markdown(results) + "\n", encoding="utf-8")
     (folder / "compare.png").write_bytes(png(comparison_figure(histories)))

@@ -71,7 +71,7 @@ def _plain(value):
 
 def write(path: Path, rows: list[dict]) -> None:
     """Write all rows: a kill at any time leaves a valid file."""
-    with replacing(path) as temporary, temporary.open("w", newline="") as stream:
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, _columns(rows), restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -84,7 +84,7 @@ def append(path: Path, rows: list[dict]) -> None:
         return
     line = io.StringIO()
     csv.DictWriter(line, _columns(rows), restval="", lineterminator="\n").writerow(rows[-1])
-    with path.open("a", newline="") as stream:
+    with path.open("a", encoding="utf-8", newline="") as stream:
         stream.write(line.getvalue())
 
 

@@ -136,7 +136,7 @@ def _parsed(path: Path) -> ast.Module:
         raise InputError(f"case file {path} is no Python file; its name must end in .py")
     try:
         return ast.parse(path.read_bytes(), str(path))
-    except (SyntaxError, ValueError, OSError) as error:
+    except (SyntaxError, ValueError, OSError, RecursionError, MemoryError) as error:  # the last two: nested too deeply
         raise InputError(f"case file {path} cannot be read: {described(error)}") from error
 
 
@@ -203,11 +203,12 @@ def is_users(error: BaseException) -> bool:
 
 def described(error: BaseException) -> str:
     """Kind, text and place of an error in one line; the place is the innermost line that the user wrote."""
-    text = f"{error.msg} (line {error.lineno})" if isinstance(error, SyntaxError) else str(error)
+    numbered = isinstance(error, SyntaxError) and error.lineno
+    text = f"{error.msg} (line {error.lineno})" if numbered else str(error)
     frames = _users_frames(error) or traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     kind = "sys.exit" if isinstance(error, SystemExit) else type(error).__name__
-    return f"{kind}: {' '.join(text.split())}{'' if isinstance(error, SyntaxError) else place}"
+    return f"{kind}: {' '.join(text.split())}{'' if numbered else place}"
 
 
 def _users_frames(error: BaseException) -> list[traceback.FrameSummary]:

@@ -1,13 +1,12 @@
 """A run on several processes: all do the same, the first writes, and all of them end together.
 
 Every process goes through the same code, because any of it may ask an energy for something that all must compute
-together. The others' output goes nowhere: their console is closed, their run directory a temporary one.
+together. The others' output goes nowhere: their run directory is a temporary one (`console` for the rest).
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from ..parallel.launch import launched, world
+from ..parallel.launch import world
 
 if TYPE_CHECKING:
     from ..parallel.team import Team
@@ -104,13 +103,3 @@ class Processes:
         if self.team is not None and code != 0 and not self.team.meet(PATIENCE):
             self.team.comm.Abort(code)
         return code
-
-
-@contextlib.contextmanager
-def one_console():
-    """Only the first of the launched processes writes to the console."""
-    if launched()[1] == 0:
-        yield
-        return
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-        yield

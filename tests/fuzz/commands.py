@@ -196,8 +196,8 @@ EDITS = {
                  "-> Case:\n    1 / 0", "-> Case:\n    return Case"],
     "def truth(x):": ["exit()\ndef truth(x):", "import nothing\ndef truth(x):", "def truth(x: 3 4):"],
     "def case(": ["def cass(", "async def case("],
-    '{"u": (state': ["{3: (state", '{"u": (None', '{"a<b": (state', "{'\"': (state", '{"": (state', '{1 / 0: (state',
-                     '{exit(): (state'],
+    '{"u": (state': ['{"m": (state', "{3: (state", '{"u": (None', '{"a<b": (state', "{'\"': (state", '{"": (state',
+                     '{1 / 0: (state', '{exit(): (state'],
     "state.u[:, 0])": ["state.u[:3, 0])", "state.u[:, 0] * 1j)", "'x')"],
     "truth=truth(parameter.doflocs)": ["truth=truth", "truth=1j * truth(parameter.doflocs)", "truth='x'",
                                        "truth=np.nan * truth(parameter.doflocs)"],
@@ -228,8 +228,9 @@ def cases(random) -> Iterator[Attack]:
             changed[place] = changed[place][: random.randrange(len(changed[place]) + 1)]
         yield Attack(f"case line {place} {number % 3}", edited("\n".join(changed)), TOLD)
     for text in ("", "\0", "é", "def case(): pass", "case = 3", "class case: pass", "async def case(): pass",
-                 "def case(*a): pass", "def case(**k): pass", "case = lambda: 0", "def case(cells: int): pass"):
-        yield Attack(f"case is {text!r}", edited(text))
+                 "def case(*a): pass", "def case(**k): pass", "case = lambda: 0", "def case(cells: int): pass",
+                 "x = " + "+".join("1" * 20000), "x = " + "-" * 20000 + "1", "x = " + "(" * 300 + ")" * 300):
+        yield Attack(f"case is {text[:30]!r}", edited(text))
 
 
 def edited(text: str) -> Callable[[Path], list[str]]:
