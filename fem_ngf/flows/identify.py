@@ -10,8 +10,8 @@ import numpy as np
 from ..ansatz.checks import placed
 from ..ansatz.finite_element import FiniteElement
 from ..ansatz.wrappers import growing_layers
-from ..errors import is_number
 from ..growth.expansion import Expansion
+from ..tangent.tangent_space import realize
 from .iterate import Iterate
 from .newton_flow import NewtonFlow
 
@@ -25,7 +25,7 @@ class Identified:
     iterate
         Where the network ended: its vector ``m``, ``ansatz`` and ``theta``, ``value``, ``status``, ``total_solves``.
     control
-        Where nodal values ended from the same start value, by the same flow; None unless asked for.
+        Where nodal values ended from the same start, by the same flow; None unless asked for.
     """
 
     iterate: Iterate
@@ -90,15 +90,14 @@ def identify(energy, network, *, seed: int = 0, control: bool = False,
     if growing_layers(network):
         settings = {"expansion": Expansion(), **settings}
     flow = NewtonFlow(energy, network, space, **settings)
-    last = None
-    for last in flow.run(network.initial(np.random.default_rng(seed))):
+    last, start = None, network.initial(np.random.default_rng(seed))
+    for last in flow.run(start):
         if observe is not None:
             observe(last)
     assert last is not None, "a flow yields its start"
     if not control:
         return Identified(last)
-    start = getattr(network, "start", 0.0)
-    nodal = NewtonFlow(energy, FiniteElement(space, start if is_number(start) else 0.0), space,
+    nodal = NewtonFlow(energy, FiniteElement(space), space,
                        **{name: value for name, value in settings.items() if name != "expansion"})
-    *_, end = nodal.run(nodal.ansatz.initial(np.random.default_rng(seed)))
+    *_, end = nodal.run(realize(network, start, space))
     return Identified(last, end)

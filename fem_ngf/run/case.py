@@ -294,7 +294,7 @@ class Case:
     ansatz
         The neural unknown.
     start
-        Constant start value of the finite-element unknown; default: the network's own ``start``.
+        Constant start value of nodal values; default: they start from the function that the network starts from.
     length
         Length scale of the metric unless ``--length`` gives one.
     defaults
@@ -349,8 +349,6 @@ class Case:
         check_has(f"the ansatz of case {self.name}", self.ansatz, "an MLP, or another Ansatz", "inputs", "linearize")
         if not self.levels:
             raise InputError(f"case {self.name} has no levels; it needs the problem on one mesh at least")
-        if self.start is None:
-            object.__setattr__(self, "start", float(getattr(self.ansatz, "start", 0.0)))
         dimension = self.levels[-1].basis.mesh.p.shape[0]
         if self.ansatz.inputs != dimension:
             raise InputError(f"the ansatz of case {self.name} has {self.ansatz.inputs} inputs; its mesh has dimension "

@@ -26,7 +26,7 @@ from ..flows.sobolev import SobolevFlow
 from ..growth.expansion import Expansion
 from ..growth.grow import seedling
 from ..pde.protocol import SolveCounts
-from ..tangent.tangent_space import check_tangents
+from ..tangent.tangent_space import check_tangents, realize
 from .case import Case, reweighted
 from .options import SOBOLEV, STATES, RunOptions, given_weight
 
@@ -115,7 +115,7 @@ class Identification:
         """
         clock = Clock() if clock is None else clock
         if start is None:
-            start = self.ansatz.initial(np.random.default_rng(self.options.seed))
+            start = self.initial()
         stages, threads = self.continuation.run(start), ThreadpoolController()
         while True:
             with clock.counting(self), threads.limit(limits=self.options.threads):
@@ -123,6 +123,14 @@ class Identification:
             if stage is None:
                 return
             yield stage
+
+    def initial(self) -> np.ndarray:
+        """Parameters at the start; nodal values start where the network does, unless the case says from where."""
+        generator, network = np.random.default_rng(self.options.seed), self.case.ansatz
+        nodal = isinstance(self.ansatz, FiniteElement) and self.case.start is None
+        if nodal and not isinstance(network, FiniteElement):
+            return realize(network, network.initial(generator), self.continuation.flows[0].space)
+        return self.ansatz.initial(generator)
 
     def resume(self, state: dict) -> Stage:
         """The stage that `Stage.state` described."""

@@ -53,7 +53,7 @@ def choose(identification: Identification, rule: str, clock,
         solves = tuple(solves_since(flow.energy.counts, counts, {}) for flow, counts in zip(flows, before, strict=True))
         return Continuation(flows).stage(stage.level, replace(stage.iterate, solves=solves[stage.level]), solves)
 
-    theta = identification.ansatz.initial(np.random.default_rng(identification.options.seed))
+    theta = identification.initial()
 
     def solve(weight: float, start) -> WeightedRun:
         run = solver(weight, start)
