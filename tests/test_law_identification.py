@@ -16,12 +16,14 @@ from fem_ngf import (
     FrozenEquation,
     GaussianNoise,
     HilbertSpace,
+    Identification,
     InverseProblem,
     Law,
     MatrixObservation,
     Model,
     NewtonFlow,
     Reactions,
+    RunOptions,
     StationaryProblem,
     Tikhonov,
     Visited,
@@ -202,3 +204,11 @@ class Everything:
     def on(self, basis):
         observation = MatrixObservation(sp.eye_array(basis.N, format="csr"), basis.doflocs.T)
         return observation, np.zeros((basis.N, 1)), GaussianNoise.from_std(np.ones((basis.N, 1)))
+
+
+def test_nodal_values_start_from_the_function_that_the_network_starts_from():
+    """A flux of zero, the constant start, makes the equation singular."""
+    problem = load_function(CASES / "flux_law.py")(cells=4)
+    first = [next(iter(Identification.of(problem, RunOptions.merged(problem.defaults, options)).stages())).iterate
+             for options in ({}, {"ansatz": "finite-element"})]
+    assert first[1].value == pytest.approx(first[0].value, rel=1e-8) and isinstance(first[1].ansatz, FiniteElement)
