@@ -15,12 +15,8 @@ import numpy as np
 
 from ..errors import InputError
 from ..forms.weak_form import SecondDerivatives
-from ..linalg.ordering import bisected
 from .petsc import PetscOperator
 from .team import Team
-
-PARTS = 16
-"""Parts of the mesh a process, which makes their shares even."""
 
 
 def share_mesh(energy, team: Team):
@@ -53,11 +49,26 @@ def owners_of_cells(mesh, team: Team) -> np.ndarray:
     if team.size > mesh.nelements:
         raise InputError(f"{team.size} processes share a mesh of {mesh.nelements} cells; start as many processes as "
                          "cells at most")
-    owners = np.empty(mesh.nelements, dtype=np.int32)
-    parts = bisected(mesh.p[:, mesh.t].mean(axis=1), max(mesh.nelements // (PARTS * team.size), 1))
-    for rank, share in enumerate(team.shares(len(parts))):
-        owners[np.concatenate(parts[share])] = rank
+    owners = parted(mesh.p[:, mesh.t].mean(axis=1), team.size)
     team.comm.Bcast(owners, root=0)
+    return owners
+
+
+def parted(points: np.ndarray, count: int) -> np.ndarray:
+    """Number (n,) of the part that each point (d, n) belongs to, of `count` compact parts of even sizes.
+
+    Cut across the longest axis in proportion to the number of parts on either side, and so on.
+    """
+    owners = np.zeros(points.shape[1], dtype=np.int32)
+    todo = [(np.arange(len(owners)), 0, count)]
+    while todo:
+        chosen, first, parts = todo.pop()
+        owners[chosen] = first
+        if parts > 1:
+            longest = np.argmax(np.ptp(points[:, chosen], axis=1))
+            order, below = np.argsort(points[longest, chosen], kind="stable"), parts // 2
+            left, right = np.split(chosen[order], [round(len(order) * below / parts)])
+            todo += [(np.sort(left), first, below), (np.sort(right), first + below, parts - below)]
     return owners
 
 

@@ -118,11 +118,32 @@ class PetscSolver:
         operator, result = self.operator, np.zeros_like(covector)
         rows = covector[operator.mine]
         columns = rows.reshape(len(rows), -1)
-        found = np.empty_like(columns)
-        for j, column in enumerate(columns.T):
-            found[:, j] = self._solved(column, transposed, tolerance)
+        found = self._together(columns) if self.exact and not transposed and columns.shape[1] > 1 else None
+        if found is None:
+            found = np.empty_like(columns)
+            for j, column in enumerate(columns.T):
+                found[:, j] = self._solved(column, transposed, tolerance)
         result[operator.free] = operator.team.joined(found, operator.counts).reshape(-1, *covector.shape[1:])
         return result
+
+    def _together(self, columns):
+        """All columns by the factorisation at once; None where it cannot do that, or did it poorly."""
+        from petsc4py import PETSc
+
+        team, sizes = self.operator.team, (self.matrix.getSizes()[0], (None, columns.shape[1]))
+        rhs, x = (PETSc.Mat().createDense(sizes, comm=team.comm) for _ in range(2))
+        for each, values in ((rhs, columns), (x, 0.0)):
+            each.setUp()
+            each.getDenseArray()[:] = values
+            each.assemble()
+        try:
+            self._solver.setUp()
+            self._solver.getPC().getFactorMatrix().matSolve(rhs, x)
+            residual = self.matrix.matMult(x).getDenseArray() - columns
+        except PETSc.Error:
+            return None
+        top, bottom = team.summed(np.stack([(array**2).sum(axis=0) for array in (residual, columns)]))
+        return x.getDenseArray().copy() if (top <= FAIL_ABOVE**2 * bottom).all() else None
 
     def _solved(self, column, transposed, tolerance):
         """One right-hand side, by the factorisation from where the other solver has failed once."""
