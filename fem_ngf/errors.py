@@ -66,11 +66,21 @@ def real_array(name: str, value):
         array = np.asarray(value)
     except ValueError:
         raise InputError(f"{name} has rows of different lengths; give an array of numbers") from None
+    if np.ma.is_masked(value):
+        raise InputError(f"{name} has {np.ma.count_masked(value)} masked entries; leave these out")
     if array.dtype.kind == "c":
         raise InputError(f"{name} is complex; give real and imaginary part as two real fields")
     if array.dtype.kind not in "biuf":
         raise InputError(f"{name} holds {type(value).__name__ if array.ndim == 0 else array.dtype}; give real numbers")
     return array.astype(np.float64, copy=False)
+
+
+def shown(array) -> str:
+    """An array in a few letters, for the repr of what holds it: its number, or its shape."""
+    import numpy as np  # as above
+
+    shape = np.shape(array)
+    return str(tuple(map(int, shape))) if shape else f"{float(array):g}"
 
 
 def check_memory(what: str, number: float, each: float) -> None:

@@ -162,6 +162,12 @@ class Model:
             raise InputError("parameter_times is for one field m(x, t), but parameter is a tuple; use EvolutionProblem "
                              "for several fields of which some move")
 
+    def __repr__(self):
+        parameters = self.parameter if isinstance(self.parameter, tuple) else (self.parameter,)
+        kinds = ", ".join(type(each).__name__ for each in parameters)
+        equation = "evolution" if self.evolution else "linear" if self.linear else "nonlinear"
+        return f"Model({equation}, state {type(self.state).__name__}, parameter {kinds})"
+
     def on(self, mesh) -> Discretization:
         """The model on a mesh.
 

@@ -14,16 +14,21 @@ from fem_ngf import (
     BoundaryLift,
     GaussianNoise,
     HilbertSpace,
+    HuberNoise,
     InputError,
     Level,
     Measurements,
     Model,
     NewtonFlow,
     StationaryProblem,
+    StudentNoise,
     TangentSpace,
+    TimeSeries,
     TorchModule,
+    TotalVariation,
     Transformed,
     WeakForm,
+    WholeField,
     boundary_trace,
     disk,
     dot,
@@ -62,6 +67,8 @@ RESIDUALS = {
     "not linear in": lambda u, v, m, w: dot(grad(u), grad(v)) - torch.abs(v),
     "is complex": lambda u, v, m, w: dot(grad(u), grad(v)) - 1j * v,
     "float32": lambda u, v, m, w: (dot(grad(u), grad(v)) - v).float(),
+    "or of skfem.helpers": lambda u, v, m, w: torch.exp(m) * skfem.helpers.dot(skfem.helpers.grad(u), grad(v)) - v,
+    "function of numpy": lambda u, v, m, w: np.exp(m) * dot(grad(u), grad(v)) - v,
     "numpy": lambda u, v, m, w: skfem.helpers.dot(skfem.helpers.grad(u), skfem.helpers.grad(v)) - v,
     "returned a NoneType": lambda u, v, m, w: None,
     "one number a point": lambda u, v, m, w: grad(u) * v,
@@ -194,9 +201,13 @@ def test_values_are_shown_in_one_line_and_found_in_one_call():
     found = identify(energy, MLP((2, 6, 1)), control=True, observe=seen.append, iterations=12)
     flow = NewtonFlow(energy, MLP((2, 6, 1)), space)
     shown = [energy, space, flow, found, found.iterate, found.iterate.linearization, energy.pde, energy.pde.form,
-             energy.observation, energy.regularization, space.inner_product, Level("4 x 4", energy, space.basis)]
+             energy.observation, energy.regularization, space.inner_product, Level("4 x 4", energy, space.basis),
+             energy.noise, energy.pde.solve(np.zeros(space.size)), HuberNoise(np.ones(900)), StudentNoise(2.0),
+             Measurements(np.zeros((900, 2)), np.zeros(900), 1.0), WholeField(space.basis, np.zeros(900)),
+             TimeSeries(np.zeros((90, 2)), np.arange(9.0), np.zeros((9, 90))), TotalVariation(space.basis, 1.0, 0.1),
+             Model(diffusion, ElementTriP2(), ElementTriP1())]
     for value in shown:
-        assert "\n" not in repr(value) and len(repr(value)) < 700, type(value)
+        assert "\n" not in repr(value) and " at 0x" not in repr(value) and len(repr(value)) < 700, type(value)
     assert re.fullmatch(r"Iterate\(step \d+, energy \S+, gradient norm \S+, 25 parameters, \d+ PDE solves, \w+: .*\)",
                         repr(found.iterate))
     assert seen[-1] is found.iterate and len(seen) in (found.iterate.step + 1, found.iterate.step + 2)

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from scipy.spatial import cKDTree
 from skfem import CellBasis
 
-from ..errors import InputError, checked_times, real_array
+from ..errors import InputError, checked_times, real_array, shown
 from ..linalg.operators import Matrix
 from ..output.film import Readings
 from ..spaces.locate import interpolation
@@ -57,6 +57,9 @@ class Measurements:
             except ValueError:
                 raise InputError(f"std has shape {std.shape}; give a number, one a point, one an experiment, or the "
                                  f"shape of values, {values.shape}") from None
+
+    def __repr__(self):
+        return f"Measurements(values {shown(self.values)})"
 
     def on(self, basis) -> tuple[MatrixObservation, np.ndarray, Noise]:
         """Observation of a state in `basis`, values and noise model: what an `InverseProblem` compares.
@@ -113,6 +116,9 @@ class TimeSeries:
         for name, array in (("points", points), ("times", times), ("values", values), ("std", std)):
             object.__setattr__(self, name, array)
 
+    def __repr__(self):
+        return f"TimeSeries(values {shown(self.values)})"
+
     def on(self, basis, times: np.ndarray) -> tuple[MatrixObservation, np.ndarray, Noise]:
         """Observation of an evolution of states in `basis` at `times`, values and noise model, time by time.
 
@@ -159,6 +165,9 @@ class WholeField:
     values: np.ndarray
     scale: float = 1.0
     noise_std: np.ndarray | None = None
+
+    def __repr__(self):
+        return f"WholeField(values {shown(self.values)}, scale {self.scale:g})"
 
     def on(self, basis) -> tuple[MatrixObservation, np.ndarray, GaussianNoise]:
         """Observation, data and noise model for a state in `basis`.

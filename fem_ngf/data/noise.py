@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from ..errors import InputError, check_kind, real_array
+from ..errors import InputError, check_kind, real_array, shown
 
 Action = Callable[[np.ndarray], np.ndarray]
 
@@ -37,6 +37,9 @@ class GaussianNoise:
     precision: sp.csr_array | np.ndarray
     constant: float = 0.0
     is_likelihood: bool = True
+
+    def __repr__(self):
+        return f"GaussianNoise(precision {shown(self.precision)}{'' if self.is_likelihood else ', of a norm'})"
 
     @classmethod
     def from_std(cls, std) -> GaussianNoise:
@@ -123,6 +126,9 @@ class StudentNoise:
         object.__setattr__(self, "std", _positive("std", self.std))
         object.__setattr__(self, "degrees", float(_positive("degrees", self.degrees)))
 
+    def __repr__(self):
+        return f"StudentNoise(std {shown(self.std)}, degrees {self.degrees:g})"
+
     is_likelihood = True
 
     def value(self, r: np.ndarray) -> float:
@@ -165,6 +171,9 @@ class HuberNoise:
     def __post_init__(self):
         object.__setattr__(self, "std", _positive("std", self.std))
         object.__setattr__(self, "threshold", float(_positive("threshold", self.threshold)))
+
+    def __repr__(self):
+        return f"HuberNoise(std {shown(self.std)}, threshold {self.threshold:g})"
 
     is_likelihood = True
 

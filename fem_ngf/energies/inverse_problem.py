@@ -77,6 +77,7 @@ class InverseProblem:
             raise InputError(f"data have shape {data.shape}; {expected} (observations, experiments) is needed")
         if not np.isfinite(data).all():
             raise InputError(f"data contain {np.count_nonzero(~np.isfinite(data))} values that are not finite")
+        self._check_sight()
         self.noise.value(np.zeros(data.shape))  # an InputError when it is a model of other data
         object.__setattr__(self, "data", data)
         same_size("regularization", self.regularization.size, "space", self.space.size)
@@ -86,6 +87,15 @@ class InverseProblem:
         shape = self.data.shape
         return (f"InverseProblem({self.space.size} unknowns, data {shape[0]} x {shape[1]}, "
                 f"{type(self.regularization).__name__}, weight {self.weight:g})")
+
+    def _check_sight(self) -> None:
+        """InputError if what is observed are given values of the state, which no parameter changes."""
+        free, matrix = getattr(self.pde, "free", np.zeros(0)), getattr(self.observation, "matrix", None)
+        if matrix is None or not free.size or free[-1] >= matrix.shape[1]:
+            return
+        if free.size + len(self.pde.dirichlet) == matrix.shape[1] and abs(matrix[:, free]).max() < 1e-12 * (
+                abs(matrix).max()):
+            raise InputError("observation sees only values of the state that dirichlet gives; measure elsewhere too")
 
     @cached_property
     def limits(self) -> tuple[np.ndarray, np.ndarray] | None:

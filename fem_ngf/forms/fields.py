@@ -16,6 +16,9 @@ import torch
 
 from ..errors import InputError
 
+OF_NUMPY = ("a residual calls a function of numpy or of skfem.helpers, which has no derivative here; take torch's "
+            "functions and fem_ngf's dot, grad, ...")
+
 
 class Field:
     """A finite-element function at the quadrature points of a block of elements.
@@ -67,7 +70,7 @@ class Field:
                          "parameter")
 
     def __array__(self, *args, **kwargs):
-        raise InputError("a residual used numpy (or skfem.helpers) on a field; use torch functions and fem_ngf.helpers")
+        raise InputError(OF_NUMPY)
 
 
 def as_tensor(array, device="cpu"):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import InputError
-from .fields import Field, Points
+from .fields import OF_NUMPY, Field, Points
 
 TEST = 1  # its number among the fields of a density
 ROUNDING = 1e-7
@@ -50,7 +50,7 @@ def is_linear(integrals, vectors) -> bool:
             density, arguments = integral.density, integral.arguments(vectors, ())
             if not density.blocks():
                 continue
-            _check_type(density, arguments)
+            _check_type(density, integral.arguments(vectors, range(len(arguments))))
             for block in density.blocks():
                 finite &= _check_block(density, arguments, block)
     return finite
@@ -58,7 +58,14 @@ def is_linear(integrals, vectors) -> bool:
 
 def _check_type(density, arguments) -> None:
     block = density.blocks()[0]
-    found = density.function([argument.field(block, density) for argument in arguments], Points(density.arrays, block))
+    fields = [argument.field(block, density) for argument in arguments]
+    try:
+        with torch.enable_grad():
+            found = density.function(fields, Points(density.arrays, block))
+    except RuntimeError as error:
+        if "numpy()" not in str(error):
+            raise
+        raise InputError(OF_NUMPY) from error
     found = found.value if isinstance(found, Field) else found
     if isinstance(found, torch.Tensor) and found.dtype != torch.float64:
         what = "complex; write it for real and imaginary part, a pair of real fields" if found.is_complex() else (

@@ -43,7 +43,7 @@ class WeakForm:
     Parameters
     ----------
     residual : callable (u, v, m, w) -> tensor
-        Pointwise, linear in v, written with torch and `fem_ngf.helpers`. m is one field, or a tuple of fields when
+        Pointwise, linear in v, written with torch and `dot`, `grad`, ... m is one field, or a tuple of fields when
         `parameter` is a tuple; a law is called: ``m(u)``.
     state : skfem basis
         Of the state (and test function) u; scalar or `ElementVector`; cells or facets.

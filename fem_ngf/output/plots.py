@@ -230,11 +230,12 @@ def weight_figure(choice: Mapping) -> Figure:
 
 def png(figure: Figure) -> bytes:
     """The figure as a PNG file. A text between dollar signs that is no formula is shown as it stands."""
-    for text in figure.findobj(lambda artist: isinstance(artist, Text) and "$" in artist.get_text()):
+    for text in figure.findobj(Text):
         try:
-            MathTextParser("path").parse(text.get_text())
+            if isinstance(text, Text) and "$" in text.get_text():
+                MathTextParser("path").parse(text.get_text())
         except ValueError:
-            text.set_parse_math(False)
+            text.set(parse_math=False)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=100, pil_kwargs={"compress_level": 1})  # a third larger, five times faster
     return stream.getvalue()

@@ -227,6 +227,9 @@ class StationaryState:
         self._parameter_tangents = None
         self._second = None                       # p and the second derivatives of p^T R, for the p asked for last
 
+    def __repr__(self):
+        return f"StationaryState({self.u.shape[0]} unknowns, {self.u.shape[1]} experiments)"
+
     @property
     def solvers(self):
         """Factorisations of dR/du: one shared by all experiments (linear problems) or one an experiment."""

@@ -46,6 +46,9 @@ class TotalVariation:
         check_positive(weight=self.weight, epsilon=self.epsilon)
         check_has("basis", self.basis, "a scikit-fem Basis", "N", "mesh", "with_element")
 
+    def __repr__(self):
+        return f"TotalVariation({self.size} unknowns, weight {self.weight:g}, epsilon {self.epsilon:g})"
+
     @property
     def size(self) -> int:
         """Number of unknowns n."""

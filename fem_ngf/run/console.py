@@ -16,7 +16,7 @@ def one_console() -> Iterator[None]:
     with open(os.devnull, "w") as nowhere:
         streams = (sys.stdout or nowhere, sys.stderr or nowhere) if launched()[1] == 0 else (nowhere, nowhere)
         out, err = map(Console, streams)
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):  # type: ignore[type-var]
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
                 yield
             finally:

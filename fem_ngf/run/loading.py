@@ -203,12 +203,12 @@ def is_users(error: BaseException) -> bool:
 
 def described(error: BaseException) -> str:
     """Kind, text and place of an error in one line; the place is the innermost line that the user wrote."""
-    numbered = isinstance(error, SyntaxError) and error.lineno
-    text = f"{error.msg} (line {error.lineno})" if numbered else str(error)
+    line = f" (line {error.lineno})" if isinstance(error, SyntaxError) and error.lineno else ""
+    text = f"{error.msg}{line}" if isinstance(error, SyntaxError) else str(error)
     frames = _users_frames(error) or traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     kind = "sys.exit" if isinstance(error, SystemExit) else type(error).__name__
-    return f"{kind}: {' '.join(text.split())}{'' if numbered else place}"
+    return f"{kind}: {' '.join(text.split())}{'' if line else place}"
 
 
 def _users_frames(error: BaseException) -> list[traceback.FrameSummary]:

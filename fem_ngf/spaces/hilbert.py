@@ -272,4 +272,6 @@ def _fixed_and_free(basis, fixed) -> tuple[np.ndarray, np.ndarray]:
     """Given Dirichlet unknowns and those that no cell or facet of the basis touches, and the others."""
     fixed = chosen_unknowns("fixed", fixed, basis, int(basis.N))
     free = np.setdiff1d(active_dofs(basis), fixed)
+    if not free.size:
+        raise InputError(f"fixed are all {basis.N} unknowns of the space; leave some free")
     return np.setdiff1d(np.arange(basis.N), free), free

@@ -70,7 +70,7 @@ CALLS: dict[str, tuple[Callable, dict, dict[str, list]]] = {
         "theta": ["x", None, THETA[:-1], THETA * 1j, THETA[None], []],
         "x": [POINTS.T, "x", None, POINTS * 1j, POINTS[0], np.zeros((4, 3)), POINTS.astype(object)]}),
     "l2": (ngf.HilbertSpace.l2, {"basis": BASIS}, {"fixed": UNKNOWNS, "sampling": WORD}),
-    "h1": (ngf.HilbertSpace.h1, {"basis": BASIS}, {"length": POSITIVE, "fixed": UNKNOWNS[:3]}),
+    "h1": (ngf.HilbertSpace.h1, {"basis": BASIS}, {"length": POSITIVE, "fixed": [*UNKNOWNS[:3], np.arange(16)]}),
     "sobolev": (ngf.HilbertSpace.sobolev, {"basis": BASIS, "s": 0.5}, {"s": [*NUMBER, 3, -2.1, float("inf")],
                                                                        "length": POSITIVE}),
     "h1_seminorm": (ngf.HilbertSpace.h1_seminorm, {"basis": BASIS, "fixed": "left"}, {"fixed": [*UNKNOWNS, []]}),
@@ -143,8 +143,9 @@ CALLS: dict[str, tuple[Callable, dict, dict[str, list]]] = {
         "basis": [None, MESH], "weight": POSITIVE, "epsilon": POSITIVE}),
     "InverseProblem": (ngf.InverseProblem, {"pde": PDE, "observation": SENSORS, "data": VALUES, "noise": NOISE,
                                             "regularization": PRIOR, "space": SPACE}, {
-        "pde": [None, FORM, 3], "observation": [None, VALUES, ngf.point_values(OTHER, POINTS)],
-        "data": [VALUES[:2], VALUES * 1j, VALUES * np.nan, "x", None, np.ones((4, 2))],
+        "pde": [None, FORM, 3], "observation": [
+            None, VALUES, ngf.point_values(OTHER, POINTS), ngf.point_values(STATE, POINTS * [0.0, 1.0])],
+        "data": [np.ma.masked_less(VALUES, 0.2), VALUES[:2], VALUES * 1j, VALUES * np.nan, "x", None, np.ones((4, 2))],
         "noise": [None, 0.1, ngf.GaussianNoise.from_std(np.ones(3))],
         "regularization": [None, 1.0, ngf.Tikhonov(ngf.HilbertSpace.l2(OTHER))],
         "space": [None, BASIS, ngf.HilbertSpace.l2(OTHER)], "weight": [*NUMBER, -1.0]}),
