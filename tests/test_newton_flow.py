@@ -129,6 +129,16 @@ def test_a_resumed_flow_takes_the_same_step():
     assert np.allclose(following.m, again.m, atol=1e-6 * np.abs(following.m).max())
 
 
+def test_a_step_that_gained_twice_what_was_promised_is_no_end():
+    """The energy does not bend there as its model does, so what the model expects is not what could be gained."""
+    energy, space, _ = inverse_problem(6, weight=1e-3)
+    flow = NewtonFlow(energy, FiniteElement(space), space)
+    *_, end = flow.run(FiniteElement(space).initial())
+    last = replace(end, stop_reason="", memory=replace(end.memory, learnt=False))
+    assert flow.step(last).stop_reason == CERTIFIED
+    assert not flow.step(replace(last, memory=replace(last.memory, gain=1.9))).stop_reason == CERTIFIED
+
+
 @pytest.mark.search
 def test_no_false_convergence():
     """One step is not the end; an energy that is undefined nearby stalls or goes on, and never converges by that."""

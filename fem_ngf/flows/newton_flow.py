@@ -49,7 +49,9 @@ from .quadratic_model import QuadraticModel
 from .retraction import Retraction, retract
 from .search import attempted
 
-ACCEPTED, GOOD, POOR = 0.1, 0.75, 0.25
+ACCEPTED, GOOD, POOR, LINEAR = 0.1, 0.75, 0.25, 1.5
+"""Gain ratios; above the last one the energy bends so much less than the model (not at all: 2) that more can be gained.
+"""
 SLOW, GAIN = 0.2, 1e-2
 """Shares of the tolerance below which a step is slow, and that an iteration of a realisation must gain."""
 GROWTH_GAIN, GROWTH_MISS = 1e-3, 0.3
@@ -207,7 +209,8 @@ class NewtonFlow:
             model, state, larger, vectors = self._informed(iterate, state)
             iterate = replace(iterate, memory=state)
             enough = self._least(iterate) if state.slow < 2 else max(self._least(iterate), negligible(iterate))
-            done = state.slow >= 4 or state.learnt and state.expected_decrease <= enough
+            small = state.learnt and state.expected_decrease <= enough and not state.gain > LINEAR
+            done = state.slow >= 4 or small
             if larger is None and done:
                 return self._ended(iterate, counts)
             iterate = larger or iterate
