@@ -132,9 +132,9 @@ def test_an_error_of_one_process_alone_meets_no_other():
         problem.together(lambda: 1 / 0)
 
 
-def petsc_run(processes, *words):
+def petsc_run(processes, *words, **environment):
     """Under the launcher of the MPI that PETSc has."""
-    asked = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMP_NUM_THREADS": "1"}
+    asked = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMP_NUM_THREADS": "1"} | environment
     return subprocess.Popen(["/usr/bin/mpiexec", "--oversubscribe", "-n", str(processes), sys.executable, "-m",
                              "fem_ngf", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                             env=os.environ | asked)
@@ -146,6 +146,21 @@ def test_the_wrong_launcher_of_petsc_ends_with_one_line(tmp_path):
     run = launched_run(2, "run", DIFFUSION, "--cells", "8", "--backend", "petsc", "--out", str(tmp_path / "run"))
     said = run.communicate(timeout=100)[0]
     assert run.returncode == 2 and said.count("another MPI than the launcher") == 1
+
+
+@needs_petsc
+@needs_mpi
+@pytest.mark.slow
+def test_mpich_under_the_launcher_of_open_mpi_ends_with_one_line(tmp_path):
+    """As where PETSc is not installed, and with it the MPI that this launcher belongs to."""
+    (tmp_path / "sitecustomize.py").write_text("""import importlib.util as util
+find = util.find_spec
+util.find_spec = lambda name, package=None: None if name == "petsc4py" else find(name, package)
+""")
+    root = str(Path(PLATE).parents[1])
+    run = petsc_run(2, "run", PLATE, "--refinements", "0", PYTHONPATH=f"{tmp_path}{os.pathsep}{root}")
+    said = run.communicate(timeout=100)[0]
+    assert run.returncode == 2 and said.count("another MPI than mpi4py's") == 1 and "Abort" not in said
 
 
 @needs_petsc

@@ -51,14 +51,30 @@ def world() -> Team | None:
             warnings.simplefilter("ignore")  # of what is refused below
             if _petsc_fits():
                 start_petsc()
-            from mpi4py import MPI
+                from mpi4py import MPI
+            else:
+                MPI = _started_mpi()
     except (ImportError, RuntimeError) as error:
         raise InputError(f"{size} processes were started, but MPI cannot be loaded ({error}); pip install "
                          "'fem_ngf[mpi]' and start with its mpiexec") from None
-    if size != MPI.COMM_WORLD.size:
-        raise InputError(f"a launcher started {size} processes, but MPI sees {MPI.COMM_WORLD.size}: it belongs to "
-                         "another MPI than mpi4py's; start with the mpiexec that lies beside this python")
+    seen = MPI.COMM_WORLD.size if MPI.Is_initialized() else 1
+    if size != seen:
+        raise InputError(f"a launcher started {size} processes, but MPI sees {seen}: it belongs to another MPI than "
+                         "mpi4py's; start with the mpiexec that lies beside this python")
     return _team(MPI.COMM_WORLD)
+
+
+def _started_mpi():
+    """mpi4py's MPI, started unless it is MPICH under the launcher of Open MPI: it would end the process then."""
+    import mpi4py
+
+    mpi4py.rc.initialize, mpi4py.rc.finalize = False, True
+    from mpi4py import MPI
+
+    mpich = any(name in MPI.Get_library_version() for name in ("MPICH", "Intel", "MVAPICH"))
+    if not (MPI.Is_initialized() or mpich and "OMPI_COMM_WORLD_SIZE" in os.environ):
+        MPI.Init_thread()
+    return MPI
 
 
 def single() -> Team:
