@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import tank.synthetic
-from fem_ngf import InputError, RunOptions
+from fem_ngf import InputError, NaturalGradientFlow, NewtonFlow, ParameterDescent, RunOptions, SobolevFlow
 from fem_ngf.run.arguments import parse
 from fem_ngf.run.cli import command
 from fem_ngf.run.history import COLUMNS
@@ -183,6 +183,19 @@ def test_help_begins_with_the_problem_and_tells_the_defaults(capsys):
     assert re.search(r"--metric TEXT [^(]*\(h0.5, h-1\)[^(]* \(default: h1\)", lines)
 
 
+def test_help_tells_what_the_flows_do_without_a_flag():
+    said = " ".join(RunOptions.__doc__.split())
+    assert {SobolevFlow.iterations, NaturalGradientFlow.iterations, ParameterDescent.iterations} == {200}
+    assert f"{NewtonFlow.iterations} of flow newton, 200 of the others" in said
+    assert f"without the flag {NewtonFlow.tolerance:.0e}".replace("e-0", "e-") in said
+    assert (SobolevFlow.tolerance, NaturalGradientFlow.tolerance, ParameterDescent.tolerance) == (1e-6, 1e-6, 1e-8)
+    assert "(1e-6; of gradient-descent, adam and lbfgs 1e-8)" in said and not hasattr(NewtonFlow, "stagnation")
+    assert "1e-8 of natural-gradient, never of the others" in said
+    assert (NaturalGradientFlow.stagnation, SobolevFlow.stagnation, ParameterDescent.stagnation) == (1e-8, 0.0, 0.0)
+    assert f"relative to the step; {SobolevFlow.accuracy} without it" in said
+    assert (NaturalGradientFlow.method, SobolevFlow.discretization) == ("euler", "retracted")
+
+
 @pytest.mark.parametrize(("words", "code"), [
     (["--help"], 0), (["run", CASE, "--help"], 0), (["run", CASE, "--cels", "4"], 2), (["compare", CASE, "--flow"], 2),
     (["verify", CASE, "--levels", "0"], 2), (["run", "nowhere.py"], 2), (["identify"], 2)], ids=str)
@@ -253,7 +266,7 @@ def test_a_new_case_runs_as_it_is(tmp_path, capfd, monkeypatch):
     out = capfd.readouterr().out
     assert re.search(r"CPU s at most$", out, re.MULTILINE) and re.search(r" \+\d+ (s|min|h)$", out, re.MULTILINE)
     assert json.loads((tmp_path / "runs" / "plate" / "summary.json").read_text())["relative_error"] < 0.5
-    for name in ("plate", "3x", "a b", "../x", ""):
+    for name in ("plate", "3x", "a b", "../x", "", "x" * 300, "class", "numpy", "json"):
         assert command(["new", name]) == 2
     assert (tmp_path / "plate.py").read_text() == text and command(["new"]) == 2
 

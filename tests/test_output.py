@@ -153,6 +153,8 @@ def test_a_series_lists_every_time(tmp_path):
     assert re.findall(r'timestep="(\d)"', index) == ["0", "1", "2"]
     assert probe(read(series[2][1][0]), np.array([[0.5, 0.5]]), "m")[0] == pytest.approx(2.0)
     assert not list(tmp_path.glob(".*"))
+    write_series(tmp_path / "late.pvd", [(100000.25 + i / 4, series[0][1]) for i in range(3)])
+    assert len(set(re.findall(r'timestep="(.*?)"', (tmp_path / "late.pvd").read_text()))) == 3
 
 
 def film(times=4):

@@ -102,7 +102,7 @@ def write_parts(folder: Path, stem: str, fields: Fields, notes: Sequence[str] = 
 
 def write_series(path: Path, series: Iterable[tuple[float, list[Path]]]) -> None:
     """Write the ``.pvd`` index of a series of ``(time, .vtu files)``."""
-    rows = [f'    <DataSet timestep="{time:g}" part="{part}" file={quoteattr(os.path.relpath(file, path.parent))}/>'
+    rows = [f'    <DataSet timestep="{time:.12g}" part="{part}" file={quoteattr(os.path.relpath(file, path.parent))}/>'
             for time, files in series for part, file in enumerate(files)]
     text = "\n".join(['<?xml version="1.0"?>', '<VTKFile type="Collection" version="0.1" byte_order="LittleEndian">',
                       "  <Collection>", *rows, "  </Collection>", "</VTKFile>", ""])

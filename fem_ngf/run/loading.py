@@ -9,6 +9,7 @@ import difflib
 import hashlib
 import importlib.util
 import inspect
+import keyword
 import os
 import re
 import sys
@@ -65,14 +66,16 @@ def write_new(name: str) -> Path:
     Raises
     ------
     InputError
-        If it is there already, or the name is none.
+        If it is there already, the name is none, or that of a Python module, which the file would hide.
     """
     name = name.removesuffix(".py")
     path = Path(f"{name}.py")
-    if not name.isidentifier():
-        raise InputError(f"name is {name!r}; give one of letters, digits and _, such as my_case")
+    if not name.isidentifier() or keyword.iskeyword(name) or len(name) > 100:
+        raise InputError(f"name is {name[:100]!r}; give one of letters, digits and _, such as my_case")
     if path.exists():
         raise InputError(f"{path} exists already; give another name")
+    if importlib.util.find_spec(name) is not None:
+        raise InputError(f"name is {name!r}, which a Python module has; give another name")
     path.write_text(Path(__file__).with_name("template.py").read_text().replace("my_case", name))
     return path
 

@@ -63,16 +63,16 @@ class RunOptions:
         newton minimises one quadratic model over the network and ends with a certificate; sobolev follows the gradient
         flow of H in continuous time; natural-gradient projects and steps; the others know no H.
     method
-        Time discretisation of natural-gradient.
+        Time discretisation of natural-gradient; euler without it.
     discretization
-        Of flow sobolev: retracted, the step taken in H and the network fitted to it, or projected, Heun's method on the
-        parameters.
+        Of flow sobolev: retracted, the step taken in H and the network fitted to it (without the flag), or projected,
+        Heun's method on the parameters.
     step_length
         Of flow sobolev: a fixed step in time; without it the error in time chooses.
     accuracy
-        Of flow sobolev: largest error in time of a step, relative to the step.
+        Of flow sobolev: largest error in time of a step, relative to the step; 0.1 without it.
     duration
-        Of flow sobolev: the time at which it ends.
+        Of flow sobolev: the time at which it ends; without it the other rules end it.
     metric
         Inner product of H: l2, h1, hS with an order S in [-2, 2] (h0.5, h-1), or one that the case names; for
         flows sobolev and natural-gradient also gauss-newton, that of the states which the unknown causes.
@@ -81,12 +81,13 @@ class RunOptions:
     sampling
         Where the network is sampled to enter the finite-element space.
     iterations
-        Most iterations on each mesh.
+        Most iterations on each mesh; unless the case says otherwise 150 of flow newton, 200 of the others.
     tolerance
-        Flow newton: stop when less than this share of the energy could still be gained; the others: when the gradient
-        norm has fallen by this factor.
+        Flow newton: stop when less than this share of the energy could still be gained (without the flag 5e-4); the
+        others: when the gradient norm has fallen by this factor (1e-6; of gradient-descent, adam and lbfgs 1e-8).
     stagnation
-        Stop when two steps running lower the energy by less than this fraction.
+        Not of flow newton: stop when two steps running lower the energy by less than this fraction; without the flag
+        1e-8 of natural-gradient, never of the others.
     grow
         Let the network grow, from a small one, where it misses too much of the steps. Flow newton does unless told
         --no-grow, which takes the network of the case as it is.
