@@ -21,6 +21,8 @@ from fem_ngf import (
     unit_square,
     whole_field,
 )
+from fem_ngf.flows.curvature import Curvature
+from fem_ngf.linalg.dense import orthonormalize
 
 SENSORS = np.array([[x, y] for x in (0.2, 0.45, 0.7) for y in (0.15, 0.5, 0.85)])
 
@@ -94,3 +96,18 @@ def alignment_error(ansatz, theta: np.ndarray, space, derivative: np.ndarray) ->
     kept = left[:, singular**2 > len(singular) * np.finfo(float).eps * singular[0] ** 2]
     expected = np.linalg.norm(kept.T @ gradient) / np.linalg.norm(gradient)
     return float(abs(tangent.alignment(derivative) - expected))
+
+
+def random_pairs(linearization, generator, rank):
+    """Random directions ``A'^-1 J^T W xi`` (n, rank), orthonormal in ``A'``, and their images ``J^T W J V``."""
+    energy, base = linearization.energy, linearization.preconditioner
+    noise = generator.standard_normal((*linearization.residual.shape, rank))
+    weighted = energy.noise.hessian(linearization.residual)(noise)
+    covectors = linearization.state.adjoint(energy.observation.transpose(weighted), kind="incremental")
+    directions = orthonormalize(base.solve(covectors), base)
+    return directions, linearization.misfit_action(directions)
+
+
+def sketched(linearization, generator, rank):
+    """The curvature that random pairs tell."""
+    return Curvature.of(linearization).with_pairs(*random_pairs(linearization, generator, rank))

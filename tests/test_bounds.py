@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from problems import SENSORS, inverse_problem, plain_residual
+from problems import SENSORS, inverse_problem, plain_residual, sketched
 from scipy.optimize import lsq_linear
 from skfem import ElementTriP1, ElementTriP2
 
@@ -27,7 +27,6 @@ from fem_ngf import (
     levels,
     unit_square,
 )
-from fem_ngf.flows.curvature import Curvature
 from fem_ngf.flows.quadratic_model import QuadraticModel
 from fem_ngf.linalg.bounded import bounded_minimiser, held
 from fem_ngf.linalg.operators import Matrix
@@ -79,7 +78,7 @@ def test_the_model_keeps_to_the_bounds():
     """Its minimiser, and what nodal values and networks are expected to gain."""
     energy, space, _ = bounded()
     at = energy.linearize(np.full(space.size, 1.0))
-    free = QuadraticModel(at.m, at.derivative, Curvature.sketch(at, RNG(0), 9))
+    free = QuadraticModel(at.m, at.derivative, sketched(at, RNG(0), 9))
     model = replace(free, bounds=energy.limits)
     assert free.minimiser.max() > 1.4 >= model.minimiser.max()
     assert 0 < model.expected_decrease(None) == -model(model.minimiser) < free.expected_decrease(None)

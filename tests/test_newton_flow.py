@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from problems import inverse_problem, plain_residual
+from problems import inverse_problem, plain_residual, sketched
 
 from fem_ngf import MLP, Expansion, FiniteElement, InputError, NewtonFlow, TorchModule, realize
 from fem_ngf.flows.certificate import negligible
@@ -33,7 +33,7 @@ def setting(n=5, **options):
 
 
 def model_at(iterate, rank=5, mu=0.0):
-    curvature = replace(Curvature.sketch(iterate.linearization, RNG(0), rank), mu=mu)
+    curvature = replace(sketched(iterate.linearization, RNG(0), rank), mu=mu)
     return QuadraticModel(iterate.m, iterate.linearization.derivative, curvature)
 
 

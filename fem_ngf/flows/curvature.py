@@ -12,7 +12,6 @@ told less.
 
 References
 ----------
-N. Halko, P.-G. Martinsson, J. A. Tropp, Finding structure with randomness, SIAM Review 53 (2011).
 R. H. Byrd, J. Nocedal, R. B. Schnabel, Representations of quasi-Newton matrices, Math. Program. 63 (1994).
 """
 
@@ -25,7 +24,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..linalg.cg import conjugate_gradients
-from ..linalg.dense import orthonormalize, symmetric_product
+from ..linalg.dense import symmetric_product
 from ..linalg.low_rank import LowRankPlus, nystrom_factor
 from ..linalg.operators import Matrix, SymmetricOperator
 from ..tangent.rows import TangentRows, gram_and_image
@@ -62,24 +61,6 @@ class Curvature(SymmetricOperator):
         """The regularisation's Hessian at a linearisation of an inverse problem, and a factor (None: nothing known)."""
         base = linearization.preconditioner
         return cls(base, np.zeros((base.size, 0)) if factor is None else factor, mu)
-
-    @classmethod
-    def sketch(cls, linearization, generator: np.random.Generator, rank: int, powers: int = 0) -> Curvature:
-        r"""Randomised Nystrom approximation at one linearisation.
-
-        The basis is :math:`A'^{-1} J^T W \xi` of random observations :math:`\xi` (rank k adjoint solves), its image
-        costs 2 rank k more, and so does each power. It is exact when the misfit's Hessian has rank `rank` or less.
-
-        Parameters
-        ----------
-        linearization
-            Of an inverse problem with k experiments.
-        rank
-            Number of random observations.
-        powers
-            Number of applications of ``A'^-1 M`` to the basis before.
-        """
-        return cls.of(linearization).with_pairs(*random_pairs(linearization, generator, rank, powers))
 
     @property
     def size(self) -> int:
@@ -276,18 +257,6 @@ def metric_space(space, linearization, metric: str):
     if metric == "space":
         return space
     return space.with_inner_product(Curvature.of(linearization, misfit_factor(linearization)))
-
-
-def random_pairs(linearization, generator: np.random.Generator, rank: int, powers: int = 0):
-    """Directions and images (n, r) of a randomised range finder at a linearisation, see `Curvature.sketch`."""
-    energy, base = linearization.energy, linearization.preconditioner
-    noise = generator.standard_normal((*linearization.residual.shape, rank))
-    weight = energy.noise.hessian(linearization.residual)
-    covectors = linearization.state.adjoint(energy.observation.transpose(weight(noise)), kind="incremental")
-    for _ in range(powers + 1):
-        directions = orthonormalize(base.solve(covectors), base)
-        covectors = linearization.misfit_action(directions)
-    return directions, covectors
 
 
 def krylov_pairs(linearization, curvature: Curvature, *, share: float = 0.1, maximum: int = 20,

@@ -24,7 +24,7 @@ from fem_ngf import (
     grad,
     point_values,
 )
-from fem_ngf.flows.curvature import Curvature, misfit_factor, random_pairs
+from fem_ngf.flows.curvature import Curvature, misfit_factor
 from fem_ngf.parallel.experiments import share_experiments
 from fem_ngf.parallel.launch import world
 from fem_ngf.run.cli import command
@@ -80,9 +80,6 @@ def test_value_derivatives_and_counts_are_those_of_one_process(linear, noise):
         close(image, one.hessian_action(v, kind))
         same_everywhere(image)
     same_everywhere(many.derivative)
-    for mine, other in zip(random_pairs(many, np.random.default_rng(2), 4),
-                           random_pairs(one, np.random.default_rng(2), 4), strict=True):
-        close(mine @ mine.T, other @ other.T)
     assert shared.counts == serial.counts
     assert shared.pde.local.experiments < serial.pde.experiments
 
