@@ -34,8 +34,7 @@ def in_order(level, published_values):
 
 
 def last(case, **options):
-    options = {"metric": "l2", **options}
-    *_, stage = Identification.of(case, RunOptions(**options)).stages()
+    *_, stage = Identification.of(case, RunOptions.merged(case.defaults, options)).stages()
     return stage
 
 
