@@ -157,6 +157,16 @@ def test_a_changed_module_of_a_case_needs_trust(changed, tmp_path):
         check_trusted(case)
 
 
+def test_a_case_file_that_has_gone_is_told(tmp_path, capfd):
+    (tmp_path / "case.py").write_text(CASE.read_text())
+    assert command(["run", str(tmp_path / "case.py"), *QUICK, "--out", str(tmp_path / "run")]) == 0
+    (tmp_path / "case.py").unlink()
+    capfd.readouterr()
+    for more in ([], ["--trust"]):
+        assert command(["resume", str(tmp_path / "run"), *more]) == 2
+        one_line(capfd, "case.py (is not there any more|does not exist)")
+
+
 def test_a_case_file_that_only_a_checkpoint_names_is_not_run(finished, tmp_path, capfd):
     folder, stranger = copied(finished, tmp_path / "run"), tmp_path / "stranger.py"
     stranger.write_text(CASE.read_text() + "\nPath(__file__).with_name('ran').touch()\n")
@@ -167,7 +177,8 @@ def test_a_case_file_that_only_a_checkpoint_names_is_not_run(finished, tmp_path,
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("flag", ["--seed=3", "--out=x", "--ansatz", "--start_width=4", "--weight"])
+@pytest.mark.parametrize("flag", ["--seed=3", "--out=x", "--ansatz", "--start_width=4", "--weight", "--nodal",
+                                  "--no-grow", "--flow=adam", "--metric"])
 def test_resume_refuses_what_it_would_ignore(flag, finished, capfd):
     assert command(["resume", str(finished), flag]) == 2
     one_line(capfd, f"{flag} cannot be given")

@@ -246,7 +246,7 @@ def _restored(processes: Processes, folder: str, flags: list[str]):
 def _resume(processes: Processes, folder: str, flags: list[str]) -> int:
     from .execution import run, unblocked
 
-    settled = {f"--{name.replace('_', '-')}" for name in SETTLED}
+    settled = {f"--{no}{name.replace('_', '-')}" for name in SETTLED for no in ("", "no-")} | {"--nodal"}
     for flag in flags:
         if flag.partition("=")[0].replace("_", "-") in settled:
             raise InputError(f"{flag} cannot be given to resume: the run has it from its start; begin a new run")

@@ -114,9 +114,8 @@ class Identification:
             that wait for each other have made runs on small, busy machines ten times slower.
         """
         clock = Clock() if clock is None else clock
-        if start is None:
-            start = self.initial()
-        stages, threads = self.continuation.run(start), ThreadpoolController()
+        stages = self.continuation.run(self.initial() if start is None else start)
+        threads = ThreadpoolController()
         while True:
             with clock.counting(self), threads.limit(limits=self.options.threads):
                 stage = next(stages, None)
@@ -126,7 +125,8 @@ class Identification:
 
     def initial(self) -> np.ndarray:
         """Parameters at the start; nodal values start where the network does, unless the case says from where."""
-        generator, network = np.random.default_rng(self.options.seed), self.case.ansatz
+        generator = np.random.default_rng(self.options.seed)
+        network: Any = self.case.ansatz
         nodal = isinstance(self.ansatz, FiniteElement) and self.case.start is None
         if nodal and not isinstance(network, FiniteElement):
             return realize(network, network.initial(generator), self.continuation.flows[0].space)

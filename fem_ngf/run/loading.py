@@ -239,6 +239,8 @@ def check_trusted(path: str | Path) -> None:
     InputError
         Unless the user ran that file, and it is the same to the last letter.
     """
+    if not Path(path).is_file():
+        raise InputError(f"case file {path} is not there any more")
     with contextlib.suppress(OSError, RuntimeError):
         if _entry(path).exists():
             return

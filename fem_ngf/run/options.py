@@ -37,8 +37,8 @@ AT_LEAST = {"seed": 0, "levels": 1, "iterations": 1, "threads": 1, "width": 1, "
 AT_MOST = {"threads": 1024, "depth": 20}
 BELOW_ONE = ("tolerance", "stagnation")
 # What a run has from its start; resume refuses it.
-SETTLED = ("out", "seed", "levels", "ansatz", "sampling", "width", "depth", "activation", "grow", "growth",
-           "start_width", "weight")
+SETTLED = ("out", "seed", "levels", "ansatz", "flow", "metric", "length", "sampling", "width", "depth", "activation",
+           "grow", "growth", "start_width", "weight")
 POSITIVE = ("length", "tolerance", "stagnation", "step_length", "accuracy", "duration")
 SOBOLEV = ("discretization", "step_length", "accuracy", "duration")
 OF_FLOW = {"method": "natural-gradient", "trigger": "natural-gradient", **dict.fromkeys(SOBOLEV, "sobolev")}
