@@ -19,7 +19,7 @@ import torch
 from skfem import Basis, BilinearForm, ElementLineHermite, ElementLineP0, MeshLine
 
 import fem_ngf as ngf
-from fem_ngf import cofactor, ddot, deformation_gradient, det, dot, grad, isochoric_invariants, mul, prod
+from fem_ngf import cofactor, ddot, deformation_gradient, dot, grad, invariants, mul, prod
 
 MESHES = {kind: np.linspace(a, b, cells + 1) for kind, a, b, cells in (
     ("first", 0.0, 10.0, 11), ("second", 0.0, 8.0, 11), ("volume", -0.8, 3.6, 11), ("sum", 0.0, 18.0, 12),
@@ -32,23 +32,29 @@ SIGNS, LEAST, DEFINITE = (1.0, -1.0), 0.02, 1e-3
 
 def arguments(F, angles=()) -> list:
     """Arguments of the energy at F (2, 2, ...): x, y, J - 1 and one for each of the angles (...) of fibres."""
-    first, second, J = isochoric_invariants(F)
-    stretches = (J ** (-2.0 / 3.0) * dot(line, line) for line in (mul(F, _direction(angle)) for angle in angles))
-    return [first - 3.0, second - 3.0, J - 1.0, *(stretch - 1.0 for stretch in stretches)]
+    return _measures(F, [_direction(angle) for angle in angles])[-1]
 
 
 def stress(F, slopes, angles=()):
     """First Piola stress (2, 2, ...) at F (2, 2, ...); slopes: the `arguments` -> derivatives of the energy in them."""
-    called, J = arguments(F, angles), det(F)
+    directions = [_direction(angle) for angle in angles]
+    J, power, lines, called = _measures(F, directions)
     by_first, by_second, by_volume, *by_fibres = slopes(called)
-    power = J ** (-2.0 / 3.0)
     isochoric = by_first * (called[0] + 3.0) + 2.0 * by_second * (called[1] + 3.0)
     isochoric = isochoric + sum(slope * (s + 1.0) for slope, s in zip(by_fibres, called[3:], strict=True))
     volume = by_volume + 2.0 * power**2 * J * by_second - (2.0 / 3.0) / J * isochoric
     found = 2.0 * power * (by_first + power * by_second) * F + volume * cofactor(F)
-    for slope, a in zip(by_fibres, map(_direction, angles), strict=True):
-        found = found + prod(2.0 * power * slope * mul(F, a), a)
+    for slope, line, a in zip(by_fibres, lines, directions, strict=True):
+        found = found + prod(2.0 * power * slope * line, a)
     return found
+
+
+def _measures(F, directions) -> tuple:
+    """J, its power -2/3, F a for directions a (2, ...), and the `arguments`."""
+    first, second, J = invariants(F)
+    power, lines = J ** (-2.0 / 3.0), [mul(F, a) for a in directions]
+    stretches = [power * dot(line, line) - 1.0 for line in lines]
+    return J, power, lines, [power * first - 3.0, power**2 * second - 3.0, J - 1.0, *stretches]
 
 
 def _direction(angle):
@@ -97,7 +103,8 @@ class Rubber:
     def residual(self, u, v, w, _):
         """The equation."""
         F = deformation_gradient(u)
-        angles = [sign * w[-1](0.0 * F[0, 0]) for sign in SIGNS[:self.fibres]]
+        angle = w[-1](torch.zeros_like(F[0, 0])) if self.fibres else 0.0
+        angles = [sign * angle for sign in SIGNS[:self.fibres]]
         return ddot(stress(F, self.slopes(w), angles), grad(v))
 
     def slopes(self, w):
