@@ -163,7 +163,7 @@ def read_mesh(path):
     Raises
     ------
     InputError
-        No such file, unreadable, no cells, mixed cells, or a surface in space.
+        No such file, unreadable, no cells, mixed cells, cells without volume or twice there, or a surface in space.
     """
     path = Path(path)
     if not path.is_file():
@@ -194,6 +194,8 @@ def _cell_type(raw: meshio.Mesh, path: Path) -> str:
     cells = sorted(kind for kind, d in dimension.items() if d == top)
     if len(cells) > 1:
         raise InputError(f"mesh file {str(path)!r} mixes cells of types {', '.join(cells)}; give a mesh of one type")
+    if any(each.data.size and not 0 <= each.data.min() <= each.data.max() < len(raw.points) for each in raw.cells):
+        raise InputError(f"mesh file {str(path)!r} has cells whose points it does not have")
     if not np.isfinite(raw.points).all():
         raise InputError(f"mesh file {str(path)!r} has coordinates that are not finite")
     if np.ptp(raw.points[:, top:], axis=0).max(initial=0.0) > 1e-10 * np.ptp(raw.points):
@@ -238,9 +240,25 @@ def _import(raw: meshio.Mesh, kind: str, path: Path):
         mesh = from_meshio(raw, force_meshio_type=kind)
     except Exception as error:
         raise InputError(f"mesh file {str(path)!r} cannot be used: {error}") from error
+    _check_cells(mesh, path)
     keep = {name: cells for name, cells in (mesh.subdomains or {}).items() if len(cells)}
     sides = {name: facets for name, facets in (mesh.boundaries or {}).items() if len(facets)}
     return replace(mesh, _subdomains=keep or None, _boundaries=sides or None)
+
+
+def _check_cells(mesh, path: Path) -> None:
+    """InputError if a linear mesh has a cell without volume, or one that is there twice and would count twice."""
+    size = np.ptp(mesh.p[:, mesh.t], axis=1).max(axis=0)
+    inside = np.full((mesh.dim(), 1), 1.0 / (mesh.dim() + 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slopes = mesh.mapping().DF(inside)[..., 0]
+    volumes = np.abs(np.linalg.det(np.moveaxis(slopes, -1, 0)))
+    if flat := np.count_nonzero(~(volumes > 1e-13 * size ** mesh.dim())):
+        raise InputError(f"mesh file {str(path)!r} has {flat} cells without volume; remove them")
+    corners = np.sort(mesh.t, axis=0)
+    corners = corners[:, np.lexsort(corners)]
+    if twice := np.count_nonzero((corners[:, 1:] == corners[:, :-1]).all(axis=0)):
+        raise InputError(f"mesh file {str(path)!r} has {twice} cells that are there more than once; remove them")
 
 
 def _curved(mesh, quadratic, edges, points: np.ndarray, cells: np.ndarray):

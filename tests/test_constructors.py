@@ -220,7 +220,8 @@ def test_values_are_shown_in_one_line_and_found_in_one_call():
 
 def test_a_function_is_drawn():
     space = HilbertSpace.h1(Basis(MESH, ElementTriP1()))
-    figure = draw(space, np.arange(25.0), "temperature")
-    assert [axes.get_title() for axes in figure.axes][0] == "temperature"
+    for where in (space, space.basis):
+        figure = draw(where, np.arange(25.0), "temperature")
+        assert [axes.get_title() for axes in figure.axes][0] == "temperature"
     with pytest.raises(InputError, match="vector has 3 unknowns and space has 25"):
         draw(space, np.ones(3))

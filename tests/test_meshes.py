@@ -162,6 +162,10 @@ SQUARE = [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]
 @pytest.mark.parametrize(("make", "message"), [
     (lambda d: d / "nothing.msh", "does not exist"),
     (lambda d: write(d / "a.vtu", SQUARE, [("vertex", np.array([[0], [1]]))]), "no cells"),
+    (lambda d: write(d / "a.vtu", SQUARE, [("triangle", np.array([[0, 1, 1], [0, 2, 3]]))]), "1 cells without volume"),
+    (lambda d: write(d / "a.vtu", np.zeros((4, 3)), [("quad", np.array([[0, 1, 2, 3]]))]), "1 cells without volume"),
+    (lambda d: write(d / "a.vtu", SQUARE, [("triangle", np.array([[0, 1, 2], [2, 0, 1]]))]), "more than once"),
+    (lambda d: write(d / "a.vtu", SQUARE, [("triangle", np.array([[0, 1, 2], [0, 2, 9]]))]), "it does not have"),
     (lambda d: write(d / "a.vtu", [*SQUARE, [2, 0, 0]],
                      [("quad", np.array([[0, 1, 2, 3]])), ("triangle", np.array([[1, 4, 2]]))]), "mixes cells"),
     (lambda d: write(d / "a.vtu", [[0, 0, 0], [1, 0, 0], [1, 1, 1]], [("triangle", np.array([[0, 1, 2]]))]),

@@ -140,7 +140,7 @@ def draw(space, vector: np.ndarray, title: str = "") -> Figure:
     matplotlib.figure.Figure
         A notebook shows it; ``figure.savefig("m.png")`` writes it.
     """
-    basis = getattr(space, "basis", space)
+    basis = space if hasattr(space, "elem") else space.basis
     vector = real_array("vector", vector)
     same_size("vector", vector.size, "space", basis.N)
     return field_figure({title or "m": (basis, vector)})
