@@ -120,9 +120,9 @@ def study(cells: int, steps: int):
     """All paths, by kind; the exact ones by metric; and the table's rows."""
     case = load_function(ROOT / "cases" / "diffusion.py")(cells=cells)
     level = case.levels[-1]
-    energy, start = level.energy, None
+    energy, value = level.energy, case.ansatz.start
     spaces = {metric: level.space(metric, case.length) for metric in ("h1", "l2")}
-    networks = [(MLP(widths, "tanh", start=case.start), seed) for widths, seed in NETWORKS]
+    networks = [(MLP(widths, "tanh", start=value), seed) for widths, seed in NETWORKS]
     start = realize(networks[0][0], networks[0][0].initial(np.random.default_rng(0)), spaces["h1"])
     exacts, rows, paths = {}, [], {}
     for metric, space in spaces.items():
@@ -133,7 +133,7 @@ def study(cells: int, steps: int):
     for kind in NAMES:
         metric = "l2" if kind == "l2" else "h1"
         space, reference = spaces[metric], exacts[metric]
-        runs = [followed(kind, energy, space, network, seed, steps, case.start) for network, seed in networks]
+        runs = [followed(kind, energy, space, network, seed, steps, value) for network, seed in networks]
         paths[kind] = [run[0] for run in runs]
         off = [distances(path, reference, start, space, lowest)[1] for path in paths[kind]]
         between = [distances(a, b, start, space, lowest)[1] for a in paths[kind] for b in paths[kind] if a is not b]
@@ -141,7 +141,7 @@ def study(cells: int, steps: int):
         law = f"{energy_law(runs[0][1], space):.1%}" if kind == "h1-projected" else ""
         rows.append([NAMES[kind], sizes, *(summary(np.concatenate(o)) for o in (off, between)), law])
         print(rows[-1], flush=True)
-    return spaces["h1"], start, exacts, paths, rows, lowest
+    return spaces, start, exacts, paths, rows, lowest
 
 
 def summary(values: np.ndarray) -> str:
@@ -162,25 +162,26 @@ def page(rows: list, cells: int) -> str:
         *gram_table(), ""])
 
 
-def figure(space, start, exacts, paths, lowest, file: Path) -> None:
-    """Left: way along the exact flow and distance off it. Right: distance at equal energy."""
+def figure(spaces, start, exacts, paths, lowest, file: Path) -> None:
+    """Left: way along the exact H1 flow and distance off it. Right: distance at equal energy from the flow followed."""
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     picture, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.4))
-    reference = exacts["h1"]
+    space, reference = spaces["h1"], exacts["h1"]
     steps = [space.norm(b - a) for a, b in zip(reference.points[:-1], reference.points[1:], strict=True)]
     arc = np.append(0.0, np.cumsum(steps))
     left.plot(arc, 0 * arc, "k-", lw=3, alpha=0.3, label="exact H1 flow, 289 nodal values")
-    styles = {"h1": ("tab:blue", "networks, H1 Gram"), "euclid": ("tab:grey", "gradient descent on parameters"),
-              "adam": ("tab:green", "Adam on parameters")}
+    styles = {"h1": ("tab:blue", "networks, H1 Gram"), "l2": ("tab:orange", "networks, L2 Gram: the L2 flow"),
+              "euclid": ("tab:grey", "gradient descent on parameters"), "adam": ("tab:green", "Adam on parameters")}
     for kind, (colour, label) in styles.items():
         for k, path in enumerate(paths[kind]):
             points = path.points[:: max(1, len(path.points) // 60)]
             gaps = np.array([[space.norm(p - q) for q in reference.points] for p in points])
             nearest = gaps.argmin(axis=1)
             left.plot(arc[nearest], gaps.min(axis=1), ".-", ms=3, lw=0.8, color=colour, label=label if k == 0 else None)
-            energies, off = distances(path, reference, start, space, lowest)
+            metric = "l2" if kind == "l2" else "h1"
+            energies, off = distances(path, exacts[metric], start, spaces[metric], lowest)
             right.loglog(energies / path.energies[0], off, ".-", ms=3, lw=0.8, color=colour)
     left.set(xlabel="way along the exact flow (nearest point, H1)", ylabel="distance off it (H1)")
     left.legend(fontsize=7)
@@ -197,10 +198,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--out", type=Path, default=ROOT / "docs")
     options = parser.parse_args()
-    space, start, exacts, paths, rows, lowest = study(options.cells, options.steps)
+    spaces, start, exacts, paths, rows, lowest = study(options.cells, options.steps)
     text = page(rows, options.cells)
     (options.out / "tables" / "flow_study.md").write_text(text)
-    figure(space, start, exacts, paths, lowest, options.out / "figures" / "flow_study.png")
+    figure(spaces, start, exacts, paths, lowest, options.out / "figures" / "flow_study.png")
     print(text)
 
 

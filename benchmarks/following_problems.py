@@ -278,7 +278,7 @@ def of_case(name: str, **arguments) -> Problem:
     case = __import__(name).case(**arguments)
     level = case.levels[-1]
     length = {"length": case.length}
-    return Problem(level.energy, level.space("h1", **length), case.ansatz, case.start)
+    return Problem(level.energy, level.space("h1", **length), case.ansatz, case.ansatz.start)
 
 
 PROBLEMS = {

@@ -39,7 +39,8 @@ def gains(rho: np.ndarray, schur: np.ndarray, lengths: np.ndarray) -> np.ndarray
     """
     if rho.shape[1] == 1:
         rest = schur[:, 0, 0]
-        return np.where(rest > DEPENDENT**2 * lengths, rho[:, 0] ** 2 / np.maximum(rest, np.finfo(float).tiny), 0.0)
+        new = rest > DEPENDENT**2 * lengths
+        return np.divide(rho[:, 0] ** 2, rest, out=np.zeros(len(rest)), where=new)
     eigenvalues, eigenvectors = np.linalg.eigh(schur)
     weights = np.einsum("kij,ki->kj", eigenvectors, rho) ** 2
     kept = eigenvalues > DEPENDENT**2 * lengths[:, None]
