@@ -198,7 +198,8 @@ class HilbertSpace:
             return None
         if self.team is None:
             return bisected(self.nodes.T, PATCH)
-        return self.team.own(bisected(self.nodes.T, min(PATCH, max(len(self.nodes) // (4 * self.team.size), 1))))
+        most = min(PATCH // 2, max(len(self.nodes) // (4 * self.team.size), 1))  # a process has less memory
+        return self.team.own(bisected(self.nodes.T, most))
 
     @property
     def points(self) -> np.ndarray:
