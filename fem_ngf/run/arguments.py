@@ -172,8 +172,11 @@ def _expected(kind) -> str:
 
 def _flags(function: Callable, helps: Mapping[str, str] = types.MappingProxyType({})) -> dict[str, Flag]:
     """The parameters of a function or a dataclass as flags, by name."""
-    hints, helps = typing.get_type_hints(function), {**helps, **_documented(inspect.getdoc(function) or "")}
-    found = {}
+    try:
+        hints = typing.get_type_hints(function)
+    except Exception as error:  # the types are whatever the user wrote
+        raise InputError(f"the types of the parameters of {function.__name__}() cannot be read: {error}") from error
+    helps, found = {**helps, **_documented(inspect.getdoc(function) or "")}, {}
     for name, parameter in inspect.signature(function).parameters.items():
         if name not in hints:
             raise InputError(f"parameter {name!r} of {function.__name__}() has no type; write {name}: int, say")
@@ -186,8 +189,9 @@ def _flags(function: Callable, helps: Mapping[str, str] = types.MappingProxyType
 
 def _is_known(kind) -> bool:
     if typing.get_origin(kind) is tuple:
-        return all(part in WORDS or part is ... for part in typing.get_args(kind))
-    return kind in WORDS or kind is types.NoneType or typing.get_origin(kind) is typing.Literal
+        return all(isinstance(part, type) and part in WORDS or part is ... for part in typing.get_args(kind))
+    named = isinstance(kind, type) and kind in (*WORDS, types.NoneType)
+    return named or typing.get_origin(kind) is typing.Literal
 
 
 def _documented(docstring: str) -> dict[str, str]:
