@@ -12,7 +12,7 @@ import torch
 from .data.files import read_measurements, read_time_series
 from .data.measurements import Measurements, TimeSeries, WholeField, nodal_values
 from .data.observation import point_values, time_weights
-from .errors import InputError, check_memory
+from .errors import InputError, check_counts, check_memory
 from .meshes import boundary, check_cells
 from .model import Model
 from .pde.stationary import StationaryProblem
@@ -37,10 +37,13 @@ def halvings(mesh: Callable, cells: int, smallest: int = 12, factor: int = 2) ->
     >>> list(halvings(unit_square, 64)), list(halvings(unit_square, 20))
     (['16 x 16', '32 x 32', '64 x 64'], ['20 x 20'])
     """
+    check_counts(cells=cells, smallest=smallest, factor=factor)
     if cells < 2:
         raise InputError(f"cells is {cells}; the mesh needs 2 a side at least")
+    if factor < 2:
+        raise InputError(f"factor is {factor}; it must be 2 at least")
     numbers = [cells]
-    while (coarser := -(-numbers[0] // factor)) >= smallest:
+    while smallest <= (coarser := -(-numbers[0] // factor)) < numbers[0]:
         numbers.insert(0, coarser)
     meshes = [mesh(n) for n in reversed(numbers)][::-1]  # the finest first: it may be refused
     return {" x ".join([str(n)] * made.dim()): made for n, made in zip(numbers, meshes, strict=True)}
@@ -66,8 +69,8 @@ def noise_generator(noise_seed: int) -> np.random.Generator:
 
 def grid_points(numbers: tuple[int, ...], lower: tuple[float, ...], upper: tuple[float, ...]) -> np.ndarray:
     """Points ``(n, d)`` of a regular grid of `numbers` points a direction, from corner to corner."""
-    if min(numbers) < 1:
-        raise InputError(f"sensors is {min(numbers)}; it must be 1 at least")
+    for number in numbers:
+        check_counts(sensors=number)
     check_memory(f"a grid of {' x '.join(map(str, numbers))} points", math.prod(numbers), 1000)
     axes = [np.linspace(a, b, n) if n > 1 else np.array([0.5 * (a + b)])
             for a, b, n in zip(lower, upper, numbers, strict=True)]

@@ -12,6 +12,7 @@ from fem_ngf import (
     InputError,
     boundary,
     disk,
+    halvings,
     interval,
     l_shape,
     read_mesh,
@@ -188,6 +189,10 @@ def test_files_that_do_not_parse(tmp_path, name, capsys):
         read_mesh(tmp_path / name)
     printed = capsys.readouterr()
     assert "\n" not in str(error.value) and printed.out + printed.err == ""
+
+
+def test_halvings_end():
+    assert list(halvings(unit_square, 8, smallest=1)) == ["1 x 1", "2 x 2", "4 x 4", "8 x 8"]
 
 
 def test_unknown_names_list_the_known_ones():

@@ -60,6 +60,10 @@ CALLS: dict[str, tuple[Callable, dict, dict[str, list]]] = {
     "interval": (ngf.interval, {"n": 3}, {"n": COUNT, "lower": [1.0, float("nan"), "x"], "upper": [0.0, float("inf")]}),
     "rectangle": (ngf.rectangle, {"cells": (2, 2)}, {"cells": [(0, 2), (2,), (2, 2, 2), 2, "ab", (2.5, 1), None],
                                                      "lower": [(1, 1), (0,), "ab", None], "upper": [(0, 0), 1]}),
+    "halvings": (ngf.halvings, {"mesh": ngf.unit_square, "cells": 4}, {
+        "cells": [*COUNT, 1], "smallest": COUNT, "factor": [*COUNT, 1]}),
+    "grid_points": (ngf.grid_points, {"numbers": (2, 2), "lower": (0, 0), "upper": (1, 1)}, {
+        "numbers": [(0, 2), (2, -1), (2.5, 2), (2, None), (10**6, 10**6)]}),
     "disk": (ngf.disk, {}, {"radius": POSITIVE, "size": [*NUMBER[:4], 0, -1, 2.0, 1e-9]}),
     "MLP": (ngf.MLP, {}, {"widths": [(2,), (), (2, 0, 1), (2, -1, 1), (2, 1.5, 1), "ab", None, 3, (2, 10**6, 10**6, 1)],
                           "activation": WORD, "box": [((0, 0), (0, 1)), (0, 1), "ab", ((0,), (1,)), 3],
