@@ -33,7 +33,7 @@ class LeanBasis(CellBasis):
         mapping = mesh.mapping() if mapping is None else mapping
         AbstractBasis.__init__(self, mesh, elem, cell_maps(mapping, None), intorder, quadrature, mesh.refdom, dofs,
                                disable_doflocs)
-        self.mapping = mapping
+        self.mapping = cell_maps(mapping, None)  # its own: that of the mesh may keep maps of all facets
         self.tind = None if elements is None else mesh.normalize_elements(elements)
         self.nelems = mesh.nelements if self.tind is None else len(self.tind)
 
