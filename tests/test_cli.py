@@ -488,6 +488,11 @@ BAD = {
     "resume of a damaged run": (damaged, "no readable checkpoint"),
     "report without a run": (plain("report", "FOLDER/nowhere"), "holds no checkpoint.pt"),
     "budget that is no number": (plain("compare", CASE, "--budget", "lots"), "budget is 'lots'"),
+    "budget with a sign": (plain("compare", CASE, "--budget=-3"), "budget is '-3'"),
+    "compare with a flow": (plain("compare", CASE, "--flow", "adam"), "--flow cannot be given to compare"),
+    "compare with nodal values": (plain("compare", CASE, "--nodal"), "--nodal cannot be given to compare"),
+    "compare with a rule": (plain("compare", CASE, "--weight", "lcurve"), "a rule for fem-ngf run"),
+    "verify with a rule": (plain("verify", CASE, *QUICK, "--weight", "gcv"), "a rule for fem-ngf run"),
 }
 
 

@@ -246,12 +246,23 @@ def _restored(processes: Processes, folder: str, flags: list[str]):
 def _resume(processes: Processes, folder: str, flags: list[str]) -> int:
     from .execution import run, unblocked
 
-    settled = {f"--{no}{name.replace('_', '-')}" for name in SETTLED for no in ("", "no-")} | {"--nodal"}
-    for flag in flags:
-        if flag.partition("=")[0].replace("_", "-") in settled:
-            raise InputError(f"{flag} cannot be given to resume: the run has it from its start; begin a new run")
+    _refuse(flags, SETTLED, "cannot be given to resume: the run has it from its start; begin a new run")
     with _restored(processes, folder, flags) as (directory, identification, origin, record):
         return run(identification, origin, directory, unblocked(identification, record))
+
+
+def _refuse(flags: list[str], names: Sequence[str], why: str) -> None:
+    """InputError if one of the options is given, however it is spelled; ansatz is among them."""
+    words = {f"--{no}{name.replace('_', '-')}" for name in names for no in ("", "no-")} | {"--nodal"}
+    for flag in flags:
+        if flag.partition("=")[0].replace("_", "-") in words:
+            raise InputError(f"{flag} {why}")
+
+
+def _check_weight(given: str | None, command: str) -> None:
+    """InputError if a rule is to find the weight, which is another command's work."""
+    if given in get_args(RULE):
+        raise InputError(f"weight is {given!r}, a rule for fem-ngf run; give fem-ngf {command} a number")
 
 
 def _report(processes: Processes, folder: str, flags: list[str]) -> int:
@@ -273,6 +284,7 @@ def _verify(processes: Processes, path: str, flags: list[str]) -> int:
     from ..verify import verify_flow
 
     flow, options = identification.continuation.flows[0], identification.options
+    _check_weight(options.weight, "verify")
     print(f"{identification.case.name}, mesh {identification.levels[0].label}, {options.ansatz} unknown with "
           f"{flow.ansatz.size} parameters, metric {options.metric}")
     with threadpool_limits(options.threads):
@@ -287,7 +299,9 @@ def _verify(processes: Processes, path: str, flags: list[str]) -> int:
 
 def _compare(processes: Processes, path: str, flags: list[str]) -> int:
     budget, flags = _budget(flags)
-    parse(read_function(path), flags, f"fem-ngf compare {path}")
+    _refuse(flags, ("ansatz", "flow", "method", "control"), "cannot be given to compare: it runs every flow, and nodal "
+            "values")
+    _check_weight(parse(read_function(path), flags, f"fem-ngf compare {path}")[1].get("weight"), "compare")
 
     from .comparison import compare
 
@@ -296,14 +310,16 @@ def _compare(processes: Processes, path: str, flags: list[str]) -> int:
 
 def _budget(flags: list[str]) -> tuple[float, list[str]]:
     """The flag ``--budget WORK`` of ``compare``, and the other flags."""
-    if "--budget" not in flags:
+    place = next((i for i, flag in enumerate(flags) if flag.partition("=")[0] == "--budget"), None)
+    if place is None:
         return 300.0, flags
-    place = flags.index("--budget")
-    value = "".join(flags[place + 1 : place + 2])
+    _, equals, value = flags[place].partition("=")
+    if not equals:
+        value = "".join(flags[place + 1 : place + 2])
     try:
         budget = float(value)
     except ValueError:
         budget = 0.0
     if not budget > 0:
         raise InputError(f"budget is {value!r}; it must be a positive number of PDE solves on the finest mesh")
-    return budget, [*flags[:place], *flags[place + 2 :]]
+    return budget, [*flags[:place], *flags[place + (1 if equals else 2) :]]

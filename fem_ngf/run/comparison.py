@@ -67,6 +67,8 @@ def _compared(prepare, first: Identification, budget: float) -> tuple[list[dict]
         except (InputError, SolveError) as error:
             result = {"failed": " ".join(str(error).split())}
         results.append({"method": name, "flags": " ".join(flags), **result})
+    if not histories:
+        raise SolveError(f"no method has an iterate; {results[0]['method']}: {results[0]['failed']}")
     return judged(results, histories), histories
 
 
