@@ -136,7 +136,9 @@ def test_a_step_that_gained_twice_what_was_promised_is_no_end():
     *_, end = flow.run(FiniteElement(space).initial())
     last = replace(end, stop_reason="", memory=replace(end.memory, learnt=False))
     assert flow.step(last).stop_reason == CERTIFIED
-    assert not flow.step(replace(last, memory=replace(last.memory, gain=1.9))).stop_reason == CERTIFIED
+    for remaining, ends in ((0.0, True), (1.0 * end.value, False), (float("nan"), False)):
+        memory = replace(last.memory, gain=1.9, remaining=remaining)
+        assert (flow.step(replace(last, memory=memory)).stop_reason == CERTIFIED) == ends
 
 
 @pytest.mark.search

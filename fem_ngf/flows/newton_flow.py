@@ -88,6 +88,8 @@ class NewtonMemory:
         Of the parameters, at the end of the last realisation.
     gain
         Gain ratio of the last step.
+    decrease, remaining
+        What the last step gained, and what those that follow gain if each gains the same share of the one before.
     expected_decrease
         Certificate: what the model loses by the best step along the tangent space.
     expected_beyond
@@ -107,6 +109,8 @@ class NewtonMemory:
     raised: bool = False
     damping: float = 1e-3
     gain: float = float("nan")
+    decrease: float = float("nan")
+    remaining: float = float("nan")
     expected_decrease: float = float("nan")
     expected_beyond: float = float("nan")
     slow: int = 0
@@ -209,8 +213,8 @@ class NewtonFlow:
             model, state, larger, vectors = self._informed(iterate, state)
             iterate = replace(iterate, memory=state)
             enough = self._least(iterate) if state.slow < 2 else max(self._least(iterate), negligible(iterate))
-            small = state.learnt and state.expected_decrease <= enough and not state.gain > LINEAR
-            done = state.slow >= 4 or small
+            misled = state.gain > LINEAR and not state.remaining <= negligible(iterate)
+            done = state.slow >= 4 or state.learnt and state.expected_decrease <= enough and not misled
             if larger is None and done:
                 return self._ended(iterate, counts)
             iterate = larger or iterate
@@ -348,10 +352,13 @@ class NewtonFlow:
         elif new.value < 0.5 * old.value:
             curvature = curvature.forgotten()
         slow = state.slow + 1 if -change < SLOW * self._least(before) else 0
+        share = -change / state.decrease
+        remaining = float("inf") if share >= 1.0 else -change * share / (1.0 - share)
         norm = self.space.dual_norm(new.derivative)
         return replace(after, step=before.step + 1, gradient_norm=norm, step_size=1.0,
                        alignment=realized_alignment(self.space, before, moved), fit=float("nan"),
-                       expected=float("nan"), memory=replace(state, factor=curvature.factor, slow=slow, **UNKNOWN),
+                       expected=float("nan"), memory=replace(state, factor=curvature.factor, slow=slow,
+                                                             decrease=-change, remaining=remaining, **UNKNOWN),
                        solves=solves_since(self.energy.counts, counts, before.solves))
 
     def _ended(self, iterate: Iterate, counts: dict) -> Iterate:
