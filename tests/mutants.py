@@ -31,6 +31,8 @@ MUTANTS = [
     Mutant("run/checkpoint.py", "weights_only=True", "weights_only=False", "test_trust.py -k code"),
     Mutant("run/checkpoint.py", "type(found) is not int or found != FORMAT", "False", "test_trust.py -k format"),
     Mutant("run/checkpoint.py", 'RUN(content, "it")', "pass", "test_trust.py -k broken_entry"),
+    Mutant("run/checkpoint.py", "if name not in parts:", "if False:", "test_trust.py -k edited_is_told"),
+    Mutant("run/console.py", "except (OSError, ValueError):", "except KeyError:", "test_trust.py -k console_has_gone"),
     Mutant("output/files.py", "        yield temporary\n        temporary.replace(path)\n", "        yield path\n",
            "test_trust.py -k whole_or_not"),
     Mutant("output/report.py", "autoescape=True", "autoescape=False", "test_trust.py -k report_shows"),
@@ -61,6 +63,9 @@ MUTANTS = [
     # what is put together
     Mutant("forms/linearity.py", "without.abs().max() > bound", "False", "test_constructors.py -k residual"),
     Mutant("forms/linearity.py", "(one + two - both).abs().max() > bound", "False", "test_constructors.py -k residual"),
+    Mutant("forms/linearity.py", "with torch.enable_grad():", "if True:", "test_constructors.py -k residual"),
+    Mutant("energies/inverse_problem.py", "        self._check_sight()\n", "", "test_fuzz.py -k InverseProblem"),
+    Mutant("meshes.py", "    _check_cells(mesh, path)\n", "", "test_meshes.py -k bad_files"),
     Mutant("verify.py", "KINK = 1e-2", "KINK = 1e2", "test_verify.py -k kink"),
     Mutant("verify.py", "16), 2e-3", "16), 1e-1", "test_laws.py -k verify_finds"),
     Mutant("errors.py", "if number * each > held:", "if False:", "test_constructors.py -k absurd"),
