@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 from problems import (
     alignment_error,
@@ -22,6 +23,7 @@ from fem_ngf import (
     HilbertSpace,
     HuberNoise,
     InputError,
+    MatrixObservation,
     SolveError,
     StudentNoise,
     TangentSpace,
@@ -201,10 +203,12 @@ def test_no_false_alarm(name, seed):
 
 
 def test_data_that_see_nothing_are_found():
-    """Sensors where the state is given: every derivative is right, and zero."""
+    """Every derivative is right, and zero; sensors where the state is given are refused."""
     energy, space, m = inverse_problem(6)
-    edge = np.array([[0.0, 0.3], [0.5, 0.0], [1.0, 0.7]])
-    blind = replace(energy, observation=point_values(energy.pde.form.state, edge), data=np.ones(3))
+    state, edge = energy.pde.form.state, np.array([[0.0, 0.3], [0.5, 0.0], [1.0, 0.7]])
+    with pytest.raises(InputError, match="sees only values of the state that dirichlet gives"):
+        replace(energy, observation=point_values(state, edge), data=np.ones(3))
+    blind = replace(energy, observation=MatrixObservation(sp.csr_array((3, state.N))), data=np.ones(3))
     checks = verify_energy(blind, FiniteElement(space), m, space, np.random.default_rng(1))
     assert "directions of two that the data do not see" in [check.name for check in checks if not check.passed]
 
