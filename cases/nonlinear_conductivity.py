@@ -61,10 +61,11 @@ def case(cells: int = 24, alpha: float = 3.0, noise: float = 0.01, noise_seed: i
                       intorder=4)
     measured = ngf.point_data(data, lines(sensors), truth, replace(model, parameter=law(hottest, 100)),
                               ngf.unit_square(2 * cells), noise=noise, seed=noise_seed)
+    known = None if data else truth
     levels = ngf.levels(model, ngf.halvings(ngf.unit_square, cells), measured,
-                        lambda space: ngf.Tikhonov(space.stiffness), alpha, truth=truth)
+                        lambda space: ngf.Tikhonov(space.stiffness), alpha, truth=known)
     network = ngf.GradNetM(1, (neurons,), activation="softplus", monotone=True, box=((0.0,), (hottest,)))
-    outcome = ngf.law_outcome(model.parameter, truth, logarithm=True, labels=("temperature", "conductivity"))
+    outcome = ngf.law_outcome(model.parameter, known, logarithm=True, labels=("temperature", "conductivity"))
     return ngf.Case("nonlinear_conductivity", levels, network, outcome=outcome)
 
 

@@ -88,6 +88,7 @@ from .forms.helpers import sym_grad as sym_grad
 from .forms.helpers import trace as trace
 from .forms.helpers import transpose as transpose
 from .forms.laws import Law as Law
+from .forms.visits import BeyondLawWarning as BeyondLawWarning
 from .forms.weak_form import WeakForm as WeakForm
 from .gallery import boundary_points as boundary_points
 from .gallery import bounding_box as bounding_box
@@ -106,7 +107,6 @@ from .laws.equation_error import FrozenEquation as FrozenEquation
 from .laws.equation_error import quadratic_minimiser as quadratic_minimiser
 from .laws.load_steps import LoadSteps as LoadSteps
 from .laws.reactions import Reactions as Reactions
-from .laws.report import BeyondLawWarning as BeyondLawWarning
 from .laws.report import Visited as Visited
 from .laws.report import law_band as law_band
 from .laws.report import law_bands as law_bands

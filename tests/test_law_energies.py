@@ -191,9 +191,11 @@ def test_bad_input_is_named():
         Reactions(equation.problem, (np.array([equation.problem.free[0]]),))
     with pytest.raises(InputError, match="measured has shape"):
         FrozenEquation(equation, np.zeros((3, 2)), m)
-    far = 4.0 * np.stack([equation.problem.form.state.doflocs[0]] * 2, axis=1)
+    x = np.stack([equation.problem.form.state.doflocs[0]] * 2, axis=1)
+    with pytest.raises(InputError, match=r"law 1 is called by measured states outside its mesh \[-1, 2\] at 100 %"):
+        FrozenEquation(equation, 4.0 * x, m)
     with pytest.warns(BeyondLawWarning, match=r"law 1 is called by measured states outside its mesh \[-1, 2\] at"):
-        FrozenEquation(equation, far, m)
+        FrozenEquation(equation, 2.5 * x**2, m)
 
 
 def test_the_equation_error_of_a_plate_is_near_its_material(tmp_path):

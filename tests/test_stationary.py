@@ -12,7 +12,10 @@ from fem_ngf import (
     SolveError,
     StationaryProblem,
     WeakForm,
+    cofactor,
     ddot,
+    deformation_gradient,
+    det,
     div,
     dot,
     eye,
@@ -269,3 +272,23 @@ def test_in_space_adjoint_identities_hold_to_the_stated_tolerance():
                                                                definite=True, backend="superlu").solve(m)
     assert np.abs(state.u - direct.u).max() < 1e-10 * np.abs(direct.u).max()
     assert np.abs(p - direct.adjoint_state(other)).max() < 1e-10 * np.abs(p).max()
+
+
+def test_a_load_step_without_a_start_of_its_own_goes_on_from_the_one_before():
+    """Compressed so far that the affine start has elements turned over."""
+    basis = sk.Basis(sk.MeshTri().refined(2), sk.ElementVector(sk.ElementTriP1()))
+
+    def residual(u, v, m, w):
+        F = deformation_gradient(u)
+        return ddot(m * F + (10.0 * torch.log(det(F)) - m) / det(F) * cofactor(F), grad(v))
+
+    sides = [basis.get_dofs(lambda x, at=at: np.isclose(x[1], at)) for at in (0.0, 1.0)]
+    values = np.zeros((basis.N, 8))
+    values[sides[1].all("u^2")] = -0.05 * np.arange(1, 9)
+    given = np.concatenate([side.all() for side in sides])
+    problem = StationaryProblem(WeakForm(residual, basis, sk.ElementTriP0()), dirichlet=given, values=values)
+    m = np.ones(problem.parameter_size)
+    with pytest.raises(SolveError):
+        problem.of_experiments(np.array([7])).solve(m)
+    state = problem.solve(m)
+    assert max(np.linalg.norm(problem.form.residual(u, m)[problem.free]) for u in state.u.T) < 1e-8

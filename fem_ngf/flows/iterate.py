@@ -202,7 +202,10 @@ def start(flow, theta: np.ndarray, bounded: bool = False) -> Iterate:
     solves = solves_since(energy.counts, before, {})
     first = Iterate(0, flow.ansatz, theta, m, linearization, space, norm, linearization.value, norm, solves=solves,
                     memory=flow.memory())
-    return first if norm > 0.0 else first.stopped(GRADIENT)
+    if norm > 0.0:
+        return first
+    data = getattr(energy, "data", np.zeros(0))
+    return first.stopped(FLAT if data.size and first.terms["misfit"] > data.size else GRADIENT)
 
 
 def _check_rules(flow) -> None:

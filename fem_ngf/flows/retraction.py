@@ -168,6 +168,7 @@ def _realized(ansatz, theta: np.ndarray, space) -> np.ndarray | None:
     """Vector (n,) of parameters; None where the network overflows."""
     try:
         with np.errstate(over="ignore", invalid="ignore"):
-            return realize(ansatz, theta, space)
+            m = realize(ansatz, theta, space)
     except SolveError:
         return None
+    return m if np.isfinite(m).all() else None

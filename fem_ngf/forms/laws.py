@@ -250,6 +250,15 @@ class LocalLaw:
         return result
 
 
+def _uncalled(*_, **__):
+    raise InputError("a residual used a law like a field; call it with its arguments, as in k(u)")
+
+
+for _name in ("add", "sub", "mul", "truediv", "pow", "radd", "rsub", "rmul", "rtruediv", "rpow", "neg", "getitem"):
+    setattr(LocalLaw, f"__{_name}__", _uncalled)
+LocalLaw.__torch_function__ = classmethod(_uncalled)
+
+
 def _horner(polynomial, local):
     """Values (c, ne, nq) of polynomials (c, p_1, ..., p_d, ne, nq) at local arguments, d of them (ne, nq)."""
     for s in reversed(local):

@@ -16,8 +16,8 @@ import scipy.sparse as sp
 from scipy.optimize import lsq_linear
 
 from ..errors import InputError, SolveError
+from ..forms.visits import MOST, check_visits
 from ..pde.operator import FreeOperator
-from .report import share_beyond, warn_beyond
 
 
 class FrozenEquation:
@@ -50,19 +50,11 @@ class FrozenEquation:
         self.reactions, self.counts = reactions, problem.counts
         self.measured = np.array(measured, dtype=float)
         self.measured[problem.dirichlet] = problem.lift[problem.dirichlet]
-        self._check_arguments(reference)
+        check_visits(problem.form, self.measured, reference, "measured states", MOST)
         tangents = [sp.csr_matrix(problem.form.tangent(u, reference)) for u in self.measured.T]
         solve = FreeOperator(problem.free, points=problem.form.state_points) if whitened else None
         self.solvers = [solve.factorize(K) if whitened else _Scaling(K.diagonal(), problem.free) for K in tangents]
         self.stiffness = [sp.csr_array(reactions.sums @ sp.csr_array(K)) for K in tangents]
-
-    def _check_arguments(self, m):
-        """A warning where a measured state calls a law outside its mesh: nothing is known of it there."""
-        calls = zip(*(self.form.visited(u, m) for u in self.measured.T), strict=True)
-        for number, (box, parts) in enumerate(zip(self.form.law_boxes, calls, strict=True), 1):
-            y, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
-            if (share := share_beyond(box, y, weights)) > 0:
-                warn_beyond(f"law {number} is called by measured states", box, y, share)
 
     form = property(lambda self: self.reactions.form, doc="Weak form of the problem.")
     parameter_size = property(lambda self: self.reactions.parameter_size, doc="Number n_m of parameter unknowns.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,27 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from ..forms.laws import Law
+from ..forms.visits import share_beyond, warn_beyond
 from ..output.plots import figure_of, png
 from ..regularization.gaussian import Gaussian
 from ..uq.laplace import laplace
-
-
-class BeyondLawWarning(UserWarning):
-    """A state calls a law with arguments outside its mesh."""
-
-
-def warn_beyond(called: str, box: np.ndarray, arguments: np.ndarray, share: float) -> None:
-    """Warn of a law on a mesh with the bounds (d, 2) that is called with arguments (q, d), a share of them outside."""
-    mesh = ", ".join(f"[{a:.4g}, {b:.4g}]" for a, b in box)
-    last = ", ".join(f"{b:.4g}" for b in arguments.max(axis=0))
-    warnings.warn(f"{called} outside its mesh {mesh} at {100 * share:.2g} % of the quadrature points, up to {last}; "
-                  "take a larger mesh", BeyondLawWarning, stacklevel=3)
-
-
-def share_beyond(box: np.ndarray, arguments: np.ndarray, weights: np.ndarray) -> float:
-    """Share of quadrature points, by their weights (q,), whose arguments (q, d) lie outside the bounds (d, 2)."""
-    beyond = np.any((arguments < box[:, 0]) | (arguments > box[:, 1]), axis=1)
-    return float(weights[beyond].sum() / weights.sum())
 
 
 @dataclass(frozen=True, eq=False)

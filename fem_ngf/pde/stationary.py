@@ -119,8 +119,9 @@ class StationaryProblem:
         m : vector (n_m,)
         start : StationaryState, (n_u,) or (n_u, k), optional
             Where Newton's method starts. Otherwise it starts from the last converged state, and from the `guess`
-            when there is none or when that fails. Linear problems need no start. Factorisations of a state that it
-            starts from serve its first corrections.
+            when there is none or when that fails; an experiment that fails so, from the state of the one before, as
+            load steps want it. Linear problems need no start. Factorisations of a state that it starts from serve its
+            first corrections.
 
         Returns
         -------
@@ -178,7 +179,14 @@ class StationaryProblem:
 
     def _solve_nonlinear(self, m, start):
         known, start = getattr(start, "known_solvers", None) or [None] * self.experiments, self._start(start)
-        columns = [self._newton(m, start[:, j], j, solver) for j, solver in enumerate(known)]
+        columns = []
+        for j, solver in enumerate(known):
+            try:
+                columns.append(self._newton(m, start[:, j], j, solver))
+            except SolveError:  # load steps: from the one before
+                if j == 0:
+                    raise
+                columns.append(self._newton(m, columns[-1], j, None))
         self._last = StationaryState(self, m, np.stack(columns, axis=1), None)
         return self._last
 
