@@ -267,3 +267,13 @@ def test_bad_input_is_named():
 ], ids=["P1", "P2", "Hermite", "one cell", "BFS", "Q2"])
 def test_slopes_that_jump_are_known(mesh, element, smooth):
     assert Law(sk.Basis(mesh, element)).smooth is smooth
+
+
+@pytest.mark.parametrize("used", [lambda k: k * 2.0, lambda k: 1.0 - k, lambda k: torch.exp(k)],
+                         ids=["times", "minus", "torch"])
+def test_a_law_used_like_a_field_is_named(used):
+    arguments = sk.Basis(sk.MeshLine(np.linspace(0.0, 1.0, 3)), sk.ElementLineP1())
+    state = sk.Basis(sk.MeshTri(), sk.ElementTriP1())
+    form = WeakForm(lambda u, v, k, w: used(k) * dot(grad(u), grad(v)), state, Law(arguments))
+    with pytest.raises(InputError, match="used a law like a field"):
+        form.residual(np.zeros(state.N), np.zeros(3))

@@ -208,11 +208,19 @@ class LawTable:
         return self.numbers[tuple(places)]
 
 
+def _uncalled(*_, **__):
+    raise InputError("a residual used a law like a field; call it with its arguments, as in k(u)")
+
+
 class LocalLaw:
     """A law on a block of elements: a callable of torch quantities.
 
     leaves[k] (c J, ne, nq), cells[k] (ne, nq) and arguments[k] belong to the call number k.
     """
+
+    __add__ = __sub__ = __mul__ = __truediv__ = __pow__ = __neg__ = __getitem__ = _uncalled
+    __radd__ = __rsub__ = __rmul__ = __rtruediv__ = __rpow__ = _uncalled
+    __torch_function__ = classmethod(_uncalled)
 
     def __init__(self, table, coefficients, tracked):
         self._table, self._coefficients, self._tracked = table, coefficients, tracked
@@ -248,15 +256,6 @@ class LocalLaw:
                 if beyond.any():
                     result = result + _horner(_slope(polynomial, i), local) * (beyond / table.halves[i][cells])
         return result
-
-
-def _uncalled(*_, **__):
-    raise InputError("a residual used a law like a field; call it with its arguments, as in k(u)")
-
-
-for _name in ("add", "sub", "mul", "truediv", "pow", "radd", "rsub", "rmul", "rtruediv", "rpow", "neg", "getitem"):
-    setattr(LocalLaw, f"__{_name}__", _uncalled)
-LocalLaw.__torch_function__ = classmethod(_uncalled)
 
 
 def _horner(polynomial, local):
