@@ -86,7 +86,7 @@ def test_a_stagnating_projected_flow_goes_on_in_a_larger_network(problem):
     large = list(replace(flow, expansion=expansion).run(theta))
     assert large[-1].step > small.step and growths(large) and large[-1].value < small.value
     alone = list(replace(flow, expansion=replace(expansion, trigger="alignment", alignment=0.0)).run(theta))[-1]
-    assert alone.stop_reason.startswith(STAGNATION) and alone.step == small.step
+    assert alone.stop_reason.startswith(STAGNATION) and np.allclose(alone.theta, small.theta, rtol=1e-6)
 
 
 def test_nothing_grows_after_the_end(problem):

@@ -11,6 +11,7 @@ import skfem as sk
 from starts import end
 
 from fem_ngf import (
+    MLP,
     BeyondLawWarning,
     FiniteElement,
     FrozenEquation,
@@ -20,6 +21,7 @@ from fem_ngf import (
     InverseProblem,
     Law,
     MatrixObservation,
+    Measurements,
     Model,
     NewtonFlow,
     Reactions,
@@ -30,6 +32,7 @@ from fem_ngf import (
     WeakForm,
     dot,
     grad,
+    identify,
     law_band,
     law_error,
     quadratic_minimiser,
@@ -212,3 +215,12 @@ def test_nodal_values_start_from_the_function_that_the_network_starts_from():
     first = [next(iter(Identification.of(problem, RunOptions.merged(problem.defaults, options)).stages())).iterate
              for options in ({}, {"ansatz": "finite-element"})]
     assert first[1].value == pytest.approx(first[0].value, rel=1e-8) and isinstance(first[1].ansatz, FiniteElement)
+
+
+def test_identify_tells_of_laws_that_the_states_leave():
+    model = plate(sk.ElementLineP1(), 8)
+    points = np.array([[0.1, 0.9], [0.5, 0.5], [0.9, 0.9]])
+    energy = model.inverse_problem(Measurements(points, np.array([11.0, 5.0, 6.0]), 0.1),
+                                   lambda space: Tikhonov(space.stiffness))
+    with pytest.warns(BeyondLawWarning, match=r"law 1 is called by the states outside its mesh \[0, 2.2\] at"):
+        identify(energy, MLP((1, 3, 1), start=0.3), iterations=1)

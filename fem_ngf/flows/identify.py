@@ -10,7 +10,7 @@ import numpy as np
 from ..ansatz.checks import placed
 from ..ansatz.finite_element import FiniteElement
 from ..ansatz.wrappers import growing_layers
-from ..forms.visits import check_visits
+from ..forms.visits import check_visits, states_of
 from ..growth.expansion import Expansion
 from ..tangent.tangent_space import realize
 from .iterate import Iterate
@@ -97,7 +97,7 @@ def identify(energy, network, *, seed: int = 0, control: bool = False,
             observe(last)
     assert last is not None, "a flow yields its start"
     if getattr(getattr(energy.pde, "form", None), "law_boxes", ()):
-        check_visits(energy.pde.form, last.linearization.state.u[:energy.pde.form.state_size], last.m, "the states")
+        check_visits(energy.pde.form, states_of(last.linearization), last.m, "the states")
     if not control:
         return Identified(last)
     nodal = NewtonFlow(energy, FiniteElement(space), space,

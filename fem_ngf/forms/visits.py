@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -27,13 +28,20 @@ def share_beyond(box: np.ndarray, arguments: np.ndarray, weights: np.ndarray) ->
     return float(weights[beyond].sum() / weights.sum())
 
 
-def check_visits(form, states: np.ndarray, m: np.ndarray, who: str, most: float = 1.0) -> None:
-    """A warning of each law of a form that states (n_u, k) call outside its mesh.
+def states_of(linearization) -> list[np.ndarray]:
+    """States (n_u,) of a linearisation of an inverse problem: one an experiment, of an evolution at all its times."""
+    pde, state = linearization.energy.pde, linearization.state
+    states = state.frames(range(len(pde.times))) if hasattr(state, "frames") else state.u[None]
+    return [column[:pde.form.state_size] for columns in states for column in columns.T]
+
+
+def check_visits(form, states: Iterable[np.ndarray], m: np.ndarray, who: str, most: float = 1.0) -> None:
+    """A warning of each law of a form that states call outside its mesh.
 
     Parameters
     ----------
     form : WeakForm
-    states : (n_u, k)
+    states : of (n_u,)
     m : (n_m,)
     who
         Of the warning: whose states they are.
@@ -45,7 +53,7 @@ def check_visits(form, states: np.ndarray, m: np.ndarray, who: str, most: float 
     InputError
         If more than that lies outside.
     """
-    calls = zip(*(form.visited(u, m) for u in states.T), strict=True)
+    calls = zip(*(form.visited(u, m) for u in states), strict=True)
     for number, (box, parts) in enumerate(zip(form.law_boxes, calls, strict=True), 1):
         y, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
         share, called = share_beyond(box, y, weights), f"law {number} is called by {who}"

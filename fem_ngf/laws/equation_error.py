@@ -50,7 +50,7 @@ class FrozenEquation:
         self.reactions, self.counts = reactions, problem.counts
         self.measured = np.array(measured, dtype=float)
         self.measured[problem.dirichlet] = problem.lift[problem.dirichlet]
-        check_visits(problem.form, self.measured, reference, "measured states", MOST)
+        check_visits(problem.form, self.measured.T, reference, "measured states", MOST)
         tangents = [sp.csr_matrix(problem.form.tangent(u, reference)) for u in self.measured.T]
         solve = FreeOperator(problem.free, points=problem.form.state_points) if whitened else None
         self.solvers = [solve.factorize(K) if whitened else _Scaling(K.diagonal(), problem.free) for K in tangents]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..forms.laws import Law
-from ..forms.visits import share_beyond, warn_beyond
+from ..forms.visits import share_beyond, states_of, warn_beyond
 from ..output.plots import figure_of, png
 from ..regularization.gaussian import Gaussian
 from ..uq.laplace import laplace
@@ -37,10 +37,8 @@ class Visited:
     @classmethod
     def at(cls, linearization, law, number: int = 0) -> Visited:
         """Of a linearisation of an inverse problem; the law is the parameter of that number among the laws."""
-        pde, state = linearization.energy.pde, linearization.state
-        form, states = pde.form, state.frames(range(len(pde.times))) if hasattr(state, "frames") else state.u[None]
-        calls = [form.visited(column[:form.state_size], linearization.m)[number]
-                 for columns in states for column in columns.T]
+        form, m = linearization.energy.pde.form, linearization.m
+        calls = [form.visited(u, m)[number] for u in states_of(linearization)]
         arguments, weights = (np.concatenate(part) for part in zip(*calls, strict=True))
         return cls(arguments, weights, law)
 

@@ -78,7 +78,7 @@ class StationaryProblem:
         self.lift[self.dirichlet] = given[self.dirichlet]
         self.guess = self.lift if guess is None else self._start(guess)
         self.operator = FreeOperator(self.free, points=getattr(form, "state_points", None), symmetric=symmetric,
-                                      definite=definite, backend=backend)
+                                     definite=definite, backend=backend)
         self._checked_linear, self._last = not linear, None
 
     def __repr__(self):
